@@ -1,0 +1,88 @@
+# Everything starts here: `make` alone says what there is. Each target sets up .venv by itself; the second time
+# that costs nothing, until pyproject.toml changes. `make PYTHON=python3.12 setup` chooses the interpreter.
+
+SHELL = /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench soak accept clean
+
+VENV = .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.ready
+PYTHON = python3.13 python3.12 python3.11 python3
+SOAK_ROUNDS = 5
+
+# A candidate counts only if it runs (a version manager's shim may exist and not work), is a version we support
+# and can make a virtual environment with pip in it.
+SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+
+# $(call part,NAME,COMMAND): run one part of a target, and say how long it took.
+part = @began=$$(date +%s); echo "== $(1)"; $(2) && echo "== $(1): $$(($$(date +%s) - began)) s"
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## .venv with Hands and its tools
+
+$(STAMP): pyproject.toml
+	@set -e; \
+	if ! $(BIN)/python -c '$(SUITABLE)' 2>/dev/null; then \
+	    chosen=; \
+	    for candidate in $(PYTHON); do \
+	        if "$$candidate" -c '$(SUITABLE)' >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
+	    done; \
+	    if [ -z "$$chosen" ]; then \
+	        echo "Hands needs Python 3.11, 3.12 or 3.13 with venv and pip; none of these is one that works:" >&2; \
+	        echo "    $(PYTHON)" >&2; \
+	        echo "Install one, or name it: make PYTHON=/path/to/python3.12 setup" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "== setting up $(VENV) with $$("$$chosen" --version) (the first time takes a minute or two)"; \
+	    rm -rf $(VENV); \
+	    "$$chosen" -m venv $(VENV); \
+	fi; \
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade pip; \
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'; \
+	touch $@; \
+	echo "== $(VENV) is ready: $$($(BIN)/python --version)"
+
+demo: $(STAMP) ## the whole product on the embedded exchange, in under a minute
+	@$(BIN)/hands demo
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(call part,ruff check,$(BIN)/ruff check .)
+	$(call part,ruff format,$(BIN)/ruff format --check .)
+	$(call part,mypy,$(BIN)/mypy --strict)
+
+test: lint ## lint, then every test
+	$(call part,pytest,$(BIN)/python -m pytest -q)
+
+bench: $(STAMP) ## latency and throughput against a floor and against peers
+	@$(BIN)/python -m bench
+
+soak: $(STAMP) ## the property tests for much longer, then the end-to-end tests again and again (SOAK_ROUNDS=5)
+	$(call part,properties,HANDS_SOAK=1 $(BIN)/python -m pytest -q -m 'not e2e')
+	@set -e; round=1; while [ $$round -le $(SOAK_ROUNDS) ]; do \
+	    echo "== end to end, round $$round of $(SOAK_ROUNDS)"; \
+	    HANDS_SOAK=1 $(BIN)/python -m pytest -q -m e2e; \
+	    round=$$((round + 1)); \
+	done
+
+accept: $(STAMP) ## build the wheel and use it from a fresh environment, outside the tree
+	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
+	python=$$(pwd)/$(BIN)/python; \
+	echo "== building the wheel"; \
+	"$$python" -m pip wheel --quiet --no-deps --wheel-dir "$$room/wheel" .; \
+	echo "== installing it into a fresh environment"; \
+	"$$python" -m venv "$$room/venv"; \
+	cd "$$room"; \
+	venv/bin/python -m pip --disable-pip-version-check install --quiet wheel/*.whl; \
+	echo "== using it from outside the tree"; \
+	venv/bin/hands --version; \
+	venv/bin/python -m hands --version >/dev/null; \
+	venv/bin/hands schema intent | venv/bin/python -c 'import json, sys; json.load(sys.stdin)'; \
+	venv/bin/python -m pip --disable-pip-version-check check; \
+	echo "== accepted"
+
+clean: ## what `make` and the tools left behind; never var/ or intents/, which are the owner's business
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks *.egg-info
+	@find hands brain_bridge bench tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,224 @@
+"""The operator's commands: what is, and stopping and resuming.
+
+Owns `status`, `quote`, `halt` and `resume`. They ask the running daemon over its control socket; `halt` falls back
+on the HALT file, which works with the daemon wedged or down. May not change anything by itself otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hands.cli.output import ExitCode, JsonFlag, fail, print_json, table
+from hands.cli.places import (
+    DEFAULT_CONFIG,
+    ConfigFlag,
+    IntentsFlag,
+    StateFlag,
+    ask,
+    intents_folder,
+    state_folder,
+)
+from hands.runtime.control import NoDaemon, call
+
+HALT_TIMEOUT_S = 2.0
+
+
+def status(
+    *,
+    config: ConfigFlag = DEFAULT_CONFIG,
+    state: StateFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what Hands may do now and why not more; with no daemon, what the ledger knows (state DOWN).
+
+    Exit 0 where trading is ACTIVE and ready, 1 otherwise.
+
+    Example: hands status --json
+    """
+    folder = state_folder(config, state)
+    try:
+        answer = call(folder, {"do": "status"})
+    except NoDaemon as error:
+        document = _down(folder) | {"message": str(error)}
+    else:
+        if not answer.get("ok"):
+            fail(ExitCode.NEGATIVE, str(answer.get("error")), as_json=as_json)
+        document = answer["status"]
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo("\n".join(_status_lines(document)))
+    fine = document["state"] == "ACTIVE" and document["ready"]
+    raise typer.Exit(int(ExitCode.FINE if fine else ExitCode.NEGATIVE))
+
+
+def _down(folder: Path) -> dict[str, Any]:
+    """Return the state of a daemon that is not there, from the ledger where there is one."""
+    import sqlite3
+    from contextlib import closing
+
+    from hands.journal.reader import LedgerUnreadable, open_ledger
+    from hands.runtime.status import down
+
+    try:
+        with closing(open_ledger(folder / "hands.db")) as db:
+            return down(db)
+    except (LedgerUnreadable, sqlite3.Error) as error:
+        empty: dict[str, Any] = {"reasons": [], "trades": [], "verdicts": []}
+        return {"state": "DOWN", "venue": None, "ready": False, "ledger": str(error)} | empty
+
+
+def _status_lines(document: dict[str, Any]) -> list[str]:
+    venue = document.get("venue") or "no venue"
+    lines = [f"{document['state']} on {venue}{', dry run' if document.get('dry_run') else ''}"]
+    if document.get("message"):
+        lines.append(f"  {document['message']}")
+    if document.get("not_ready"):
+        lines.append(f"  not ready: {document['not_ready']}")
+    lines.extend(
+        f"  {r['code']} since {r['since']}: {r['detail']} (clears: {r['clears']})"
+        for r in document["reasons"]
+    )
+    account, day = document.get("account"), document.get("day")
+    if account:
+        lines.append(f"  equity {account['equity']} USD, buying power {account['buying_power']} USD")
+    if day:
+        lines.append(
+            f"  today: {day['trades']} of {day['max_daily_trades']} trades, {day['live']} of "
+            f"{day['max_concurrent']} live, realised {day['realised_usd']} USD, loss {day['loss_usd']} of "
+            f"{day['max_daily_loss_usd']} USD"
+        )
+    down = [name for name, up in document.get("links", {}).items() if not up]
+    if down:
+        lines.append(f"  links down: {', '.join(down)}")
+    trades = document.get("trades", [])
+    if trades:
+        rows = [
+            [
+                t["symbol"],
+                t["direction"],
+                t["state"],
+                t["stop_loss"],
+                t["take_profit"],
+                t.get("pnl_usd"),
+                t["intent_id"],
+            ]
+            for t in trades
+        ]
+        lines += ["", *table(("symbol", "", "state", "stop", "target", "P&L", "intent"), rows)]
+    return lines
+
+
+def quote(
+    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="AAPL SOL/USD")],
+    *,
+    config: ConfigFlag = DEFAULT_CONFIG,
+    state: StateFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the daemon's market: bid, ask, last, age and indicators. Exit 1 where a symbol has no quote.
+
+    Example: hands quote AAPL SOL/USD
+    """
+    request = {"do": "quote", "symbols": symbols}
+    found = ask(state_folder(config, state), request, as_json=as_json)["quotes"]
+    if as_json:
+        print_json(found)
+    else:
+        rows = [_quote_row(row) for row in found]
+        headings = ("symbol", "bid", "ask", "last", "age ms", "rsi 14", "macd", "vwap")
+        typer.echo("\n".join(table(headings, rows)))
+    missing = [row["symbol"] for row in found if row["bid"] is None and row["ask"] is None]
+    if missing:
+        typer.echo(f"hands: no quote of {', '.join(missing)}", err=True)
+        raise typer.Exit(int(ExitCode.NEGATIVE))
+
+
+def _quote_row(row: dict[str, Any]) -> list[Any]:
+    known = row.get("indicators") or {}
+
+    def rounded(name: str, places: int) -> str | None:
+        value = known.get(name)
+        if value is None:
+            value = known.get(f"tick_{name}")
+        return None if value is None else f"{value:.{places}f}"
+
+    head = [row["symbol"], row["bid"], row["ask"], row["last"], row["age_ms"]]
+    return [*head, rounded("rsi_14", 1), rounded("macd", 4), rounded("vwap", 2)]
+
+
+def halt(
+    *,
+    reason: Annotated[str, typer.Option(help="Kept in the ledger and shown by `hands status`.")] = "",
+    config: ConfigFlag = DEFAULT_CONFIG,
+    state: StateFlag = None,
+    intents: IntentsFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Stop all trading at once, latched until `hands resume`. Positions keep their protection.
+
+    Works with the daemon wedged or down: then a HALT file is written into the drop folder, which halts it as soon
+    as it looks.
+
+    Example: hands halt --reason "news I do not understand"
+    """
+    request = {"do": "halt", "reason": reason}
+    try:
+        answer = call(state_folder(config, state), request, HALT_TIMEOUT_S)
+    except NoDaemon as error:
+        path = _write_halt(intents_folder(config, intents), reason, as_json=as_json)
+        message = f"{error}; wrote {path}"
+        if as_json:
+            print_json({"ok": True, "by": "file", "file": str(path), "message": message})
+        else:
+            typer.echo(f"HALT file written: {message}")
+        return
+    if not answer.get("ok"):
+        fail(ExitCode.NEGATIVE, str(answer.get("error")), as_json=as_json)
+    if as_json:
+        print_json(answer | {"by": "daemon"})
+    else:
+        typer.echo("HALTED; positions keep their protection. `hands resume` clears it.")
+
+
+def _write_halt(folder: Path, reason: str, *, as_json: bool) -> Path:
+    path = folder / "HALT"
+    try:
+        folder.mkdir(mode=0o775, parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{reason or 'halted by the operator'}\n")
+    except OSError as error:
+        fail(ExitCode.UNSAFE, f"NOT HALTED: {path} cannot be written: {error.strerror}", as_json=as_json)
+    return path.absolute()
+
+
+def resume(
+    *,
+    agent: Annotated[str | None, typer.Option(help="Only lift the latch of this agent.")] = None,
+    config: ConfigFlag = DEFAULT_CONFIG,
+    state: StateFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Clear what is latched. Exit 1, naming what still blocks, where trading is not ACTIVE afterwards.
+
+    Example: hands resume --agent momentum
+    """
+    folder = state_folder(config, state)
+    answer = ask(folder, {"do": "resume", "agent": agent}, as_json=as_json)
+    document = answer.get("status") or ask(folder, {"do": "status"}, as_json=as_json)["status"]
+    blocking = [
+        {"code": reason["code"], "clears": reason["clears"], "detail": reason["detail"]}
+        for reason in document["reasons"]
+    ]
+    if as_json:
+        print_json({"ok": not blocking, "state": document["state"], "blocking": blocking})
+    elif not blocking:
+        typer.echo(f"{document['state']}: nothing blocks")
+    else:
+        typer.echo(f"{document['state']}: still blocked by")
+        typer.echo("\n".join(f"  {b['code']}: {b['detail']} (clears: {b['clears']})" for b in blocking))
+    if blocking:
+        raise typer.Exit(int(ExitCode.NEGATIVE))

@@ -1,0 +1,53 @@
+"""Where a client command finds the daemon and the drop folder.
+
+Owns the flags `--config`, `--state` and `--intents` of client commands and what they default to. May not check the
+configuration: that is the daemon's business at start-up. The one idea: what a running daemon says of itself comes
+before what a file says, so `hands send` drops where the daemon looks.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hands.cli.output import ExitCode, fail
+from hands.runtime.control import NoDaemon, call
+
+ConfigFlag = Annotated[Path, typer.Option("--config", help="hands.toml, where the folders stand.")]
+StateFlag = Annotated[Path | None, typer.Option("--state", help="The daemon's state directory.")]
+IntentsFlag = Annotated[Path | None, typer.Option("--intents", help="The drop folder.")]
+DEFAULT_CONFIG = Path("config/hands.toml")
+
+
+def _folder(config: Path, name: str, default: str) -> Path:
+    try:
+        document = tomllib.loads(config.read_text("utf-8"))
+    except FileNotFoundError:
+        return Path(default)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fail(ExitCode.USAGE, f"{config}: {error}")
+    folders = document.get("folders", {})
+    found = folders.get(name, default) if isinstance(folders, dict) else default
+    return Path(found if isinstance(found, str) else default)
+
+
+def state_folder(config: Path, state: Path | None) -> Path:
+    return state if state is not None else _folder(config, "state", "var")
+
+
+def intents_folder(config: Path, intents: Path | None) -> Path:
+    return intents if intents is not None else _folder(config, "intents", "intents")
+
+
+def ask(state: Path, request: dict[str, Any], *, as_json: bool, timeout_s: float = 5.0) -> dict[str, Any]:
+    """Return the daemon's answer; end with exit code 3 where there is no daemon, 1 where it says no."""
+    try:
+        answer = call(state, request, timeout_s)
+    except NoDaemon as error:
+        fail(ExitCode.UNSAFE, str(error), as_json=as_json)
+    if not answer.get("ok"):
+        fail(ExitCode.NEGATIVE, str(answer.get("error", "the daemon refused")), as_json=as_json)
+    return answer

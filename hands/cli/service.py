@@ -1,0 +1,139 @@
+"""`hands run` and `hands sim`: the two commands that stay.
+
+Owns their flags, the ready line on stdout and the exit codes of a refused start. May not decide when to stop:
+the daemon and the simulator handle SIGTERM and SIGINT themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hands.cli.output import ExitCode, JsonFlag
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """Return the members of "A,B/USD", None where nothing was said."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _refused(code: ExitCode, problems: list[str], *, as_json: bool) -> typer.Exit:
+    """Say on stderr why nothing was started: JSON lines, as all logs are with `--json`."""
+    for problem in problems:
+        line = {"level": "critical", "event": "refused", "exit_code": int(code), "message": problem}
+        typer.echo(json.dumps(line) if as_json else f"hands: {problem}", err=True)
+    return typer.Exit(int(code))
+
+
+def run(
+    *,
+    config: Annotated[Path, typer.Option(help="Where Hands works and how often it asks.")] = Path(
+        "config/hands.toml"
+    ),
+    limits: Annotated[Path, typer.Option(help="Every hard limit; without it nothing starts.")] = Path(
+        "config/risk_limits.toml"
+    ),
+    intents: Annotated[Path | None, typer.Option(help="The drop folder [hands.toml].")] = None,
+    state: Annotated[Path | None, typer.Option(help="The state directory [hands.toml].")] = None,
+    alpaca_url: Annotated[
+        str | None, typer.Option(help="All Alpaca hosts on one base URL, as `hands sim` serves them.")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="A,B/USD: narrows the allow-list.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Full verdicts, never an order call.")] = False,
+    live: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT_NUMBER", help="Real money; must match the account.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the daemon: watch the market, judge what is dropped, protect what it owns.
+
+    Stops cleanly on Ctrl-C or SIGTERM; what rests at the venue keeps protecting. Credentials come from the
+    environment: APCA_API_KEY_ID, APCA_API_SECRET_KEY, APCA_API_BASE_URL (absent: paper).
+
+    Example: hands run --alpaca-url http://127.0.0.1:8080 --state var/paper
+    """
+    from hands.runtime.config import ConfigError, Options, Unsafe
+    from hands.runtime.daemon import run as run_daemon
+
+    def ready(about: dict[str, object]) -> None:
+        if as_json:
+            typer.echo(json.dumps({"event": "ready"} | about, separators=(",", ":"), default=str))
+        else:
+            known = ", ".join(f"{name} {value}" for name, value in about.items() if name != "event")
+            typer.echo(f"ready: {known}")
+
+    options = Options(
+        config=config,
+        limits=limits,
+        intents=intents,
+        state=state,
+        alpaca_url=alpaca_url,
+        symbols=_listed(symbols),
+        dry_run=dry_run,
+        live=live,
+        log_json=as_json,
+    )
+    try:
+        code = run_daemon(options, ready)
+    except ConfigError as error:
+        raise _refused(ExitCode.USAGE, error.problems, as_json=as_json) from error
+    except Unsafe as error:
+        raise _refused(ExitCode.UNSAFE, [str(error)], as_json=as_json) from error
+    raise typer.Exit(code)
+
+
+def sim(
+    *,
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
+    tape: Annotated[
+        list[str] | None, typer.Option(help="synthetic, manual, or recorded files (repeatable).")
+    ] = None,
+    more_tape: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="More files of the tape.")
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Divides the spacing of a tape's rows.")] = 1.0,
+    session: Annotated[
+        str, typer.Option(help="always: equities in session; calendar: the real one.")
+    ] = "always",
+    symbols: Annotated[str | None, typer.Option(help="What the synthetic market makes: A,B/USD.")] = None,
+    cash: Annotated[str, typer.Option(help="Dollars in the account.")] = "100000",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same synthetic market.")] = 0,
+    fills: Annotated[
+        str, typer.Option(help="realistic: displayed size and partials; instant.")
+    ] = "realistic",
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve an Alpaca-compatible exchange on one port: trading, streams, history, faults.
+
+    Prints one line when ready, which carries its URL; keys are sim / sim. Ends on SIGTERM or Ctrl-C.
+
+    Example: hands sim --listen 127.0.0.1:8080 --tape synthetic --speed 10
+    """
+    import uvloop
+
+    from hands.sim.app import DEFAULT_SYMBOLS, ConfigError, SimConfig, serve
+    from hands.sim.file_rows import FileError
+    from hands.sim.tape import TapeError
+
+    config = SimConfig(
+        listen=listen,
+        tape=(*(tape or ()), *(more_tape or ())) or ("synthetic",),
+        speed=speed,
+        session=session,
+        symbols=_listed(symbols) or DEFAULT_SYMBOLS,
+        cash=cash,
+        seed=seed,
+        fills=fills,
+    )
+    try:
+        uvloop.run(serve(config, _sim_ready))
+    except (ConfigError, TapeError, FileError, ValueError, OSError) as error:
+        raise _refused(ExitCode.USAGE, [str(error)], as_json=as_json) from error
+
+
+def _sim_ready(url: str) -> None:
+    line: dict[str, Any] = {"event": "ready", "url": url}
+    typer.echo(json.dumps(line, separators=(",", ":")))

@@ -1,0 +1,346 @@
+"""Documents: from raw bytes to a verdict, and from a verdict to an order, a waiting touch or a receipt.
+
+Owns the way in. A document is read, held against every id ever judged, judged by the guardian, and then either
+becomes a ticket with an order (written ahead and sent in the same turn), waits for its touch, or is answered with
+a reason. May not approve anything itself: that is `hands.core.risk`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from hands.core.breakers import count_fault, forgive
+from hands.core.case import Case
+from hands.core.checks import idea
+from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, RefuseDocument, SubmitEntry
+from hands.core.events import DocumentReceived, DocumentSettled, Link, QuoteFetched
+from hands.core.intents import Intent, Refusal, read_document
+from hands.core.ledger_rows import intent_record, order_record, rejection_record
+from hands.core.market import TriggerDirection, TriggerOn
+from hands.core.orders import ApprovedEntry
+from hands.core.receipts import finding_row, time_text
+from hands.core.risk import Judgement, approve, judge
+from hands.core.state import Accepted, Seen, State, Waiting
+from hands.core.ticket import Arming, Order, Ticket, refusal_receipt
+from hands.core.units import NANO, Ns
+from hands.core.venue_rules import fee_rate
+from hands.core.vocab import Code, Leg, OrderType, Retry, TradeState, Verdict
+from hands.core.watch import arm, disarm
+
+Out = list[AnyCommand]
+
+ACCEPTED_KEPT_NS = 86_400 * NANO
+"""How long accepted intents are remembered for the semantic-duplicate check: its longest window."""
+
+
+def document_received(state: State, event: DocumentReceived, out: Out) -> None:
+    """Take a file from the drop folder: refuse it, recognise it, or judge it."""
+    if event.fault is not None:
+        _refuse(state, event, Refusal(code=event.fault, message=event.fault_detail), out)
+        return
+    found = read_document(event.data)
+    if isinstance(found, Refusal):
+        _refuse(state, event, found, out)
+        return
+    known = state.seen.get(found.intent_id)
+    if known is not None or _is_waiting(state, found):
+        _known_id(state, event, found, known, out)
+        return
+    ticket = _ticket(
+        state, found, event.agent, name=event.name, document=event.data, received_ns=state.now_ns
+    )
+    ticket.stamps.file_event = event.file_event_ns
+    _judge_new(state, ticket, out, may_wait=True)
+
+
+def _ticket(
+    state: State, intent: Intent, agent: str, *, name: str, document: bytes, received_ns: Ns
+) -> Ticket:
+    """Return a new ticket; its deadline is min(timestamp, received) + ttl_seconds, on the engine's clock."""
+    born = min(intent.timestamp_ns - state.wall_offset_ns, received_ns)
+    return Ticket(
+        intent=intent,
+        agent=agent,
+        name=name,
+        document=document,
+        received_ns=received_ns,
+        deadline_ns=Ns(born + intent.ttl_ns),
+        limits_sha256=state.limits.sha256,
+    )
+
+
+def _is_waiting(state: State, intent: Intent) -> bool:
+    return any(w.ticket.intent_id == intent.intent_id for w in state.waiting.get(intent.asset, ()))
+
+
+def _known_id(state: State, event: DocumentReceived, intent: Intent, known: Seen | None, out: Out) -> None:
+    """Tell the file that a crash left behind (same bytes, not yet archived) from a second document."""
+    same_file = (
+        known is not None and not known.settled and (known.agent, known.name) == (event.agent, event.name)
+    )
+    if known is not None and same_file and known.sha256 == hashlib.sha256(event.data).hexdigest():
+        out.append(_archive(intent.intent_id, event.agent, event.name, event.data, known.at_ns, state))
+        return
+    message = "this intent_id has been judged before; the first document's receipt stands"
+    _refuse(
+        state, event, Refusal(code=Code.DUPLICATE_INTENT, message=message, intent_id=intent.intent_id), out
+    )
+
+
+def _archive(
+    intent_id: str, agent: str, name: str, data: bytes, judged_ns: int, state: State
+) -> ArchiveDocument:
+    wall_ns = judged_ns + state.wall_offset_ns
+    return ArchiveDocument(intent_id=intent_id, agent=agent, name=name, data=data, judged_ns=wall_ns)
+
+
+def _refuse(state: State, event: DocumentReceived, refusal: Refusal, out: Out) -> None:
+    answer = _refusal_receipt(state, event.agent, refusal, state.now_ns)
+    answer["stamps_ns"]["file_event"] = event.file_event_ns
+    answer["stamps_ns"]["decided"] = state.now_ns
+    out.append(RefuseDocument(agent=event.agent, name=event.name, data=event.data, receipt=answer))
+    detail = {"name": event.name, "message": refusal.message}
+    out.append(
+        rejection_record(
+            refusal.intent_id, event.agent, refusal.code, None, refusal.message[:200], detail, state.now_ns
+        )
+    )
+    limits = state.limits.effective(event.agent, "")
+    count_fault(state, out, event.agent, limits.rejections_latch)
+
+
+def _refusal_receipt(state: State, agent: str, refusal: Refusal, now_ns: Ns) -> dict[str, Any]:
+    return refusal_receipt(
+        refusal.code,
+        refusal.message,
+        intent_id=refusal.intent_id,
+        agent=agent,
+        venue=state.venue,
+        at=time_text(now_ns + state.wall_offset_ns) or "",
+        limits_sha256=state.limits.sha256,
+    )
+
+
+# --- judging -----------------------------------------------------------------------------------------------
+
+
+def _case(state: State, ticket: Ticket, *, arming: bool, new: bool) -> Case:
+    return Case(state, ticket.intent, ticket.agent, state.now_ns, ticket.deadline_ns, arming=arming, new=new)
+
+
+def _judge_new(state: State, ticket: Ticket, out: Out, *, may_wait: bool) -> None:
+    """Judge a document for the first time; a quiet symbol on a live feed gets one fresh quote first."""
+    case = _case(state, ticket, arming=ticket.intent.entry == "touch", new=True)
+    judgement = judge(case)
+    if (
+        may_wait
+        and judgement.code in (Code.STALE_MARKET_DATA, Code.NO_MARKET_DATA)
+        and _feed_is_up(state, ticket)
+    ):
+        _wait_for_quote(state, ticket, out)
+        return
+    digest = hashlib.sha256(ticket.document).hexdigest()
+    seen = Seen(sha256=digest, agent=ticket.agent, name=ticket.name, at_ns=state.now_ns, settled=False)
+    state.seen[ticket.intent_id] = seen
+    state.changed["seen", ticket.intent_id] = seen
+    state.tickets[ticket.intent_id] = ticket
+    _answer(state, ticket, case, judgement, out)
+    out.append(_archive(ticket.intent_id, ticket.agent, ticket.name, ticket.document, state.now_ns, state))
+
+
+def _answer(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: Out) -> None:
+    """Turn a judgement into an order, a waiting touch or a rejection."""
+    ticket.checks, ticket.sizing, ticket.code = judgement.findings, judgement.sizing, judgement.code
+    ticket.stamps.decided = state.now_ns
+    _note_indicators(state, ticket)
+    if judgement.denial is not None:
+        _reject(state, ticket, judgement, out)
+    elif case.arming:
+        _wait_for_touch(state, ticket)
+        forgive(state, ticket.agent)
+    else:
+        _enter(state, ticket, case, judgement, out)
+        forgive(state, ticket.agent)
+    out.append(intent_record(ticket))
+    state.touch(ticket)
+    if not ticket.is_live:
+        state.finish(ticket)
+
+
+def _note_indicators(state: State, ticket: Ticket) -> None:
+    index = state.market.index.get(ticket.symbol)
+    if index is not None:
+        found = state.market.indicators(index)
+        ticket.indicators = {"rsi_14": found.rsi_14, "macd_signal": found.macd_signal, "vwap": found.vwap}
+
+
+def _reject(state: State, ticket: Ticket, judgement: Judgement, out: Out) -> None:
+    denial, check = judgement.denial, judgement.check
+    assert denial is not None
+    assert check is not None
+    ticket.verdict, ticket.state, ticket.message = Verdict.REJECTED, TradeState.REJECTED, denial.message
+    ticket.retry, ticket.retry_at_ns = denial.retry, denial.retry_at_ns
+    ticket.closed_ns = state.now_ns
+    row = finding_row(denial.finding)
+    out.append(
+        rejection_record(
+            ticket.intent_id, ticket.agent, check.code, row["limit"], row["observed"], row, state.now_ns
+        )
+    )
+    if check.fault:
+        count_fault(state, out, ticket.agent, case_limit(state, ticket))
+
+
+def case_limit(state: State, ticket: Ticket) -> int:
+    """Return how many faults in a row latch this ticket's agent."""
+    return state.limits.effective(ticket.agent, ticket.symbol).rejections_latch
+
+
+def _enter(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: Out) -> None:
+    """Approve, count, and hand the entry over; the journal writes all of it ahead of the first byte."""
+    entry = approve(case, judgement)
+    ticket.plan = judgement.plan
+    ticket.fee_rate = fee_rate(entry.asset_class)
+    ticket.verdict, ticket.code, ticket.retry = Verdict.ACCEPTED, Code.OK, Retry.NEVER
+    if state.dry_run:
+        ticket.state, ticket.message, ticket.closed_ns = TradeState.DRAFT, "dry run: not sent", state.now_ns
+        return
+    ticket.state, ticket.message = TradeState.WORKING, "every check passed; the order is on its way"
+    order = _entry_order(state, entry)
+    ticket.orders[order.client_order_id] = order
+    state.index_order(order)
+    out.append(SubmitEntry(entry=entry))
+    out.append(order_record(order))
+    state.day.trades[ticket.agent] = state.day.trades.get(ticket.agent, 0) + 1
+    state.changed["day", ""] = state.day
+    state.approvals.append((state.now_ns, ticket.agent))
+    while state.approvals and state.approvals[0][0] <= state.now_ns - 60 * NANO:
+        state.approvals.popleft()
+    _remember(state, ticket, case)
+    state.wake_at(ticket.deadline_ns, "ticket", ticket.intent_id)
+    state.wake_at(state.now_ns + NANO, "watch", "")
+
+
+def _entry_order(state: State, entry: ApprovedEntry) -> Order:
+    return Order(
+        client_order_id=entry.client_order_id,
+        intent_id=entry.intent_id,
+        leg=Leg.ENTRY,
+        symbol=entry.symbol,
+        side=entry.side,
+        order_type=OrderType.LIMIT,
+        order_class=entry.order_class,
+        time_in_force=entry.time_in_force,
+        qty=entry.qty,
+        limit_price=entry.limit_price,
+        created_ns=state.now_ns,
+    )
+
+
+def _remember(state: State, ticket: Ticket, case: Case) -> None:
+    """Keep an accepted idea for the semantic-duplicate check, and let the oldest go."""
+    accepted = Accepted(
+        at_ns=state.now_ns,
+        intent_id=ticket.intent_id,
+        symbol=ticket.symbol,
+        direction=ticket.intent.direction,
+        prices=idea(case),
+    )
+    state.accepted.append(accepted)
+    state.changed["accepted", ticket.intent_id] = accepted
+    while state.accepted and state.accepted[0].at_ns < state.now_ns - ACCEPTED_KEPT_NS:
+        state.changed["accepted", state.accepted.popleft().intent_id] = None
+
+
+# --- waiting for a quote -----------------------------------------------------------------------------------
+
+
+def _feed_is_up(state: State, ticket: Ticket) -> bool:
+    link = Link.CRYPTO_DATA if "/" in ticket.symbol else Link.EQUITY_DATA
+    return state.links.get(link, False)
+
+
+def _wait_for_quote(state: State, ticket: Ticket, out: Out) -> None:
+    """Ask the venue once for the latest quote; judged when it is there, at the latest at the deadline."""
+    waiting = state.waiting.setdefault(ticket.symbol, [])
+    if not waiting:
+        out.append(FetchQuote(symbol=ticket.symbol))
+    waiting.append(Waiting(ticket=ticket, until_ns=ticket.deadline_ns))
+    state.wake_at(ticket.deadline_ns, "waiting", ticket.symbol)
+
+
+def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
+    """The quote has come, or will not: everything that waited for it is judged as things are."""
+    for waiting in state.waiting.pop(event.symbol, ()):
+        _judge_new(state, waiting.ticket, out, may_wait=False)
+
+
+def waiting_over(state: State, symbol: str, out: Out) -> None:
+    """Judge what has waited for a quote until its deadline (it will be EXPIRED)."""
+    waiting = state.waiting.pop(symbol, [])
+    for item in waiting:
+        if state.now_ns >= item.until_ns:
+            _judge_new(state, item.ticket, out, may_wait=False)
+        else:
+            state.waiting.setdefault(symbol, []).append(item)
+
+
+# --- waiting for a touch -----------------------------------------------------------------------------------
+
+
+def _wait_for_touch(state: State, ticket: Ticket) -> None:
+    """Arm a touch: it fires at or through its price, coming from the side the market is on now."""
+    intent = ticket.intent
+    index = state.market.index.get(ticket.symbol)
+    quote = None if index is None else state.market.quote(index)
+    assert quote is not None
+    assert quote.bid is not None
+    assert quote.ask is not None
+    upward = 2 * intent.trigger_price >= quote.bid + quote.ask
+    born = min(intent.timestamp_ns - state.wall_offset_ns, state.now_ns)
+    until = born + (intent.arm_ns if intent.arm_ns is not None else intent.ttl_ns)
+    if state.session is not None and "/" not in ticket.symbol:
+        until = min(until, state.session.next_close_ns)
+    ticket.arming = Arming(level=intent.trigger_price, upward=upward, until_ns=Ns(until))
+    ticket.verdict, ticket.code, ticket.state = Verdict.ACCEPTED, Code.OK, TradeState.ARMED
+    ticket.message = "waiting for its price"
+    _arm_touch(state, ticket)
+
+
+def _arm_touch(state: State, ticket: Ticket) -> None:
+    arming = ticket.arming
+    assert arming is not None
+    on = TriggerOn.TRADE
+    if "/" in ticket.symbol:
+        on |= TriggerOn.ASK if ticket.is_long else TriggerOn.BID
+    direction = TriggerDirection.ABOVE if arming.upward else TriggerDirection.BELOW
+    arm(state, ticket, "touch", on, direction, arming.level)
+    state.wake_at(arming.until_ns, "ticket", ticket.intent_id)
+
+
+def rejudge_touch(state: State, ticket: Ticket, out: Out, *, only_rearm: bool = False) -> None:
+    """A touch fired: a fresh time to live starts and everything is judged again. (Or: arm it again after a start.)"""
+    if only_rearm:
+        _arm_touch(state, ticket)
+        return
+    disarm(state, ticket.intent_id, "touch")
+    ticket.deadline_ns = Ns(state.now_ns + ticket.intent.ttl_ns)
+    ticket.fired_ns = state.now_ns
+    case = _case(state, ticket, arming=False, new=False)
+    _answer(state, ticket, case, judge(case), out)
+
+
+# --- the file ----------------------------------------------------------------------------------------------
+
+
+def document_settled(state: State, event: DocumentSettled, out: Out) -> None:
+    """A judged document's file has left the drop folder: from now on the same bytes are a duplicate."""
+    known = state.seen.get(event.intent_id)
+    if known is None:
+        message = f"a document was archived that was never judged: {event.intent_id}"
+        out.append(Alert(level="critical", code="UNKNOWN_DOCUMENT", message=message))
+        return
+    settled = Seen(sha256=known.sha256, agent=known.agent, name=known.name, at_ns=known.at_ns, settled=True)
+    state.seen[event.intent_id] = settled
+    state.changed["seen", event.intent_id] = settled

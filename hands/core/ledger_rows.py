@@ -1,0 +1,174 @@
+"""What is told to the ledger: tickets, orders, fills and finished trades as rows of the contract's views.
+
+Owns the mapping from our records to columns; values are nano-units as int, times Unix ns, unknown is None.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hands.core.commands import Record
+from hands.core.ticket import ExecutionRecord, Order, Ticket
+from hands.core.units import NANO, mul_floor
+from hands.core.venue_rules import CRYPTO_TAKER_FEE
+from hands.core.vocab import ExitReason, Leg
+
+
+def intent_record(ticket: Ticket) -> Record:
+    intent = ticket.intent
+    return Record(
+        table="intents",
+        row={
+            "intent_id": intent.intent_id,
+            "agent": ticket.agent,
+            "kind": "intent",
+            "symbol": intent.asset,
+            "direction": str(intent.direction),
+            "verdict": str(ticket.verdict),
+            "code": str(ticket.code),
+            "state": str(ticket.state),
+            "strategy_ref": intent.strategy_ref,
+            "confidence": intent.confidence,
+            "trigger_price": intent.trigger_price,
+            "stop_loss": intent.stop_loss,
+            "take_profit": intent.take_profit,
+            "received_ns": ticket.received_ns,
+            "decided_ns": ticket.stamps.decided,
+            "sent_ns": ticket.stamps.sent,
+            "updated_ns": ticket.closed_ns or ticket.received_ns,
+            "document": ticket.document.decode("utf-8", "replace"),
+        },
+    )
+
+
+def rejection_record(
+    intent_id: str | None,
+    agent: str,
+    code: str,
+    limit: str | None,
+    observed: str | None,
+    detail: dict[str, Any],
+    at: int,
+) -> Record:
+    row = {
+        "intent_id": intent_id,
+        "agent": agent,
+        "code": code,
+        "limit_value": limit,
+        "observed": observed,
+        "detail": detail,
+        "at_ns": at,
+    }
+    return Record(table="rejections", row=row)
+
+
+def order_record(order: Order) -> Record:
+    return Record(
+        table="orders",
+        row={
+            "client_order_id": order.client_order_id,
+            "order_id": order.order_id,
+            "intent_id": order.intent_id,
+            "leg": str(order.leg),
+            "symbol": order.symbol,
+            "side": str(order.side),
+            "order_type": str(order.order_type),
+            "order_class": str(order.order_class),
+            "time_in_force": str(order.time_in_force),
+            "qty": order.qty,
+            "filled_qty": order.filled_qty,
+            "avg_price": order.avg_price,
+            "limit_price": order.limit_price,
+            "stop_price": order.stop_price,
+            "status": str(order.status),
+            "created_ns": order.created_ns,
+            "sent_ns": order.sent_ns,
+            "acked_ns": order.acked_ns,
+            "updated_ns": order.updated_ns,
+        },
+    )
+
+
+def fill_record(ticket: Ticket, order: Order, execution: ExecutionRecord) -> Record:
+    """`fee` is in dollars, estimated at the taker rate where the venue charges one."""
+    value = mul_floor(execution.price, execution.qty)
+    return Record(
+        table="fills",
+        row={
+            "execution_id": execution.execution_id,
+            "client_order_id": order.client_order_id,
+            "order_id": order.order_id,
+            "intent_id": ticket.intent_id,
+            "leg": str(order.leg),
+            "symbol": order.symbol,
+            "side": str(order.side),
+            "qty": execution.qty,
+            "price": execution.price,
+            "fee": mul_floor(value, CRYPTO_TAKER_FEE) if ticket.fee_rate else 0,
+            "at_ns": execution.at_ns,
+        },
+    )
+
+
+def realised_reason(ticket: Ticket) -> ExitReason:
+    """Return why the trade ended: the leg that filled most, and for our own exits the reason they were for."""
+    filled: dict[Leg, int] = {}
+    for order in ticket.exits:
+        filled[order.leg] = filled.get(order.leg, 0) + order.filled_qty
+    most = max(filled, key=lambda leg: filled[leg], default=None)
+    if most is not None and filled[most] >= ticket.written_off:
+        if most is Leg.TAKE_PROFIT:
+            return ExitReason.TAKE_PROFIT
+        if most is Leg.STOP_LOSS:
+            return ExitReason.STOP_LOSS
+    return ticket.exit_reason or ExitReason.MANUAL
+
+
+def pnl_fraction(ticket: Ticket) -> int | None:
+    """Return the net P&L as a nano-fraction of the entry's notional, None before an entry filled."""
+    value = ticket.entry_value
+    return ticket.realised_usd() * NANO // value if value else None
+
+
+def episode_record(ticket: Ticket) -> Record | None:
+    """Return the row of a trade that was opened and is over; None if nothing ever filled."""
+    plan, entry = ticket.plan, ticket.entry
+    if plan is None or entry is None or not ticket.received_qty:
+        return None
+    sign = 1 if ticket.is_long else -1
+    stamps, context = ticket.stamps, ticket.intent.context or {}
+    entry_price = ticket.avg_entry
+    began = ticket.fired_ns or stamps.file_event  # a touch is timed from its price, not from its file
+    latency = stamps.sent - began if stamps.sent and began else None
+    row: dict[str, Any] = {
+        "id": ticket.intent_id,
+        "intent_id": ticket.intent_id,
+        "agent": ticket.agent,
+        "asset": ticket.symbol,
+        "direction": str(ticket.intent.direction),
+        "qty": entry.filled_qty,
+        "entry_price": entry_price,
+        "exit_price": ticket.avg_exit,
+        "pnl_pct": pnl_fraction(ticket),
+        "rsi_14": ticket.indicators.get("rsi_14"),
+        "macd_signal": ticket.indicators.get("macd_signal"),
+        "vwap": ticket.indicators.get("vwap"),
+        "agent_thesis": ticket.intent.thesis,
+        "strategy_ref": ticket.intent.strategy_ref,
+        "confidence_score": ticket.intent.confidence,
+        "exit_reason": str(realised_reason(ticket)),
+        "expected_pnl": sign * mul_floor(plan.take_profit - plan.limit_price, plan.qty),
+        "actual_pnl": ticket.realised_usd(),
+        "fees": ticket.fees_usd(),
+        "fees_estimated": int(bool(ticket.fee_rate)),
+        "opened_at": ticket.opened_ns,
+        "closed_at": ticket.closed_ns,
+        "latency_ns": latency,
+        "slippage": None if entry_price is None else sign * (entry_price - ticket.intent.trigger_price),
+    }
+    for column in ("vix_at_entry", "funding_rate", "volume_24h"):
+        value = context.get(column)
+        row[column] = value if isinstance(value, float) else None
+    regime = context.get("regime")
+    row["regime"] = regime if isinstance(regime, str) else None
+    return Record(table="trade_episodes", row=row)

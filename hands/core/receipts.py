@@ -1,0 +1,223 @@
+"""The receipt: a ticket told to its agent, as a function of the engine's state (contract §4).
+
+Owns the rendering only. Prices and quantities are written as decimal strings, times as RFC 3339 UTC, stamps as
+integer Unix nanoseconds; what is not known is null. Rendered after the order is on its way, never before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hands.core.ledger_rows import realised_reason
+from hands.core.orders import client_order_id
+from hands.core.protection import protected_qty
+from hands.core.state import State
+from hands.core.ticket import Finding, Form, Ticket
+from hands.core.units import NANO, NS_PER_MS, NS_PER_S, decimal_text, usd_text
+from hands.core.vocab import Leg, OrderClass, ProtectionKind, TradeState, Verdict
+
+
+def time_text(ns: int | None) -> str | None:
+    """Return Unix nanoseconds as RFC 3339 UTC with all nine digits."""
+    if ns is None:
+        return None
+    seconds, fraction = divmod(ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def _number(value: int | str | None, form: Form) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    match form:
+        case Form.PRICE | Form.RATIO:
+            return decimal_text(value)
+        case Form.USD:
+            return usd_text(value)
+        case Form.SECONDS:
+            return f"{value / NS_PER_S:.3f}".rstrip("0").rstrip(".")
+        case Form.MILLISECONDS:
+            return f"{value / NS_PER_MS:.3f}".rstrip("0").rstrip(".")
+        case _:
+            return str(value)
+
+
+def finding_row(finding: Finding) -> dict[str, Any]:
+    """Return one check as the receipt writes it."""
+    return {
+        "check": finding.check,
+        "ok": finding.ok,
+        "observed": _number(finding.observed, finding.form),
+        "limit": _number(finding.limit, finding.form),
+        "age_ms": None if finding.age_ns is None else round(finding.age_ns / NS_PER_MS, 3),
+    }
+
+
+def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
+    """Return the current receipt of a ticket."""
+    stamps = ticket.stamps
+    return {
+        "v": 1,
+        "intent_id": ticket.intent_id,
+        "kind": "intent",
+        "agent": ticket.agent,
+        "venue": str(state.venue),
+        "verdict": str(ticket.verdict),
+        "code": str(ticket.code),
+        "message": ticket.message,
+        "state": str(ticket.state),
+        "seq": ticket.seq,
+        "at": time_text(state.now_ns + state.wall_offset_ns),
+        "limits_sha256": ticket.limits_sha256,
+        "checks": [finding_row(finding) for finding in ticket.checks],
+        "sizing": _sizing(ticket),
+        "order": _order(ticket),
+        "position": _position(ticket),
+        "protection": _protection(ticket),
+        "nearest_admissible": None,
+        "retry": str(ticket.retry),
+        "retry_at": time_text(ticket.retry_at_ns),
+        "fills": [
+            {
+                "execution_id": execution.execution_id,
+                "leg": str(execution.leg),
+                "qty": decimal_text(execution.qty),
+                "price": decimal_text(execution.price, 2),
+                "at_ns": execution.at_ns,
+            }
+            for execution in ticket.executions.values()
+        ],
+        "exit": _exit(ticket),
+        "stamps_ns": {
+            "file_event": stamps.file_event,
+            "decided": stamps.decided,
+            "journaled": stamps.journaled,
+            "sent": stamps.sent,
+            "acked": stamps.acked,
+            "filled": stamps.filled,
+        },
+        "next": _next(state, ticket),
+    }
+
+
+def _sizing(ticket: Ticket) -> dict[str, Any] | None:
+    sizing = ticket.sizing
+    if sizing is None:
+        return None
+    return {"binding": sizing.binding, "caps": {name: decimal_text(qty) for name, qty in sizing.caps.items()}}
+
+
+def _order(ticket: Ticket) -> dict[str, Any] | None:
+    plan = ticket.plan
+    if plan is None or ticket.verdict is not Verdict.ACCEPTED:
+        return None
+    return {
+        "client_order_id": client_order_id(ticket.intent_id, Leg.ENTRY, 1),
+        "order_class": str(OrderClass.SIMPLE if plan.is_crypto else OrderClass.BRACKET),
+        "side": str(plan.side),
+        "qty": decimal_text(plan.qty),
+        "limit_price": decimal_text(plan.limit_price),
+        "take_profit": decimal_text(plan.take_profit),
+        "stop_loss": decimal_text(plan.stop_loss),
+        "risk_usd": usd_text(plan.risk_usd),
+        "notional_usd": usd_text(plan.notional_usd),
+    }
+
+
+def _position(ticket: Ticket) -> dict[str, Any] | None:
+    average = ticket.avg_entry
+    if average is None:
+        return None
+    return {"qty": decimal_text(max(0, ticket.owned)), "avg_price": decimal_text(average, 2)}
+
+
+def _protection(ticket: Ticket) -> dict[str, Any] | None:
+    """What stands between the position and a loss: a venue order where one rests, else our own exit."""
+    plan = ticket.plan
+    if plan is None or ticket.owned <= 0:
+        return None
+    covered = protected_qty(ticket)
+    stops = [order for order in ticket.exits if order.leg is Leg.STOP_LOSS and order.is_live]
+    if covered and stops:
+        parent = ticket.orders.get(stops[-1].parent or "")
+        if parent is None:
+            kind = ProtectionKind.VENUE_STOP
+        else:
+            kind = ProtectionKind.VENUE_BRACKET if parent.leg is Leg.ENTRY else ProtectionKind.VENUE_OCO
+        stop = stops[-1].stop_price or plan.stop_loss
+        return {
+            "kind": str(kind),
+            "stop": decimal_text(stop),
+            "qty": decimal_text(covered),
+            "since_ns": ticket.protected_since_ns,
+        }
+    exiting = sum(order.remaining for order in ticket.exits if order.leg is Leg.EXIT and order.is_live)
+    if exiting:
+        return {
+            "kind": str(ProtectionKind.ENGINE_EXIT),
+            "stop": decimal_text(plan.stop_loss),
+            "qty": decimal_text(exiting),
+            "since_ns": ticket.exit_since_ns,
+        }
+    return None
+
+
+def _exit(ticket: Ticket) -> dict[str, Any] | None:
+    if ticket.state is not TradeState.CLOSED:
+        return None
+    value, pnl, price = ticket.entry_value, ticket.realised_usd(), ticket.avg_exit
+    return {
+        "reason": str(realised_reason(ticket)),
+        "price": None if price is None else decimal_text(price, 2),
+        "pnl_usd": usd_text(pnl),
+        "pnl_pct": None if not value else decimal_text(pnl * NANO // value),
+        "at": time_text(ticket.closed_ns),
+    }
+
+
+_NEXT = {
+    TradeState.ARMED: "Waits for {symbol} to trade at {trigger} until {armed_until}.",
+    TradeState.WORKING: "The entry works at the venue until {deadline}; what is unfilled then is cancelled.",
+    TradeState.UNKNOWN: "The order was sent and its outcome is being asked; its budget stays reserved.",
+    TradeState.OPEN: "The position runs with its stop at {stop} and its target at {target}.",
+    TradeState.CLOSING: "The position is being closed: {exit_note}.",
+    TradeState.CLOSED: "The trade is over.",
+    TradeState.EXPIRED: "Nothing was filled; send a new intent under a new id if the idea still holds.",
+    TradeState.CANCELED: "Nothing was filled; send a new intent under a new id if the idea still holds.",
+    TradeState.VENUE_REJECTED: "The venue refused the order; nothing was bought or sold.",
+    TradeState.FROZEN: "The venue did something unknown; the operator has to look before anything else is entered.",
+    TradeState.DRAFT: "Dry run: it would have been sent; nothing was.",
+}
+
+
+def _next(state: State, ticket: Ticket) -> str:
+    if ticket.verdict is not Verdict.ACCEPTED:
+        return _next_after_denial(ticket)
+    plan, intent = ticket.plan, ticket.intent
+    text = _NEXT[ticket.state].format(
+        symbol=ticket.symbol,
+        trigger=decimal_text(intent.trigger_price),
+        armed_until=time_text(ticket.arming.until_ns if ticket.arming else None),
+        deadline=time_text(ticket.deadline_ns),
+        stop=decimal_text(plan.stop_loss if plan else intent.stop_loss),
+        target=decimal_text(plan.take_profit if plan else intent.take_profit),
+        exit_note=ticket.exit_note or "an exit is on its way",
+    )
+    session = state.session
+    waits = ticket.state is TradeState.CLOSING and plan is not None and not plan.is_crypto
+    if waits and session is not None and not session.is_open:
+        text += (
+            f" The market is closed: its stop stays, the exit waits for {time_text(session.next_open_ns)}."
+        )
+    return text
+
+
+def _next_after_denial(ticket: Ticket) -> str:
+    when = time_text(ticket.retry_at_ns)
+    match str(ticket.retry):
+        case "after":
+            return f"May pass later{f', from {when}' if when else ''}; send it under a new id."
+        case "changed":
+            return "Would have to be changed to pass; send it under a new id."
+        case _:
+            return "Would not pass as it is; do not send it again."

@@ -1,0 +1,232 @@
+"""What the venue says becomes what we know: reports, answers and silence about orders.
+
+Owns every change to an `Order` that follows from the venue. May not decide what to do about it: that is
+`hands.core.protection`, which is asked to look again after each of these. The one idea: every word is merged
+through the order table and the largest cumulative quantity, so the same word twice, late or out of order is
+harmless, and a word that no known behaviour explains freezes the symbol instead of raising.
+"""
+
+from __future__ import annotations
+
+from hands.core.breakers import OPERATOR, set_reason
+from hands.core.commands import AnyCommand
+from hands.core.events import Execution, RequestAnswered, VenueOrder
+from hands.core.ledger_rows import fill_record, order_record
+from hands.core.order_table import UnknownArcError, next_status
+from hands.core.state import State
+from hands.core.ticket import ExecutionRecord, Order, Ticket
+from hands.core.units import NANO, NumberError, Price, Qty, Usd, mul_floor, nano_truncated
+from hands.core.venue_rules import received_qty
+from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradingState
+
+LIMIT_TYPES = (OrderType.LIMIT, OrderType.MARKET)
+
+
+def freeze(state: State, ticket: Ticket, why: str, out: list[AnyCommand]) -> None:
+    """Stop trusting what we know of a symbol: no entries anywhere until the operator has looked."""
+    ticket.frozen = why
+    state.touch(ticket)
+    detail = f"{ticket.symbol}, intent {ticket.intent_id}: {why}"
+    set_reason(state, out, "UNKNOWN_VENUE_BEHAVIOUR", TradingState.REDUCE_ONLY, OPERATOR, detail)
+
+
+def absorb(
+    state: State,
+    ticket: Ticket,
+    order: Order,
+    report: VenueOrder,
+    out: list[AnyCommand],
+    *,
+    execution: Execution | None = None,
+    position_qty: Qty | None = None,
+) -> None:
+    """Merge one description of one order, from the stream, an answer or a snapshot."""
+    try:
+        status = next_status(order.status, report.status, report.status_text)
+    except UnknownArcError as error:
+        freeze(state, ticket, f"{order.leg} order: {error}", out)
+        return
+    if report.filled_qty > order.qty:
+        why = f"{report.filled_qty / NANO:g} filled of an order for {order.qty / NANO:g}"
+        freeze(state, ticket, f"{order.leg} order: {why}", out)
+        return
+    if order.order_id != report.order_id:
+        order.order_id = report.order_id
+        state.index_order(order)
+    order.missing = 0
+    if order.acked_ns is None:
+        order.acked_ns = state.now_ns
+        if order.leg is Leg.ENTRY:
+            ticket.stamps.acked = state.now_ns
+    _record_execution(ticket, order, execution, out)
+    grew = report.filled_qty > order.filled_qty
+    if grew:
+        order.filled_qty = report.filled_qty
+        _after_fill(state, ticket, order)
+    if grew or execution is not None:
+        order.value = _value(ticket, order, report.avg_price)
+        order.avg_price = Price(order.value * NANO // order.filled_qty) if order.filled_qty else None
+    if order.leg is Leg.ENTRY and report.filled_qty == order.filled_qty:
+        _count_received(ticket, order, position_qty)
+    if status is not None:
+        if status is not order.status:
+            order.queries = 0
+        order.status = status
+    if report.qty and order.parent is not None and report.qty != order.qty and report.qty >= order.filled_qty:
+        order.qty = report.qty  # the venue shrinks a stop leg while its target fills
+    if report.status is OrderStatus.REPLACED and order.parent is not None:
+        ticket.group_read = False  # somebody moved a leg: its successor is found by reading the group again
+    order.updated_ns = state.now_ns
+    for leg in report.legs:
+        _adopt_leg(state, ticket, order, leg, out)
+    out.append(order_record(order))
+    state.touch(ticket)
+
+
+def _record_execution(
+    ticket: Ticket, order: Order, execution: Execution | None, out: list[AnyCommand]
+) -> None:
+    if execution is None or execution.execution_id in ticket.executions:
+        return
+    record = ExecutionRecord(
+        execution_id=execution.execution_id,
+        client_order_id=order.client_order_id,
+        leg=order.leg,
+        qty=execution.qty,
+        price=execution.price,
+        at_ns=execution.at_ns,
+    )
+    ticket.executions[execution.execution_id] = record
+    out.append(fill_record(ticket, order, record))
+
+
+def _value(ticket: Ticket, order: Order, avg_price: Price | None) -> Usd:
+    """Return the money of an order's fills: the executions where we have them all, else the venue's average."""
+    own = [e for e in ticket.executions.values() if e.client_order_id == order.client_order_id]
+    if sum(e.qty for e in own) == order.filled_qty:
+        return Usd(sum(mul_floor(e.price, e.qty) for e in own))
+    if avg_price is not None:
+        return Usd(mul_floor(avg_price, order.filled_qty))
+    return order.value
+
+
+def _after_fill(state: State, ticket: Ticket, order: Order) -> None:
+    if order.leg is not Leg.ENTRY:
+        return
+    if ticket.first_fill_ns is None:
+        ticket.first_fill_ns = ticket.opened_ns = state.now_ns
+        ticket.stamps.filled = state.now_ns
+
+
+def _count_received(ticket: Ticket, order: Order, position_qty: Qty | None) -> None:
+    """Keep what the entry brought in, after a fee taken in coins; the venue's own position is the better witness."""
+    plan = ticket.plan
+    if plan is None or not order.filled_qty:
+        return
+    if not plan.is_crypto:
+        ticket.received_qty = order.filled_qty
+        return
+    estimate = received_qty(plan.asset_class, order.filled_qty, plan.lot)
+    if position_qty is not None and position_qty > 0:
+        witnessed = position_qty + ticket.exit_filled + ticket.written_off
+        ticket.received_qty = Qty(min(order.filled_qty, witnessed))
+    elif ticket.received_qty < estimate:
+        ticket.received_qty = estimate
+
+
+def _adopt_leg(state: State, ticket: Ticket, parent: Order, leg: VenueOrder, out: list[AnyCommand]) -> None:
+    """Learn of a leg from its parent (the venue names legs itself), or merge what is said of a known one."""
+    found = state.find_order(leg.client_order_id, leg.order_id)
+    if found is not None and found[0] is ticket:
+        if found[1] is not parent:
+            absorb(state, ticket, found[1], leg, out)
+        return
+    is_stop = leg.order_type not in LIMIT_TYPES
+    order = Order(
+        client_order_id=leg.client_order_id,
+        intent_id=ticket.intent_id,
+        leg=Leg.STOP_LOSS if is_stop else Leg.TAKE_PROFIT,
+        symbol=ticket.symbol,
+        side=leg.side,
+        order_type=leg.order_type,
+        order_class=leg.order_class,
+        time_in_force=parent.time_in_force,
+        qty=leg.qty,
+        limit_price=leg.limit_price,
+        stop_price=leg.stop_price,
+        order_id=leg.order_id,
+        parent=parent.client_order_id,
+        created_ns=state.now_ns,
+        sent_ns=parent.sent_ns,
+    )
+    ticket.orders[order.client_order_id] = order
+    state.index_order(order)
+    absorb(state, ticket, order, leg, out)
+
+
+# --- answers to our own requests ---------------------------------------------------------------------------
+
+
+def submit_answered(
+    state: State, ticket: Ticket, order: Order, event: RequestAnswered, out: list[AnyCommand]
+) -> None:
+    """Merge the answer to a submit. A refusal is proof that the venue has no such order; a 5xx proves nothing."""
+    if event.order is not None and event.status < 300:
+        absorb(state, ticket, order, event.order, out)
+        return
+    undecided = order.status in (OrderStatus.UNSENT, OrderStatus.UNKNOWN)
+    if event.status >= 500 or event.status in (408, 425) or "client_order_id must be unique" in event.message:
+        if undecided:
+            order.status = OrderStatus.UNKNOWN
+            order.query_ns = None
+    elif undecided:
+        order.status = OrderStatus.REJECTED
+        order.refusal = f"{event.status} {event.code or ''} {event.message}".strip()
+        order.available = _amount(event.extras.get("available"))
+        if order.leg is not Leg.ENTRY:
+            _exit_refused(state, ticket, event)
+    order.updated_ns = state.now_ns
+    out.append(order_record(order))
+    state.touch(ticket)
+
+
+def _amount(text: str | None) -> Qty | None:
+    try:
+        return None if text is None else Qty(nano_truncated(text))
+    except NumberError:
+        return None
+
+
+def _exit_refused(state: State, ticket: Ticket, event: RequestAnswered) -> None:
+    """Decide from a refused exit whether the market is already through the stop; otherwise try again shortly."""
+    tries = sum(ticket.attempts.values())
+    ticket.retry_exit_ns = type(ticket.retry_exit_ns)(
+        state.now_ns + min(100 << min(tries, 5), 2_000) * 1_000_000
+    )
+    through = ("than current price", "stop_loss.stop_price must be")
+    if ticket.exit_reason is None and any(words in event.message for words in through):
+        ticket.exit_reason = ExitReason.STOP_LOSS
+        ticket.exit_note = "the venue refused the stop because the market is already through it"
+        ticket.retry_exit_ns = state.now_ns
+
+
+def submit_failed(
+    state: State, ticket: Ticket, order: Order, *, sent: bool, reason: str, out: list[AnyCommand]
+) -> None:
+    """Merge the failure of a submit: *unknown* unless not one byte left."""
+    if order.status is not OrderStatus.UNSENT:
+        return
+    if sent:
+        order.status = OrderStatus.UNKNOWN
+        order.query_ns = None
+    else:
+        order.status = OrderStatus.REJECTED
+        order.refusal = f"not sent: {reason}"
+    order.updated_ns = state.now_ns
+    out.append(order_record(order))
+    state.touch(ticket)
+
+
+def is_group(order: Order) -> bool:
+    """Whether the venue keeps legs under this order."""
+    return order.parent is None and order.order_class in (OrderClass.BRACKET, OrderClass.OCO)

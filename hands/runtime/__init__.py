@@ -1,0 +1,1 @@
+"""The shells around the core: clock, sequencer, dispatcher, daemon, control socket."""

@@ -1,0 +1,260 @@
+"""What the daemon is told: command line, hands.toml, the limits file and the environment, checked all at once.
+
+Owns the reading of both files and every start-up refusal that needs no network. May not connect to anything.
+`ConfigError` carries every problem found; `Unsafe` is a refusal to act on an account that was not meant.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hands.core.limits import LimitsError, LimitsFile, read_limits
+from hands.core.units import NS_PER_S
+from hands.core.vocab import Venue
+from hands.venues.alpaca.endpoints import Credentials, EndpointError, Endpoints, Feed, venue_of
+
+ROLL_DAYS_BACK = 4
+ROLL_DAYS_AHEAD = 800
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` says everything that is wrong with it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Unsafe(Exception):  # noqa: N818  (a refusal, named for what is the case)
+    """Starting would be unsafe: a live host without --live, the wrong account, a state directory in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; None where it says nothing."""
+
+    config: Path
+    limits: Path
+    intents: Path | None = None
+    state: Path | None = None
+    alpaca_url: str | None = None
+    symbols: tuple[str, ...] | None = None
+    dry_run: bool = False
+    live: str | None = None
+    log_json: bool = False
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class VenueSection(_Section):
+    feed: str = Field(pattern="^(iex|sip|test)$")
+    order_connections: int = Field(ge=1, le=16)
+    request_timeout_s: float = Field(gt=0, le=60)
+    mute_after_s: float = Field(gt=0, le=3600)
+    close_intent: bool
+
+
+class FoldersSection(_Section):
+    intents: str = Field(min_length=1)
+    state: str = Field(min_length=1)
+
+
+class JournalSection(_Section):
+    durability: str = Field(pattern="^(os|disk)$")
+
+
+class MarketSection(_Section):
+    intervals_s: list[int] = Field(min_length=1, max_length=8)
+
+
+class PollSection(_Section):
+    account_s: float = Field(gt=0, le=600)
+    session_s: float = Field(gt=0, le=3600)
+    truth_s: float = Field(gt=0, le=3600)
+
+
+class Settings(_Section):
+    """hands.toml, every key required: a file that says nothing of a thing is a file that was not read."""
+
+    venue: VenueSection
+    folders: FoldersSection
+    journal: JournalSection
+    market: MarketSection
+    poll: PollSection
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the daemon needs, checked."""
+
+    settings: Settings
+    limits: LimitsFile
+    intents: Path
+    state: Path
+    endpoints: Endpoints
+    credentials: Credentials
+    venue: Venue
+    rolls_ns: tuple[int, ...]
+    agents: dict[str, int | None]
+    dry_run: bool
+    live: str | None
+    log_json: bool
+
+
+def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the checked configuration.
+
+    Raises:
+        ConfigError: with every problem of both files, the command line and the environment.
+        Unsafe: a live host without `--live`.
+    """
+    problems: list[str] = []
+    settings = _settings(options.config, problems)
+    limits = _limits(options, problems)
+    rolls = () if limits is None else _rolls(limits, problems)
+    agents = {} if limits is None else _agents(limits, problems)
+    endpoints = _endpoints(options, settings, environ, problems)
+    venue = None if endpoints is None else venue_of(endpoints)
+    credentials = _credentials(environ, venue, problems)
+    if (
+        problems
+        or settings is None
+        or limits is None
+        or endpoints is None
+        or venue is None
+        or credentials is None
+    ):
+        raise ConfigError(problems)
+    if venue is Venue.LIVE and options.live is None:
+        host = endpoints.trading.split("//")[-1]
+        raise Unsafe(f"{host} is a live host; say --live ACCOUNT_NUMBER if real money is meant")
+    return Config(
+        settings=settings,
+        limits=limits,
+        intents=(options.intents or Path(settings.folders.intents)).absolute(),
+        state=(options.state or Path(settings.folders.state)).absolute(),
+        endpoints=endpoints,
+        credentials=credentials,
+        venue=venue,
+        rolls_ns=rolls,
+        agents=agents,
+        dry_run=options.dry_run,
+        live=options.live,
+        log_json=options.log_json,
+    )
+
+
+def _read(path: Path, problems: list[str]) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: not readable: {error.strerror if isinstance(error, OSError) else error}")
+        return None
+
+
+def read_settings(path: Path) -> Settings:
+    """Return hands.toml at `path`, checked. Raises ConfigError."""
+    problems: list[str] = []
+    settings = _settings(path, problems)
+    if settings is None:
+        raise ConfigError(problems)
+    return settings
+
+
+def _settings(path: Path, problems: list[str]) -> Settings | None:
+    text = _read(path, problems)
+    if text is None:
+        return None
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{path}: {error}")
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            where = ".".join(str(part) for part in item["loc"])
+            problems.append(f"{path}: {where}: {item['msg']}")
+    return None
+
+
+def _limits(options: Options, problems: list[str]) -> LimitsFile | None:
+    text = _read(options.limits, problems)
+    if text is None:
+        return None
+    try:
+        limits = read_limits(text)
+    except LimitsError as error:
+        problems.extend(f"{options.limits}: {problem}" for problem in error.problems)
+        return None
+    if options.symbols is None:
+        return limits
+    wider = [symbol for symbol in options.symbols if symbol not in limits.allow]
+    if wider:
+        problems.append(f"--symbols only narrows [symbols] allow; not allowed there: {', '.join(wider)}")
+    return msgspec.structs.replace(limits, allow=options.symbols)
+
+
+def _rolls(limits: LimitsFile, problems: list[str]) -> tuple[int, ...]:
+    """Return when trading days begin, as Unix ns, in the zone the limits file names."""
+    try:
+        zone = ZoneInfo(limits.roll_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        problems.append(f"day.roll: unknown time zone {limits.roll_zone!r}")
+        return ()
+    hour, minute = (int(part) for part in limits.roll_time.split(":"))
+    today = datetime.now(UTC).astimezone(zone).date()
+    days: list[date] = [today + timedelta(days=n) for n in range(-ROLL_DAYS_BACK, ROLL_DAYS_AHEAD)]
+    moments = (datetime.combine(day, time(hour, minute), zone) for day in days)
+    return tuple(int(moment.timestamp()) * NS_PER_S for moment in moments)
+
+
+def _agents(limits: LimitsFile, problems: list[str]) -> dict[str, int | None]:
+    agents: dict[str, int | None] = {}
+    for name, agent in limits.agents.items():
+        try:
+            agents[name] = None if agent.user is None else pwd.getpwnam(agent.user).pw_uid
+        except KeyError:
+            problems.append(f"agents.{name}.user: there is no user {agent.user!r} on this machine")
+    return agents
+
+
+def _endpoints(
+    options: Options, settings: Settings | None, environ: Mapping[str, str], problems: list[str]
+) -> Endpoints | None:
+    base = options.alpaca_url or environ.get("APCA_API_BASE_URL") or None
+    feed = Feed(settings.venue.feed) if settings is not None else Feed.IEX
+    try:
+        return Endpoints.of(base, live=base is None and options.live is not None, feed=feed)
+    except EndpointError as error:
+        problems.append(str(error))
+        return None
+
+
+def _credentials(environ: Mapping[str, Any], venue: Venue | None, problems: list[str]) -> Credentials | None:
+    """Return the keys of the environment; a simulator on this machine needs none (its own are sim/sim)."""
+    key, secret = environ.get("APCA_API_KEY_ID"), environ.get("APCA_API_SECRET_KEY")
+    if venue is Venue.SIM:
+        key, secret = key or "sim", secret or "sim"
+    missing = [
+        name for name, value in (("APCA_API_KEY_ID", key), ("APCA_API_SECRET_KEY", secret)) if not value
+    ]
+    if missing or key is None or secret is None:
+        problems.append(f"{' and '.join(missing)}: not in the environment")
+        return None
+    try:
+        return Credentials(key, secret)
+    except EndpointError as error:
+        problems.append(f"APCA credentials: {error}")
+        return None

@@ -1,0 +1,397 @@
+"""The daemon: one process, one uvloop, one account. Start-up is recovery; there is no other way to start.
+
+Owns the assembly of the shells around the core and the life of the process. Load limits -> read the journal's
+open business -> ask the venue what is true -> reconcile -> warm up -> trade. An exception that reaches the loop
+is our own bug: the process stops loudly, what rests at the venue works on, and the next start recovers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from hands.core.events import (
+    AccountReport,
+    ClockStepped,
+    DocumentReceived,
+    Link,
+    OperatorAction,
+    OperatorRequest,
+    SessionReport,
+    Started,
+)
+from hands.core.market import Market
+from hands.core.state import State
+from hands.core.units import NS_PER_MS, NS_PER_S
+from hands.core.vocab import Venue
+from hands.intake.inbox import HALT_FILE, Inbox
+from hands.intake.receipts import ReceiptWriter
+from hands.journal.ledger import Ledger, LedgerError
+from hands.journal.store import JournalError, JournalStore, StateDirBoundElsewhere, StateDirInUse
+from hands.runtime import status
+from hands.runtime.clock import Clock
+from hands.runtime.config import Config, Options, Unsafe, load
+from hands.runtime.control import SOCKET_NAME, ControlServer
+from hands.runtime.dispatcher import Dispatcher
+from hands.runtime.logs import set_up_logging
+from hands.runtime.polling import Poller
+from hands.runtime.sequencer import Sequencer
+from hands.runtime.what_if import what_if
+from hands.venues.alpaca.endpoints import origin_of
+from hands.venues.alpaca.market_feed import MarketFeed
+from hands.venues.alpaca.order_entry import OrderEntry
+from hands.venues.alpaca.rate import RateBudget
+from hands.venues.alpaca.snapshots import Snapshots
+from hands.venues.alpaca.trade_stream import TradeStream
+from hands.version import __version__
+
+log = logging.getLogger("hands")
+
+STOP_WITHIN_S = 5.0
+DATA_GRACE_S = 5.0
+HOUSEKEEPING_S = 1.0
+STEP_MIN_NS = 5 * NS_PER_MS
+ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out")
+Ready = Callable[[dict[str, object]], None]
+
+
+def run(options: Options, ready: Ready) -> int:
+    """Run the daemon until it is stopped; return its exit code.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        Unsafe: starting would be unsafe; nothing is owned yet.
+    """
+    config = load(options)
+    set_up_logging(as_json=config.log_json, secrets=(config.credentials.secret,))
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Market.warm_up()
+    try:
+        journal = JournalStore(
+            config.state / "journal.db",
+            durability="disk" if config.settings.journal.durability == "disk" else "process",
+        )
+    except StateDirInUse as error:
+        raise Unsafe(str(error)) from error
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Daemon(config, journal).live(ready))
+    finally:
+        journal.close()
+
+
+class Daemon:
+    """Everything of one process life."""
+
+    def __init__(self, config: Config, journal: JournalStore) -> None:
+        self._config = config
+        self._journal = journal
+        self._clock = Clock()
+        self._exit_code = 0
+        market = Market(config.limits.allow, tuple(config.settings.market.intervals_s))
+        self.state = State(config.limits, market, config.venue)
+        self.state.dry_run = config.dry_run
+        self._dispatcher = Dispatcher(self.state, self._clock)
+        self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
+        feed, clock, settings = self._sequencer.feed, self._clock, config.settings
+        symbols = config.limits.allow
+        budget = RateBudget()
+        self._order_entry = OrderEntry(
+            config.endpoints,
+            config.credentials,
+            clock,
+            feed,
+            connections=settings.venue.order_connections,
+            request_timeout_s=settings.venue.request_timeout_s,
+            symbols=symbols,
+            budget=budget,
+            close_intent=settings.venue.close_intent,
+        )
+        self._snapshots = Snapshots(
+            config.endpoints,
+            config.credentials,
+            clock,
+            symbols=symbols,
+            budget=budget,
+            timeout_s=settings.venue.request_timeout_s,
+        )
+        self._trade_stream = TradeStream(config.endpoints, config.credentials, feed, clock, symbols=symbols)
+        self._feeds = self._market_feeds()
+        self._inbox = Inbox(
+            config.intents,
+            config.agents,
+            clock=clock,
+            deliver=self._take_document,
+            on_halt=lambda: self._operate(OperatorAction.HALT_FILE),
+        )
+        self._ledger = Ledger(config.state / "hands.db", journal.path)
+        self._poller = Poller(
+            self._snapshots,
+            settings.poll,
+            symbols,
+            market.index,
+            clock=clock,
+            feed=feed,
+            take_rows=self._sequencer.take_rows,
+            on_session=self._on_session,
+        )
+        self._dispatcher.connect(
+            sequencer=self._sequencer,
+            order_entry=self._order_entry,
+            inbox=self._inbox,
+            receipts=ReceiptWriter(config.intents),
+            ledger=self._ledger,
+            fetch_quote=self._poller.fetch_quote,
+            request_truth=self._poller.request_truth,
+        )
+
+    def _market_feeds(self) -> dict[Link, MarketFeed]:
+        symbols = self._config.limits.allow
+        wanted = {
+            Link.EQUITY_DATA: [symbol for symbol in symbols if "/" not in symbol],
+            Link.CRYPTO_DATA: [symbol for symbol in symbols if "/" in symbol],
+        }
+        return {
+            link: MarketFeed(
+                self._config.endpoints,
+                self._config.credentials,
+                names,
+                self.state.market.index,
+                self._sequencer.take_rows,
+                self._sequencer.feed,
+                self._clock,
+                link,
+                mute_after_s=self._config.settings.venue.mute_after_s,
+            )
+            for link, names in wanted.items()
+            if names
+        }
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    async def live(self, ready: Ready) -> int:
+        """Start, trade until told to stop, stop; return the exit code."""
+        loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._dispatcher.on_stopped = self._stopping.set
+        loop.set_exception_handler(self._on_bug)
+        self._stop_asked = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_asked.set)
+        work = asyncio.ensure_future(self._start_and_trade(ready))
+        stop = asyncio.ensure_future(self._stop_asked.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if work.done() and not self._stop_asked.is_set():
+                work.result()  # it ends by itself only by failing
+            return await self._stop()
+        finally:
+            for task in (work, stop):
+                task.cancel()
+            await asyncio.gather(work, stop, return_exceptions=True)
+            await self._close()
+
+    async def _start_and_trade(self, ready: Ready) -> None:
+        control = ControlServer(self._config.state / SOCKET_NAME, self._control)
+        account = await self._poller.first_account()
+        self._check_account(account)
+        self._recover()
+        await control.start()
+        self._control_server = control
+        await self._order_entry.start()
+        for feed in self._feeds.values():
+            await feed.start()
+        self._sequencer.feed(account)
+        await self._poller.introduce()
+        await self._trade_stream.start()  # its first "up" asks for the venue's truth
+        await self._until_ready()
+        self._inbox.start(asyncio.get_running_loop())
+        self._poller.start()
+        gc.collect()
+        gc.freeze()
+        ready(self._ready_line(account))
+        await self._keep_house()
+
+    def _check_account(self, account: AccountReport) -> None:
+        """Refuse an account that was not meant, before anything is owned."""
+        config, number = self._config, account.account_number
+        if config.venue is Venue.LIVE and config.live != number:
+            raise Unsafe(f"--live {config.live} is not this account's number")
+        try:
+            host = origin_of(config.endpoints.trading).host
+            self._journal.bind(venue=str(config.venue), host=host, account=number)
+        except StateDirBoundElsewhere as error:
+            raise Unsafe(str(error)) from error
+
+    def _recover(self) -> None:
+        """Load what the last session left open; the venue is asked about the rest."""
+        journal, config = self._journal, self._config
+        self.state.restore((kind, key, doc) for kind in ENTITIES for key, doc in journal.load(kind))
+        try:
+            self._ledger.start()
+        except LedgerError as error:
+            raise Unsafe(str(error)) from error
+        self._sequencer.feed(
+            Started(
+                ts_ns=self._clock(),
+                version=__version__,
+                limits_sha256=config.limits.sha256,
+                rolls_ns=config.rolls_ns,
+            )
+        )
+
+    async def _until_ready(self) -> None:
+        """Wait for the first reconciliation and for order entry; for market data only a little while."""
+        links = self.state.links
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + DATA_GRACE_S
+        while True:
+            able = self.state.reconciled and links.get(Link.ORDER_ENTRY) and links.get(Link.TRADE_UPDATES)
+            if able and (all(links.get(link) for link in self._feeds) or loop.time() > patience):
+                return
+            await asyncio.sleep(0.01)
+
+    def _ready_line(self, account: AccountReport) -> dict[str, object]:
+        return {
+            "event": "ready",
+            "version": __version__,
+            "venue": str(self._config.venue),
+            "account": account.account_number,
+            "state": str(self.state.trading_state),
+            "intents": str(self._config.intents),
+            "state_dir": str(self._config.state),
+            "symbols": list(self._config.limits.allow),
+            "dry_run": self._config.dry_run,
+        }
+
+    async def _keep_house(self) -> None:
+        """Once a second: notice a stepped wall clock, trim what the ledger has, keep the log short."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            offset = self._clock.wall_offset_ns()
+            if abs(offset - self.state.wall_offset_ns) > STEP_MIN_NS:
+                self._sequencer.feed(ClockStepped(ts_ns=self._clock(), wall_offset_ns=offset))
+            try:
+                if not self._journal.pending:
+                    self._journal.trim_outbox(self._ledger.position)
+                    self._journal.refresh()
+            except JournalError as error:
+                log.warning("%s", error)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    async def _stop(self) -> int:
+        """No new intents; unfilled entries are cancelled; protection stays; everything is saved."""
+        log.info("stopping")
+        self._inbox.stop()
+        if self._sequencer.state.reconciled:
+            self._operate(OperatorAction.STOP)
+            try:
+                async with asyncio.timeout(STOP_WITHIN_S - 1.0):
+                    await self._stopping.wait()
+            except TimeoutError:
+                open_entries = [t.symbol for t in self.state.tickets.values() if t.entry and t.entry.is_live]
+                log.critical("stopped with entries not proven cancelled: %s", ", ".join(open_entries))
+                self._exit_code = 3
+        stopped = self._dispatcher.stopped
+        if stopped is not None and stopped.still_open:
+            log.info("protection stays at the venue for: %s", ", ".join(stopped.still_open))
+        return self._exit_code
+
+    async def _close(self) -> None:
+        await self._poller.stop()
+        if not self._dispatcher.finish_papers():
+            self._exit_code = self._exit_code or 1
+        for feed in self._feeds.values():
+            await feed.stop()
+        await self._trade_stream.stop()
+        await self._order_entry.stop()
+        await self._snapshots.close()
+        server = getattr(self, "_control_server", None)
+        if server is not None:
+            await server.close()
+        self._sequencer.stop()
+        self._sequencer.commit()
+        self._ledger.flush(2.0)
+        self._ledger.close()
+
+    def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception nobody expected: our own bug. Stop loudly; the venue keeps the protection."""
+        error = context.get("exception")
+        log.critical("%s", context.get("message"), exc_info=error)
+        self._exit_code = 1
+        self._stop_asked.set()
+        del loop
+
+    # --- the world comes in --------------------------------------------------------------------------------
+
+    def _take_document(self, event: DocumentReceived) -> None:
+        self._sequencer.feed(event)
+
+    def _operate(self, action: OperatorAction, *, agent: str | None = None, reason: str = "") -> None:
+        self._sequencer.feed(OperatorRequest(ts_ns=self._clock(), action=action, agent=agent, reason=reason))
+
+    def _on_session(self, report: SessionReport) -> None:
+        """Outside the session a silent equity feed is not a dead one."""
+        feed = self._feeds.get(Link.EQUITY_DATA)
+        if feed is not None:
+            feed.mute_after_s = self._config.settings.venue.mute_after_s if report.is_open else None
+        for symbol, index in self.state.market.index.items():
+            if "/" in symbol:
+                midnight = (self._clock() // (86_400 * NS_PER_S) + 1) * 86_400 * NS_PER_S
+                self.state.market.set_session(index, midnight, 86_400 * NS_PER_S)
+            elif not report.is_open:
+                self.state.market.set_session(index, report.next_open_ns, 0)
+
+    def _control(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer the operator. Everything here is the operator's: the socket is private to the engine's user."""
+        match request.get("do"):
+            case "status":
+                return {"ok": True, "status": self._status()}
+            case "quote":
+                symbols = request.get("symbols")
+                wanted = symbols if isinstance(symbols, list) and symbols else list(self.state.market.symbols)
+                return {"ok": True, "quotes": status.quotes(self.state, wanted, now_ns=self._clock())}
+            case "view":
+                return {"ok": True, "view": status.view(self.state, now_ns=self._clock())}
+            case "check":
+                return self._check(request)
+            case "halt":
+                self._operate(OperatorAction.HALT, reason=str(request.get("reason") or ""))
+                return {"ok": True, "status": self._status()}
+            case "resume":
+                return self._resume(request)
+            case other:
+                return {"ok": False, "error": f"unknown request {other!r}"}
+
+    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
+        document, agent = request.get("document"), request.get("agent") or "default"
+        if not isinstance(document, str) or not isinstance(agent, str):
+            return {"ok": False, "error": "document must be a string"}
+        answer = what_if(self.state, document.encode("utf-8", "surrogatepass"), agent, self._clock())
+        return {"ok": True, "receipt": answer}
+
+    def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
+        agent = request.get("agent")
+        if agent is not None and not isinstance(agent, str):
+            return {"ok": False, "error": "agent must be a name"}
+        if agent is not None and agent != "default" and agent not in self._config.agents:
+            return {"ok": False, "error": f"there is no agent {agent!r}"}
+        still_there = (self._config.intents / HALT_FILE).exists()
+        self._operate(OperatorAction.RESUME, agent=agent, reason="HALT_FILE" if still_there else "")
+        return {"ok": True, "status": self._status()}
+
+    def _status(self) -> dict[str, Any]:
+        faults = {
+            "journal": self._sequencer.journal_fault,
+            "ledger": self._ledger.fault,
+            "intake": self._inbox.fault,
+        }
+        answer = status.status(self.state, self._clock(), intents=str(self._config.intents))
+        return answer | {"faults": {name: fault for name, fault in faults.items() if fault is not None}}

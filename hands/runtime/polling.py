@@ -1,0 +1,178 @@
+"""What has to be asked for: account, assets, session, the venue's truth, a quiet symbol's quote.
+
+Owns the questions and their pace; every answer becomes an event. May not decide, and never gives up: a venue that
+cannot be reached leaves the engine up, NOT_READY, and is asked again. One question of a kind at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hands.core.events import AccountReport, AnyEvent, QuoteFetched, SessionReport
+from hands.core.market import RowFlag, RowKind, new_rows
+from hands.core.units import NS_PER_S, Ns
+from hands.runtime.config import PollSection
+from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
+
+log = logging.getLogger("hands")
+T = TypeVar("T")
+
+RETRY_FIRST_S = 0.5
+RETRY_LONGEST_S = 10.0
+TRUTH_RETRY_S = 0.5
+
+
+class Poller:
+    """Asks the venue and feeds what it says. `index` gives each symbol its number in the market."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        pace: PollSection,
+        symbols: tuple[str, ...],
+        index: dict[str, int],
+        *,
+        clock: Callable[[], Ns],
+        feed: Callable[[AnyEvent], None],
+        take_rows: Callable[[np.ndarray, int], None],
+        on_session: Callable[[SessionReport], None],
+    ) -> None:
+        self._snapshots = snapshots
+        self._pace = pace
+        self._symbols = symbols
+        self._index = index
+        self._clock = clock
+        self._feed = feed
+        self._take_rows = take_rows
+        self._on_session = on_session
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._truth: asyncio.Task[None] | None = None
+        self._truth_again: tuple[str, ...] | None = None
+
+    # --- at start ------------------------------------------------------------------------------------------
+
+    async def first_account(self) -> AccountReport:
+        """Return the account, asking until the venue answers."""
+        return await self._until_answered("account", self._snapshots.account)
+
+    async def introduce(self) -> None:
+        """Feed assets and session, asking until the venue answers."""
+        self._feed(await self._until_answered("assets", lambda: self._snapshots.assets(self._symbols)))
+        self._take_session(await self._until_answered("session", self._snapshots.session))
+
+    async def _until_answered(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        delay_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await ask()
+            except VenueUnavailable as error:
+                log.warning("%s: %s; asking again in %.1f s", what, error, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, RETRY_LONGEST_S)
+
+    # --- all the time --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the standing questions."""
+        self._spawn(self._every(self._pace.account_s, "account", self._ask_account))
+        self._spawn(self._every(self._pace.session_s, "session", self._ask_session))
+        self._spawn(self._every(self._pace.truth_s, "truth", self._ask_regular_truth))
+
+    async def stop(self) -> None:
+        """End every question; no answer is fed after this."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "a question to the venue failed by our own fault", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    async def _every(self, period_s: float, what: str, ask: Callable[[], Awaitable[None]]) -> None:
+        failing = False
+        while True:
+            await asyncio.sleep(period_s)
+            try:
+                await ask()
+            except VenueUnavailable as error:
+                if not failing:
+                    log.warning("%s: %s", what, error)
+                failing = True
+            else:
+                failing = False
+
+    async def _ask_account(self) -> None:
+        self._feed(await self._snapshots.account())
+
+    async def _ask_session(self) -> None:
+        self._take_session(await self._snapshots.session())
+
+    def _take_session(self, report: SessionReport) -> None:
+        self._feed(report)
+        self._on_session(report)
+        boundary = report.next_close_ns if report.is_open else report.next_open_ns
+        wait_s = (boundary - self._clock()) / NS_PER_S
+        if 0 < wait_s < self._pace.session_s:  # the session turns before the next question: ask just after it
+            asyncio.get_running_loop().call_later(wait_s + 0.05, lambda: self._spawn(self._session_turned()))
+
+    async def _session_turned(self) -> None:
+        self._take_session(await self._until_answered("session", self._snapshots.session))
+
+    # --- on demand -----------------------------------------------------------------------------------------
+
+    def request_truth(self, client_order_ids: tuple[str, ...]) -> None:
+        """Ask for everything the venue holds; while it is being asked, once more afterwards."""
+        if self._truth is not None and not self._truth.done():
+            self._truth_again = client_order_ids
+            return
+        self._truth = self._spawn(self._ask_truth(client_order_ids))
+
+    async def _ask_truth(self, client_order_ids: tuple[str, ...]) -> None:
+        waiting: list[tuple[str, ...]] = [client_order_ids]
+        while waiting:
+            try:
+                self._feed(await self._snapshots.truth(waiting[-1]))
+                waiting.clear()
+            except VenueUnavailable as error:
+                log.warning("truth: %s; asking again", error)
+                await asyncio.sleep(TRUTH_RETRY_S)
+            if self._truth_again is not None:
+                waiting.append(self._truth_again)
+                self._truth_again = None
+
+    async def _ask_regular_truth(self) -> None:
+        if self._truth is None or self._truth.done():
+            self._feed(await self._snapshots.truth(()))
+
+    def fetch_quote(self, symbol: str) -> None:
+        """Ask once for a symbol's latest quote; it goes through the market like any other row."""
+        self._spawn(self._ask_quote(symbol))
+
+    async def _ask_quote(self, symbol: str) -> None:
+        try:
+            found = await self._snapshots.latest_quote(symbol)
+        except VenueUnavailable as error:
+            log.warning("quote of %s: %s", symbol, error)
+            found = None
+        if found is not None:
+            bid, ask, bid_size, ask_size, venue_ns = found
+            rows = new_rows(1)
+            row = rows[0]
+            row["sym"], row["kind"], row["flags"] = self._index[symbol], RowKind.QUOTE, RowFlag.ELIGIBLE
+            row["price"], row["size"], row["price2"], row["size2"] = bid, bid_size, ask, ask_size
+            row["venue_ns"], row["recv_ns"] = venue_ns, self._clock()
+            self._take_rows(rows, 1)
+        self._feed(QuoteFetched(ts_ns=self._clock(), symbol=symbol, ok=found is not None))

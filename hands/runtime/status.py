@@ -1,0 +1,355 @@
+"""What is, as plain documents: the answers behind `hands status`, `hands quote` and the live view.
+
+Owns the rendering of the engine's state for people. Pure functions of what they are given: they change nothing,
+read no clock and ask nobody. The one idea: prices, quantities and money leave as decimal strings, ages as
+milliseconds against the `now_ns` that is passed in, and what is not known is null.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from hands.core.events import Link
+from hands.core.protection import protected_qty
+from hands.core.receipts import receipt, time_text
+from hands.core.sizing import (
+    day_loss_allowed,
+    day_loss_usd,
+    day_realised_usd,
+    exposure_usd,
+    mark_price,
+    sizing_equity,
+    unrealised_usd,
+)
+from hands.core.state import State
+from hands.core.ticket import Order, Ticket
+from hands.core.units import NS_PER_MS, decimal_text, mul_floor, usd_text
+from hands.core.vocab import Verdict
+from hands.journal import reader
+
+VERDICTS_SHOWN = 12
+ORDERS_SHOWN = 14
+FILLS_SHOWN = 10
+
+Document = dict[str, Any]
+
+
+def status(
+    state: State, now_ns: int, *, intents: str | None = None, latency: Document | None = None
+) -> Document:
+    """Return what Hands may do now and why not more; `intents` is the drop folder's path, for its clients."""
+    missing = not_ready(state, now_ns)
+    return {
+        "state": str(state.trading_state),
+        "venue": str(state.venue),
+        "ready": missing is None,
+        "not_ready": missing,
+        "stopping": state.stopping,
+        "dry_run": state.dry_run,
+        "reasons": _reasons(state),
+        "links": {str(link): up for link, up in sorted(state.links.items())},
+        "account": _account(state, now_ns),
+        "session": _session(state),
+        "day": _day(state),
+        "agents": {
+            name: {"faults": book.faults, "latched": book.latched}
+            for name, book in sorted(state.agents.items())
+        },
+        "foreign": dict(sorted(state.foreign.items())),
+        "trades": [trade(state, ticket) for ticket in _live(state)],
+        "latency_us": latency if latency is not None else latencies(_known(state)),
+        "limits_sha256": state.limits.sha256,
+        "intents": intents,
+        "at": time_text(now_ns + state.wall_offset_ns),
+    }
+
+
+def not_ready(state: State, now_ns: int) -> str | None:
+    """Return what entries still wait for, None where nothing is missing (the guardian's `ready` check)."""
+    if not state.reconciled:
+        return "not yet reconciled with the venue"
+    if state.stopping:
+        return "the engine is stopping"
+    if state.account is None or now_ns - state.account.asked_ns > state.limits.hard.account_age_max_ms:
+        return "no fresh account from the venue"
+    if not state.links.get(Link.TRADE_UPDATES):
+        return "the trade stream is down"
+    if not state.links.get(Link.ORDER_ENTRY):
+        return "order entry is down"
+    return None
+
+
+def _reasons(state: State) -> list[Document]:
+    return [
+        {
+            "code": reason.code,
+            "state": str(reason.state),
+            "since": time_text(reason.since_ns + state.wall_offset_ns),
+            "clears": reason.clears,
+            "detail": reason.detail,
+        }
+        for _, reason in sorted(state.reasons.items())
+    ]
+
+
+def _account(state: State, now_ns: int) -> Document | None:
+    account = state.account
+    if account is None:
+        return None
+    return {
+        "account_number": account.account_number,
+        "status": account.status,
+        "equity": usd_text(account.equity),
+        "cash": usd_text(account.cash),
+        "buying_power": usd_text(account.buying_power),
+        "age_ms": _age_ms(now_ns, account.asked_ns),
+    }
+
+
+def _session(state: State) -> Document | None:
+    session = state.session
+    if session is None:
+        return None
+    return {
+        "is_open": session.is_open,
+        "next_open": time_text(session.next_open_ns),
+        "next_close": time_text(session.next_close_ns),
+    }
+
+
+def _day(state: State) -> Document:
+    hard = state.limits.hard
+    return {
+        "since": time_text(state.day.started_ns) if state.day.started_ns else None,
+        "equity": None if state.day.equity is None else usd_text(state.day.equity),
+        "trades": state.day.trades_of(None),
+        "max_daily_trades": hard.max_daily_trades,
+        "live": len(state.committed()),
+        "max_concurrent": hard.max_concurrent,
+        "realised_usd": usd_text(day_realised_usd(state)),
+        "unrealised_usd": usd_text(unrealised_usd(state)),
+        "loss_usd": usd_text(day_loss_usd(state)),
+        "max_daily_loss_usd": usd_text(day_loss_allowed(state, hard)),
+        "exposure_usd": usd_text(exposure_usd(state)),
+        "max_gross_exposure_usd": usd_text(mul_floor(sizing_equity(state), hard.max_gross_exposure)),
+    }
+
+
+def _age_ms(now_ns: int, then_ns: int) -> float:
+    return round((now_ns - then_ns) / NS_PER_MS, 1)
+
+
+def _live(state: State) -> list[Ticket]:
+    return [ticket for ticket in state.tickets.values() if ticket.is_live]
+
+
+def _known(state: State) -> list[Ticket]:
+    """Return the finished tickets still in memory and the live ones, oldest first."""
+    known = [*state.finished.values(), *state.tickets.values()]
+    return sorted(known, key=lambda ticket: ticket.received_ns)
+
+
+# --- the market ----------------------------------------------------------------------------------------------
+
+
+def quotes(state: State, symbols: Sequence[str], now_ns: int) -> list[Document]:
+    """Return the market of each symbol; `known` is false for one that is not subscribed."""
+    return [_quote(state, str(symbol), now_ns) for symbol in symbols]
+
+
+def _quote(state: State, symbol: str, now_ns: int) -> Document:
+    index = state.market.index.get(symbol)
+    if index is None:
+        return {"symbol": symbol, "known": False, "bid": None, "ask": None, "last": None, "age_ms": None}
+    quote, last = state.market.quote(index), state.market.last_trade(index)
+    bid = None if quote is None else quote.bid
+    ask = None if quote is None else quote.ask
+    return {
+        "symbol": symbol,
+        "known": True,
+        "bid": None if bid is None else decimal_text(bid, 2),
+        "ask": None if ask is None else decimal_text(ask, 2),
+        "bid_size": None if quote is None else quote.bid_size,
+        "ask_size": None if quote is None else quote.ask_size,
+        "last": None if last is None else decimal_text(last.price, 2),
+        "age_ms": None if quote is None else _age_ms(now_ns, quote.recv_ns),
+        "indicators": msgspec.structs.asdict(state.market.indicators(index)),
+    }
+
+
+# --- trades, orders and fills --------------------------------------------------------------------------------
+
+
+def trade(state: State, ticket: Ticket) -> Document:
+    """Return a trade in one line: what it is, what it holds, what protects it, what it has earned."""
+    whole = receipt(state, ticket)
+    intent, plan = ticket.intent, ticket.plan
+    mark = mark_price(state, ticket)
+    pnl = ticket.realised_usd()
+    if mark is not None and ticket.owned > 0:
+        pnl = type(pnl)(pnl + ticket.unrealised_usd(mark))
+    return {
+        "intent_id": ticket.intent_id,
+        "agent": ticket.agent,
+        "symbol": ticket.symbol,
+        "direction": str(intent.direction),
+        "entry": intent.entry,
+        "state": str(ticket.state),
+        "strategy_ref": intent.strategy_ref,
+        "trigger_price": decimal_text(intent.trigger_price, 2),
+        "stop_loss": decimal_text(plan.stop_loss if plan else intent.stop_loss, 2),
+        "take_profit": decimal_text(plan.take_profit if plan else intent.take_profit, 2),
+        "position": whole["position"],
+        "protection": whole["protection"],
+        "protected_qty": decimal_text(protected_qty(ticket)),
+        "pnl_usd": usd_text(pnl),
+        "exit": whole["exit"],
+        "since": time_text(ticket.received_ns + state.wall_offset_ns),
+    }
+
+
+def _verdict(ticket: Ticket) -> Document:
+    return {
+        "intent_id": ticket.intent_id,
+        "symbol": ticket.symbol,
+        "direction": str(ticket.intent.direction),
+        "verdict": str(ticket.verdict),
+        "code": str(ticket.code),
+        "message": ticket.message,
+        "state": str(ticket.state),
+    }
+
+
+def _order(order: Order) -> Document:
+    def price(value: int | None) -> str | None:
+        return None if value is None else decimal_text(value, 2)
+
+    return {
+        "client_order_id": order.client_order_id,
+        "intent_id": order.intent_id,
+        "symbol": order.symbol,
+        "leg": str(order.leg),
+        "side": str(order.side),
+        "type": str(order.order_type),
+        "qty": decimal_text(order.qty),
+        "filled_qty": decimal_text(order.filled_qty),
+        "limit_price": price(order.limit_price),
+        "stop_price": price(order.stop_price),
+        "avg_price": price(order.avg_price),
+        "status": str(order.status),
+    }
+
+
+def view(state: State, now_ns: int, *, latency: Document | None = None) -> Document:
+    """Return the live view: the market, the newest verdicts, orders and fills, the trades, the latencies."""
+    known = _known(state)
+    orders = sorted(
+        (order for ticket in known for order in ticket.orders.values()), key=lambda order: order.created_ns
+    )
+    fills = sorted(
+        ((fill, ticket) for ticket in known for fill in ticket.executions.values()),
+        key=lambda pair: pair[0].at_ns,
+    )
+    return {
+        "state": str(state.trading_state),
+        "venue": str(state.venue),
+        "ready": not_ready(state, now_ns) is None,
+        "now_ns": now_ns,
+        "account": _account(state, now_ns),
+        "day": _day(state),
+        "symbols": quotes(state, state.market.symbols, now_ns),
+        "verdicts": [_verdict(ticket) for ticket in known[-VERDICTS_SHOWN:]],
+        "trades": [trade(state, t) for t in known if t.verdict is Verdict.ACCEPTED][-VERDICTS_SHOWN:],
+        "orders": [_order(order) for order in orders[-ORDERS_SHOWN:]],
+        "fills": [
+            {
+                "symbol": ticket.symbol,
+                "leg": str(fill.leg),
+                "qty": decimal_text(fill.qty),
+                "price": decimal_text(fill.price, 2),
+                "at_ns": fill.at_ns,
+            }
+            for fill, ticket in fills[-FILLS_SHOWN:]
+        ],
+        "latency_us": latency if latency is not None else latencies(known),
+    }
+
+
+# --- latencies -----------------------------------------------------------------------------------------------
+
+SPANS = (
+    ("file_to_decided", "file_event", "decided"),
+    ("decided_to_sent", "decided", "sent"),
+    ("file_to_sent", "file_event", "sent"),
+    ("sent_to_acked", "sent", "acked"),
+)
+"""The ways a document goes, by the receipt's stamps."""
+
+
+def latencies(tickets: Iterable[Ticket]) -> Document:
+    """Return n, p50, p99 and max in microseconds of each span, over the documents that were judged at once."""
+    stamps = [msgspec.structs.asdict(t.stamps) for t in tickets if t.intent.entry == "now"]
+    return span_percentiles(stamps)
+
+
+def span_percentiles(stamps: Iterable[dict[str, int | None]]) -> Document:
+    """Return n, p50, p99 and max in microseconds of each span, given the `stamps_ns` of receipts."""
+    found: dict[str, list[int]] = {name: [] for name, _, _ in SPANS}
+    for row in stamps:
+        for name, first, last in SPANS:
+            begin, end = row.get(first), row.get(last)
+            if begin is not None and end is not None:
+                found[name].append(end - begin)
+    return {name: percentiles_us(values) for name, values in found.items()}
+
+
+def percentiles_us(values_ns: Sequence[int]) -> Document:
+    """Return the nearest-rank percentiles of durations, in microseconds; null where there are none."""
+    ordered = sorted(values_ns)
+
+    def rank(per_cent: int) -> float | None:
+        if not ordered:
+            return None
+        return round(ordered[max(0, -(-per_cent * len(ordered) // 100) - 1)] / 1000, 1)
+
+    return {"n": len(ordered), "p50": rank(50), "p99": rank(99), "max": rank(100)}
+
+
+# --- with the daemon down ------------------------------------------------------------------------------------
+
+
+def down(db: sqlite3.Connection) -> Document:
+    """Return what the ledger still tells while no daemon runs: `state` is "DOWN". Raises sqlite3.Error."""
+    return {
+        "state": "DOWN",
+        "venue": None,
+        "ready": False,
+        "reasons": [
+            {
+                "code": row["reason"],
+                "state": row["state"],
+                "since": time_text(row["at_ns"]),
+                "clears": "operator",
+                "detail": row["detail"],
+            }
+            for row in reader.reasons(db)
+        ],
+        "trades": [
+            {
+                "intent_id": row["intent_id"],
+                "agent": row["agent"],
+                "symbol": row["symbol"],
+                "direction": row["direction"],
+                "state": row["state"],
+                "strategy_ref": row["strategy_ref"],
+                "stop_loss": row["stop_loss"],
+                "take_profit": row["take_profit"],
+            }
+            for row in reader.open_trades(db)
+        ],
+        "verdicts": reader.recent_verdicts(db, VERDICTS_SHOWN),
+    }

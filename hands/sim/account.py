@@ -1,0 +1,177 @@
+"""Money and positions: cash, cost, fees, what open orders hold back, and what is left to spend.
+
+Owns the account's arithmetic, all of it in integers. May not look at the market: prices are handed in. The
+idea to read it with: money and shares are never set aside in a counter that could drift; what is reserved is
+computed from the live orders every time it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hands.core.units import NANO, Ns, Price, Qty, Ratio, Usd, div_half_up, mul_ceil, mul_floor
+from hands.core.vocab import Side
+from hands.sim.assets import Asset
+from hands.sim.orders import Order
+
+CRYPTO_FEE: Final = Ratio(NANO * 25 // 10_000)
+"""25 basis points, taken out of what is received: coins when buying, dollars when selling."""
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """A holding: signed `qty`, and `cost`, what it was opened for (always positive, average-cost method)."""
+
+    asset: Asset
+    qty: Qty
+    cost: Usd
+    updated_ns: Ns
+
+    @property
+    def avg_entry_price(self) -> Price:
+        return Price(div_half_up(self.cost * NANO, abs(self.qty)))
+
+    def market_value(self, price: int) -> Usd:
+        return Usd(mul_floor(self.qty, price))
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """The account at one moment; USD. `reserved` is what open orders may cost, margin what they tie up."""
+
+    cash: Usd
+    equity: Usd
+    long_market_value: Usd
+    short_market_value: Usd
+    initial_margin: Usd
+    reserved: Usd
+    buying_power: Usd
+    non_marginable_buying_power: Usd
+
+
+class Account:
+    """Cash and positions; changed by fills only."""
+
+    def __init__(self, cash_usd: Usd, multiplier: int) -> None:
+        self.cash = cash_usd
+        self.multiplier = multiplier
+        self.positions: dict[str, Position] = {}
+
+    def qty(self, symbol: str) -> Qty:
+        """Return the signed holding of `symbol`."""
+        position = self.positions.get(symbol)
+        return position.qty if position is not None else Qty(0)
+
+    def apply(self, asset: Asset, side: Side, price: Price, qty: Qty, at_ns: Ns) -> tuple[int, str]:
+        """Book one execution and return (fee, the asset the fee was taken in)."""
+        if side is Side.BUY:
+            self.cash = Usd(self.cash - mul_ceil(price, qty))
+            fee = mul_ceil(qty, CRYPTO_FEE) if asset.is_crypto else 0
+            self._move(asset, qty - fee, price, at_ns)
+            return fee, asset.coin if asset.is_crypto else "USD"
+        proceeds = mul_floor(price, qty)
+        fee = mul_ceil(proceeds, CRYPTO_FEE) if asset.is_crypto else 0
+        self.cash = Usd(self.cash + proceeds - fee)
+        self._move(asset, -qty, price, at_ns)
+        return fee, "USD"
+
+    def _move(self, asset: Asset, change: int, price: Price, at_ns: Ns) -> None:
+        position = self.positions.get(asset.symbol)
+        if position is None:
+            position = self.positions[asset.symbol] = Position(asset, Qty(0), Usd(0), at_ns)
+        before = position.qty
+        after = Qty(before + change)
+        if before * change >= 0:
+            position.cost = Usd(position.cost + mul_floor(abs(change), price))
+        elif abs(change) <= abs(before):
+            position.cost = Usd(position.cost * abs(after) // abs(before))
+        else:
+            position.cost = Usd(mul_floor(abs(after), price))
+        position.qty, position.updated_ns = after, at_ns
+        if not after:
+            del self.positions[asset.symbol]
+
+    def funds(self, mark: Callable[[str], Price], live: Mapping[str, Iterable[Order]]) -> Funds:
+        """Return what the account is worth and may spend, `live` being the open orders by symbol."""
+        long_value = short_value = margin = 0
+        for symbol, position in self.positions.items():
+            value = position.market_value(mark(symbol))
+            if value >= 0:
+                long_value += value
+            else:
+                short_value += value
+            margin += self._margin(position.asset, abs(value))
+        reserved = reserved_buys = 0
+        for symbol, orders in live.items():
+            for order, usd in opening_costs(orders, self.qty(symbol)):
+                reserved += usd
+                reserved_buys += usd if order.side is Side.BUY else 0
+                margin += self._margin(order.asset, usd)
+        equity = self.cash + long_value + short_value
+        free = equity - margin
+        return Funds(
+            cash=self.cash,
+            equity=Usd(equity),
+            long_market_value=Usd(long_value),
+            short_market_value=Usd(short_value),
+            initial_margin=Usd(margin),
+            reserved=Usd(reserved),
+            buying_power=Usd(max(0, free) * self.multiplier),
+            non_marginable_buying_power=Usd(max(0, min(self.cash - reserved_buys, free))),
+        )
+
+    def _margin(self, asset: Asset, value: int) -> int:
+        # Rounded up, so that buying power is never more than it should be.
+        return -(-value // self.multiplier) if asset.marginable else value
+
+
+def held_qty(orders: Iterable[Order], side: Side) -> Qty:
+    """Return what the live orders of `side` hold back of a position they would close; a group counts once."""
+    total = 0
+    groups: dict[int, int] = {}
+    for order in orders:
+        if order.side is not side or not order.is_live or order.is_dormant:
+            continue
+        if order.group is not None and order.group.entry is not order:
+            key = id(order.group)
+            groups[key] = max(groups.get(key, 0), order.remaining)
+        else:
+            total += order.remaining
+    return Qty(total + sum(groups.values()))
+
+
+def closing_side(position_qty: int) -> Side:
+    """Return the side that reduces a holding."""
+    return Side.SELL if position_qty >= 0 else Side.BUY
+
+
+def opening_costs(orders: Iterable[Order], position_qty: int) -> list[tuple[Order, Usd]]:
+    """Return every live order that opens or adds, with the USD its unfilled part may cost.
+
+    Orders against the position first use it up, in order of submission; what is left of them opens.
+    """
+    closable = abs(position_qty)
+    against = closing_side(position_qty)
+    out: list[tuple[Order, Usd]] = []
+    for order in orders:
+        is_leg = order.group is not None and order.group.entry is not order
+        if not order.is_live or is_leg:
+            continue
+        qty = order.remaining
+        if order.side is against and position_qty:
+            used = min(closable, qty)
+            closable -= used
+            qty = Qty(qty - used)
+        if qty > 0:
+            out.append((order, Usd(mul_ceil(qty, order.reserve_price))))
+    return out
+
+
+def protected_qty(orders: Iterable[Order], position_qty: int) -> Qty:
+    """Return how much of the holding live stops would close: released stop and stop-limit orders against it."""
+    side = closing_side(position_qty)
+    return Qty(
+        sum(o.remaining for o in orders if o.is_stop and o.side is side and o.is_live and not o.is_dormant)
+    )

@@ -1,0 +1,124 @@
+"""From a request to orders: builds an order with its group, and the successor of a replaced one.
+
+Owns how a request's fields become orders (which leg is which, what is inherited, when it expires). May not
+judge: admission has already said yes. Legs get ids of the exchange's own making, as the venue does.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+
+from hands.core.units import Ns, Price
+from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
+from hands.sim.assets import Asset
+from hands.sim.blotter import Blotter
+from hands.sim.calendar import CLOSE, MarketClock, new_york_date, unix_ns
+from hands.sim.matching import reserve_price
+from hands.sim.orders import Group, Order, OrderRequest, ReplaceRequest
+
+_OPENING = frozenset({PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN})
+GTC_DAYS = 90
+
+
+def expiry_ns(tif: TimeInForce, t_ns: int, clock: MarketClock) -> Ns:
+    """Return when an order taken at `t_ns` runs out: the session's close, or 90 days on at the close."""
+    if tif is TimeInForce.DAY:
+        return clock.at(t_ns).next_close_ns
+    return unix_ns(new_york_date(t_ns) + dt.timedelta(days=GTC_DAYS), CLOSE)
+
+
+def write_ticket(
+    request: OrderRequest,
+    asset: Asset,
+    blotter: Blotter,
+    *,
+    intent: PositionIntent,
+    ask: int,
+    t_ns: Ns,
+    expires_ns: Ns,
+) -> Order:
+    """Return the order `request` asks for, `pending_new`, in the blotter with its `held` legs."""
+    is_oco = request.order_class is OrderClass.OCO
+    limit = request.take_profit_limit_price if is_oco else request.limit_price
+    order = Order(
+        order_id=blotter.new_id(),
+        client_order_id=request.client_order_id or blotter.new_id(),
+        asset=asset,
+        side=request.side,
+        order_type=request.order_type,
+        order_class=request.order_class,
+        tif=request.tif,
+        qty=request.qty,
+        limit_price=limit,
+        stop_price=request.stop_price,
+        leg=Leg.TAKE_PROFIT if is_oco else Leg.ENTRY if intent in _OPENING else Leg.EXIT,
+        position_intent=intent,
+        extended_hours=request.extended_hours,
+        created_ns=t_ns,
+        expires_ns=expires_ns,
+        sequence=len(blotter),
+        status=OrderStatus.PENDING_NEW,
+        updated_ns=t_ns,
+        reserve_price=reserve_price(request.order_type, request.side, limit, request.stop_price, ask),
+    )
+    order.set_status(OrderStatus.PENDING_NEW, t_ns)
+    blotter.add(order)
+    if request.order_class is not OrderClass.SIMPLE:
+        _write_legs(request, order, blotter, t_ns)
+    return order
+
+
+def _write_legs(request: OrderRequest, parent: Order, blotter: Blotter, t_ns: Ns) -> None:
+    is_oco = request.order_class is OrderClass.OCO
+    group = parent.group = Group(request.order_class, None, None, None, active=is_oco)
+    profit, stop = request.take_profit_limit_price, request.stop_loss_stop_price
+    if is_oco:
+        group.take_profit = parent
+    else:
+        group.entry = parent
+        if profit is not None:
+            group.take_profit = _leg(
+                parent, Leg.TAKE_PROFIT, blotter, t_ns, order_type=OrderType.LIMIT, limit=profit
+            )
+    if stop is not None:
+        limit = request.stop_loss_limit_price
+        kind = OrderType.STOP if limit is None else OrderType.STOP_LIMIT
+        group.stop_loss = _leg(parent, Leg.STOP_LOSS, blotter, t_ns, order_type=kind, limit=limit, stop=stop)
+
+
+def _leg(
+    parent: Order,
+    leg: Leg,
+    blotter: Blotter,
+    t_ns: Ns,
+    *,
+    order_type: OrderType,
+    limit: Price | None = None,
+    stop: Price | None = None,
+) -> Order:
+    side = parent.side if parent.leg is Leg.TAKE_PROFIT else parent.side.opposite
+    order = copy.copy(parent)
+    order.order_id, order.client_order_id = blotter.new_id(), blotter.new_id()
+    order.side, order.order_type, order.limit_price, order.stop_price = side, order_type, limit, stop
+    order.leg, order.sequence, order.history = leg, len(blotter), []
+    order.position_intent = PositionIntent.SELL_TO_CLOSE if side is Side.SELL else PositionIntent.BUY_TO_CLOSE
+    order.set_status(OrderStatus.HELD, t_ns)
+    blotter.add(order)
+    return order
+
+
+def write_successor(old: Order, request: ReplaceRequest, ask: int, blotter: Blotter, t_ns: Ns) -> Order:
+    """Return the order that would replace `old`, not yet in the blotter: same status, fills carried on."""
+    new = copy.copy(old)
+    new.order_id = blotter.new_id()
+    new.client_order_id = request.client_order_id or blotter.new_id()
+    new.replaces, new.replaced_by = old.order_id, None
+    new.qty = request.qty if request.qty is not None else old.qty
+    new.limit_price = request.limit_price if request.limit_price is not None else old.limit_price
+    new.stop_price = request.stop_price if request.stop_price is not None else old.stop_price
+    new.tif = request.tif if request.tif is not None else old.tif
+    new.reserve_price = reserve_price(new.order_type, new.side, new.limit_price, new.stop_price, ask)
+    new.created_ns, new.sequence, new.history = t_ns, len(blotter), []
+    new.set_status(old.status, t_ns)
+    return new

@@ -1,0 +1,261 @@
+"""Market-data frames as rows: the hot half of the codec.
+
+Owns the market-data message types, in JSON and in msgpack, and the row buffer they are written to. Pure apart
+from that buffer. The one idea: a typed decoder reads only the members we use, and each row is packed at its
+byte offset in one preallocated array; no object of ours survives the frame.
+Speed: msgspec structs decode at about 0.2 us a message and `pack_into` costs 0.1 us, half of assigning a tuple.
+
+The time stays exact: msgspec would turn msgpack's Timestamp into a `datetime` of microseconds, so it is asked
+for the raw extension instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import field
+from msgspec.msgpack import Ext
+
+from hands.core.market import ROW, RowFlag, RowKind, new_rows
+from hands.venues.alpaca.conditions import updates_last
+from hands.venues.alpaca.timestamps import TIMESTAMP_EXT, parse_rfc3339, parse_timestamp_ext
+
+Time = TypeVar("Time")
+
+
+class FrameError(ValueError):
+    """A frame that is not an array of messages at all."""
+
+
+class Message(msgspec.Struct, tag_field="T", gc=False):
+    """One element of a frame; `T` says which kind."""
+
+
+class Trade(Message, Generic[Time], tag="t"):
+    """A trade; crypto has no conditions and no tape."""
+
+    symbol: str = field(name="S")
+    price: float = field(name="p")
+    size: float = field(name="s")
+    time: Time = field(name="t")
+    trade_id: int = field(name="i", default=0)
+    conditions: tuple[str, ...] | None = field(name="c", default=None)
+    tape: str = field(name="z", default="")
+
+
+class Quote(Message, Generic[Time], tag="q"):
+    """The best bid and offer."""
+
+    symbol: str = field(name="S")
+    bid: float = field(name="bp")
+    bid_size: float = field(name="bs")
+    ask: float = field(name="ap")
+    ask_size: float = field(name="as")
+    time: Time = field(name="t")
+
+
+class Success(Message, tag="success"):
+    """ "connected" or "authenticated"."""
+
+    text: str = field(name="msg", default="")
+
+
+class Failure(Message, tag="error"):
+    """The venue says no to what we sent."""
+
+    code: int = 0
+    text: str = field(name="msg", default="")
+
+
+class Subscription(Message, tag="subscription"):
+    """Everything this connection is subscribed to now."""
+
+    trades: list[str] = []
+    quotes: list[str] = []
+
+
+class MinuteBar(Message, tag="b"): ...
+
+
+class UpdatedBar(Message, tag="u"): ...
+
+
+class DailyBar(Message, tag="d"): ...
+
+
+class TradingStatus(Message, tag="s"): ...
+
+
+class LimitBand(Message, tag="l"): ...
+
+
+class Correction(Message, tag="c"): ...
+
+
+class CancelError(Message, tag="x"): ...
+
+
+class Imbalance(Message, tag="i"): ...
+
+
+class OrderBook(Message, tag="o"): ...
+
+
+class News(Message, tag="n"): ...
+
+
+Control = Success | Failure | Subscription
+_Ignored = (
+    MinuteBar
+    | UpdatedBar
+    | DailyBar
+    | TradingStatus
+    | LimitBand
+    | Correction
+    | CancelError
+    | Imbalance
+    | OrderBook
+    | News
+)
+_JsonMessage = Trade[str] | Quote[str] | Control | _Ignored
+_PackedMessage = Trade[Ext | str] | Quote[Ext | str] | Control | _Ignored
+
+_JSON_OPENERS = frozenset(b"[{ \t\r\n")
+_TRADE, _QUOTE, _ELIGIBLE = int(RowKind.TRADE), int(RowKind.QUOTE), int(RowFlag.ELIGIBLE)
+_PACKED_TIME = struct.Struct(">Q")
+_SECONDS_MASK = 0x3_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What a frame held: `count` rows are in the buffer; symbols nobody asked for and unreadable messages are
+    counted, other kinds of data are not.
+    """
+
+    count: int
+    controls: tuple[Control, ...] = ()
+    unknown_symbols: int = 0
+    malformed: int = 0
+
+
+class FrameDecoder:
+    """Turns frames into rows of `rows`, which is reused: what is in it is gone with the next frame.
+
+    `index` maps a symbol (pairs with their slash) to its number in the market. The buffer grows to the largest
+    frame seen, so hold on to the decoder, not to `rows`.
+    """
+
+    def __init__(self, index: Mapping[str, int], capacity: int = 1024) -> None:
+        self._index = dict(index)
+        self._json: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_JsonMessage])
+        self._packed: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[_PackedMessage])
+        self._json_one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_JsonMessage)
+        self._packed_one: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_PackedMessage)
+        self._json_parts = msgspec.json.Decoder(list[msgspec.Raw])
+        self._packed_parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
+        self._row = struct.Struct(_row_format())
+        self._allocate(capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        self.rows = new_rows(capacity)
+        self._buffer = self.rows.view(np.uint8).data
+
+    def decode(self, data: bytes, recv_ns: int) -> FrameResult:
+        """Write the trades and quotes of one frame to `rows`, received at `recv_ns`.
+
+        The encoding is told by the first byte: no msgpack array starts with a bracket.
+
+        Raises:
+            FrameError: the frame is not an array of messages.
+        """
+        as_json = bool(data) and data[0] in _JSON_OPENERS
+        try:
+            messages = self._json.decode(data) if as_json else self._packed.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            messages = self._decode_singly(data, as_json=as_json)
+        return self._pack(messages, recv_ns)
+
+    def _decode_singly(self, data: bytes, *, as_json: bool) -> list[Any]:
+        """Decode a frame with a strange message in it one by one; the strange ones become None."""
+        try:
+            parts = self._json_parts.decode(data) if as_json else self._packed_parts.decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise FrameError(f"a frame of {len(data)} bytes that is no array of messages: {error}") from None
+        decoder = self._json_one if as_json else self._packed_one
+        messages: list[Any] = []
+        for part in parts:
+            try:
+                messages.append(decoder.decode(part))
+            except (msgspec.DecodeError, RecursionError):
+                messages.append(None)
+        return messages
+
+    def _pack(self, messages: list[Any], recv_ns: int) -> FrameResult:
+        if len(messages) > len(self.rows):
+            self._allocate(2 * len(messages))
+        pack, buffer, width, index = self._row.pack_into, self._buffer, ROW.itemsize, self._index
+        at = unknown = malformed = 0
+        controls: list[Control] = []
+        for message in messages:
+            kind = type(message)
+            try:
+                if kind is Quote:
+                    sym = index.get(message.symbol)
+                    if sym is None:
+                        unknown += 1
+                        continue
+                    pack(
+                        buffer, at, sym, _QUOTE, _ELIGIBLE, message.bid, message.bid_size, message.ask,
+                        message.ask_size, _venue_ns(message.time), recv_ns, 0,
+                    )  # fmt: skip
+                    at += width
+                elif kind is Trade:
+                    sym = index.get(message.symbol)
+                    if sym is None:
+                        unknown += 1
+                        continue
+                    conditions = message.conditions
+                    eligible = not conditions or updates_last(conditions, message.tape)
+                    pack(
+                        buffer, at, sym, _TRADE, _ELIGIBLE if eligible else 0, message.price, message.size, 0.0,
+                        0.0, _venue_ns(message.time), recv_ns, message.trade_id,
+                    )  # fmt: skip
+                    at += width
+                elif message is None:
+                    malformed += 1
+                elif kind is Success or kind is Failure or kind is Subscription:
+                    controls.append(message)
+            except (ValueError, struct.error):  # a time or an id that no row can hold
+                malformed += 1
+        return FrameResult(at // width, tuple(controls), unknown, malformed)
+
+
+def _venue_ns(time: Ext | str) -> int:
+    if type(time) is Ext:
+        data = bytes(time.data)
+        if len(data) == 8 and time.code == TIMESTAMP_EXT:
+            packed: int = _PACKED_TIME.unpack(data)[0]
+            return (packed & _SECONDS_MASK) * 1_000_000_000 + (packed >> 34)
+        if time.code != TIMESTAMP_EXT:
+            raise ValueError(f"a time as msgpack extension {time.code}")
+        return parse_timestamp_ext(data)
+    assert isinstance(time, str)
+    return parse_rfc3339(time)
+
+
+def _row_format() -> str:
+    """Return the `struct` format of one ROW, its padding spelled out."""
+    letters = {"int32": "i", "uint8": "B", "float64": "d", "int64": "q"}
+    assert ROW.fields is not None
+    assert ROW.names is not None
+    text, at = "<", 0
+    for name in ROW.names:
+        dtype, offset = ROW.fields[name][:2]
+        text += "x" * (offset - at) + letters[dtype.name]
+        at = offset + dtype.itemsize
+    return text + "x" * (ROW.itemsize - at)

@@ -1,0 +1,44 @@
+"""How many requests the venue has had from us in the last minute.
+
+Owns one sliding count, shared by everything that talks to the trading host under one key. The one idea: the
+venue allows 200 a minute for all of them together, so entries stop early and questions next; what protects or
+reduces is never held back here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+VENUE_LIMIT = 200
+
+
+class RateBudget:
+    """Counts requests in a sliding window of `window_s` seconds; `monotonic` returns seconds."""
+
+    def __init__(
+        self,
+        *,
+        entries_max: int = 150,
+        queries_max: int = 180,
+        window_s: float = 60.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.entries_max = entries_max
+        self.queries_max = queries_max
+        self._window_s = window_s
+        self._monotonic = monotonic
+        self._sent: deque[float] = deque()
+
+    def note(self) -> None:
+        """Count one request that is being sent."""
+        self._sent.append(self._monotonic())
+
+    @property
+    def used(self) -> int:
+        """Requests sent within the window."""
+        oldest = self._monotonic() - self._window_s
+        while self._sent and self._sent[0] <= oldest:
+            self._sent.popleft()
+        return len(self._sent)

@@ -1,0 +1,253 @@
+"""Asking the venue what is true: account, assets, session, open orders and positions, one quote.
+
+Owns the questions and their assembly into reports. May not change anything at the venue. The one idea: a
+report is complete or it is not made: whatever is missing, refused or unreadable raises `VenueUnavailable`, and
+the engine goes on knowing that it does not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+from hands.core.events import AccountReport, Asset, AssetsReport, SessionReport, TruthReport, VenueOrder
+from hands.core.units import NS_PER_S, Ns
+from hands.core.vocab import OrderClass
+from hands.venues.alpaca import encode
+from hands.venues.alpaca.decode import (
+    DecodeError,
+    decode_account,
+    decode_asset,
+    decode_calendar,
+    decode_clock,
+    decode_error,
+    decode_latest_quote,
+    decode_order,
+    decode_orders,
+    decode_positions,
+    slash_forms,
+)
+from hands.venues.alpaca.endpoints import Credentials, Endpoints, origin_of
+from hands.venues.alpaca.http import HttpError, HttpPool
+from hands.venues.alpaca.http_reader import Response
+from hands.venues.alpaca.rate import RateBudget
+
+NEW_YORK = ZoneInfo("America/New_York")
+PAGES_MAX = 40
+
+
+class VenueUnavailable(Exception):  # noqa: N818
+    """The venue did not answer, refused, or said something unreadable; the message says which, to whom."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Snapshots:
+    """Asks over its own few connections; `clock` gives the engine's time in nanoseconds.
+
+    Requests to the trading host count in `budget`, which order entry shares.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        credentials: Credentials,
+        clock: Callable[[], int],
+        *,
+        symbols: Iterable[str] = (),
+        budget: RateBudget | None = None,
+        connections: int = 2,
+        timeout_s: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._clock = clock
+        self._feed = endpoints.feed
+        self._slashes = slash_forms(symbols)
+        self._opens: dict[str, Ns | None] = {}
+        self._trading = HttpPool(
+            origin_of(endpoints.trading),
+            credentials,
+            connections=connections,
+            timeout_s=timeout_s,
+            budget=budget,
+            tls=tls,
+        )
+        self._data = HttpPool(
+            origin_of(endpoints.data), credentials, connections=connections, timeout_s=timeout_s, tls=tls
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._trading.close()
+        await self._data.close()
+
+    async def account(self) -> AccountReport:
+        """Return the account. Raises `VenueUnavailable`."""
+        asked_ns = self._clock()
+        response = await self._get(self._trading, encode.ACCOUNT_PATH)
+        try:
+            return decode_account(response.body, asked_ns=asked_ns, ts_ns=self._clock())
+        except DecodeError as error:
+            raise _unreadable("account", error) from None
+
+    async def assets(self, symbols: Sequence[str]) -> AssetsReport:
+        """Return what the venue says of `symbols`; those it does not know are left out. Raises `VenueUnavailable`."""
+        found = await asyncio.gather(*(self._asset(symbol) for symbol in symbols))
+        assets = tuple(asset for asset in found if asset is not None)
+        return AssetsReport(ts_ns=Ns(self._clock()), assets=assets)
+
+    async def _asset(self, symbol: str) -> Asset | None:
+        response = await self._get(self._trading, encode.asset_path(symbol), may_be_missing=True)
+        if response.status == 404:
+            return None
+        try:
+            asset = decode_asset(response.body)
+        except DecodeError as error:
+            raise _unreadable(f"asset {symbol}", error) from None
+        if asset.symbol != symbol:
+            raise VenueUnavailable(f"the venue was asked for asset {symbol} and answered {asset.symbol}")
+        return asset
+
+    async def session(self) -> SessionReport:
+        """Return the equity session on our clock. Raises `VenueUnavailable`.
+
+        The venue's times are moved by the difference of the two clocks, taking its reading to be from the
+        middle of the exchange.
+        """
+        asked_ns = self._clock()
+        response = await self._get(self._trading, encode.CLOCK_PATH)
+        answered_ns = self._clock()
+        try:
+            clock = decode_clock(response.body)
+        except DecodeError as error:
+            raise _unreadable("clock", error) from None
+        ahead_ns = (asked_ns + answered_ns) // 2 - clock.timestamp_ns
+        open_ns = await self._open_of(clock.next_close_ns) if clock.is_open else None
+        known = open_ns is not None and open_ns <= clock.timestamp_ns
+        return SessionReport(
+            ts_ns=Ns(self._clock()),
+            is_open=clock.is_open,
+            next_open_ns=Ns(clock.next_open_ns + ahead_ns),
+            next_close_ns=Ns(clock.next_close_ns + ahead_ns),
+            open_ns=Ns(open_ns + ahead_ns) if open_ns is not None and known else None,
+        )
+
+    async def _open_of(self, close_ns: int) -> Ns | None:
+        """Return when the trading day that closes at `close_ns` opened; None if the calendar has no such day."""
+        day = datetime.fromtimestamp(close_ns // NS_PER_S, UTC).astimezone(NEW_YORK).date().isoformat()
+        if day not in self._opens:
+            response = await self._get(self._trading, encode.calendar_path(day))
+            try:
+                opens = {date_: _new_york_ns(date_, open_) for date_, open_ in decode_calendar(response.body)}
+            except ValueError as error:
+                raise _unreadable("calendar", error) from None
+            self._opens = {day: opens.get(day)}
+        return self._opens[day]
+
+    async def truth(self, client_order_ids: Sequence[str] = ()) -> TruthReport:
+        """Return every open order with its legs, all positions, and each asked order besides.
+
+        Raises:
+            VenueUnavailable: any part of it could not be had.
+        """
+        asked_ns = self._clock()
+        orders = await self._open_orders()
+        open_ids = {order.client_order_id for order in orders}
+        asked = [id_ for id_ in dict.fromkeys(client_order_ids) if id_ not in open_ids]
+        answers = await asyncio.gather(*(self.order(id_) for id_ in asked))
+        response = await self._get(self._trading, encode.POSITIONS_PATH)
+        try:
+            positions = decode_positions(response.body, self._slashes)
+        except DecodeError as error:
+            raise _unreadable("positions", error) from None
+        return TruthReport(
+            ts_ns=Ns(self._clock()),
+            asked_ns=Ns(asked_ns),
+            orders=(*orders, *(order for order in answers if order is not None)),
+            missing=tuple(id_ for id_, order in zip(asked, answers, strict=True) if order is None),
+            positions=tuple(positions),
+        )
+
+    async def _open_orders(self) -> list[VenueOrder]:
+        """Return all open orders; pages overlap by nothing, and an order seen twice is taken once."""
+        found: dict[str, VenueOrder] = {}
+        after: str | None = None
+        for _ in range(PAGES_MAX):
+            response = await self._get(self._trading, encode.open_orders_path(after))
+            try:
+                page = decode_orders(response.body, self._slashes)
+            except DecodeError as error:
+                raise _unreadable("open orders", error) from None
+            new = [order for order in page if order.order_id not in found]
+            found.update((order.order_id, order) for order in new)
+            # Legs may count towards the page's limit, so a page is full when orders and legs together are.
+            if not new or sum(1 + len(order.legs) for order in page) < encode.PAGE_LIMIT:
+                return list(found.values())
+            after = page[-1].order_id
+        raise VenueUnavailable(f"more than {PAGES_MAX} pages of open orders")
+
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        """Return one order with its legs, None if the venue has never heard of it. Raises `VenueUnavailable`."""
+        response = await self._get(self._trading, encode.query_path(client_order_id), may_be_missing=True)
+        if response.status == 404:
+            return None
+        try:
+            order = decode_order(response.body, self._slashes)
+            if order.order_class is not OrderClass.SIMPLE and not order.legs:
+                nested = await self._get(self._trading, encode.nested_order_path(order.order_id))
+                order = decode_order(nested.body, self._slashes)
+        except DecodeError as error:
+            raise _unreadable("order", error) from None
+        if order.client_order_id != client_order_id:
+            raise VenueUnavailable(f"the venue was asked for order {client_order_id} and answered another")
+        return order
+
+    async def latest_quote(self, symbol: str) -> tuple[float, float, float, float, int] | None:
+        """Return (bid, ask, bid size, ask size, venue_ns) of the latest quote, None if there is none.
+
+        Raises:
+            VenueUnavailable: the question was not answered.
+        """
+        crypto = "/" in symbol
+        path = (
+            encode.latest_crypto_quote_path(symbol)
+            if crypto
+            else encode.latest_equity_quote_path(symbol, self._feed)
+        )
+        response = await self._get(self._data, path, may_be_missing=True)
+        if response.status == 404:
+            return None
+        try:
+            return decode_latest_quote(response.body, symbol)
+        except DecodeError as error:
+            raise _unreadable(f"quote of {symbol}", error) from None
+
+    async def _get(self, pool: HttpPool, path: str, *, may_be_missing: bool = False) -> Response:
+        """Return a 200 (or, if it `may_be_missing`, a 404 in the venue's own words). Raises `VenueUnavailable`."""
+        what = path.partition("?")[0]
+        try:
+            response = await pool.fetch("GET", path)
+        except HttpError as error:
+            raise VenueUnavailable(f"GET {what}: {error}") from None
+        if response.status == 200:
+            return response
+        code, message, _ = decode_error(response.body)
+        if response.status == 404 and may_be_missing and code is not None:
+            return response
+        number = f" {code}" if code is not None else ""
+        raise VenueUnavailable(f"GET {what}: HTTP {response.status}{number} {message}", response.status)
+
+
+def _unreadable(what: str, error: Exception) -> VenueUnavailable:
+    return VenueUnavailable(f"the venue's {what} cannot be read: {error}")
+
+
+def _new_york_ns(day: str, clock_time: str) -> Ns:
+    """Return a New York wall time in nanoseconds. Raises `ValueError`."""
+    moment = datetime.combine(date.fromisoformat(day), time.fromisoformat(clock_time), NEW_YORK)
+    return Ns(int(moment.timestamp()) * NS_PER_S)

@@ -1,0 +1,199 @@
+"""Triggers: fired from either side and at the exact level, once, in order of arming, and by nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
+
+ABOVE, BELOW = TriggerDirection.ABOVE, TriggerDirection.BELOW
+ON = TriggerOn
+S = 10**9
+
+
+def trade(price: float, *, sym: int = 0, eligible: bool = True, at: int = 0) -> np.ndarray:
+    rows = new_rows(1)
+    rows["sym"], rows["kind"], rows["venue_ns"] = sym, RowKind.TRADE, at
+    rows["flags"] = RowFlag.ELIGIBLE if eligible else 0
+    rows["price"], rows["size"] = price, 1
+    return rows
+
+
+def quote(bid: float, ask: float, *, sym: int = 0, at: int = 0) -> np.ndarray:
+    rows = new_rows(1)
+    rows["sym"], rows["kind"], rows["venue_ns"] = sym, RowKind.QUOTE, at
+    rows["price"], rows["price2"] = bid, ask
+    return rows
+
+
+def fires(market: Market, *rows: np.ndarray) -> list[list[int]]:
+    """Return, for each row, the slots it fired."""
+    fired = []
+    for row in rows:
+        assert market.consume(row, 0, 1) == 1
+        fired.append(market.fired[: market.fired_count].tolist())
+    return fired
+
+
+# (watched, direction, level, rows, which of them fires)
+TABLE = {
+    "a trade rises to the level": (ON.TRADE, ABOVE, 10, [trade(9.99), trade(10)], 1),
+    "a trade jumps through the level": (ON.TRADE, ABOVE, 10, [trade(9), trade(12)], 1),
+    "a trade falls to the level": (ON.TRADE, BELOW, 10, [trade(10.01), trade(10)], 1),
+    "a trade falls through the level": (ON.TRADE, BELOW, 10, [trade(12), trade(9)], 1),
+    "already through at the first row": (ON.TRADE, ABOVE, 10, [trade(11)], 0),
+    "an ineligible trade does not fire": (ON.TRADE, ABOVE, 10, [trade(11, eligible=False), trade(10)], 1),
+    "a trade stays away": (ON.TRADE, ABOVE, 10, [trade(9.99), quote(11, 12)], None),
+    "another symbol's trade": (ON.TRADE, ABOVE, 10, [trade(11, sym=1)], None),
+    "a trade of the past does not fire": (
+        ON.TRADE,
+        ABOVE,
+        10,
+        [trade(9, at=5 * S), trade(11, at=3 * S)],
+        None,
+    ),
+    "a trade a jitter late does fire": (ON.TRADE, ABOVE, 10, [trade(9, at=5 * S), trade(11, at=4 * S)], 1),
+    "the bid rises to the level": (ON.BID, ABOVE, 10, [quote(9.99, 10), trade(12), quote(10, 11)], 2),
+    "the bid falls to the level": (ON.BID, BELOW, 10, [quote(10.01, 11), quote(10, 11)], 1),
+    "the ask rises to the level": (ON.ASK, ABOVE, 10, [quote(9.98, 9.99), quote(9.98, 10)], 1),
+    "the ask falls to the level": (ON.ASK, BELOW, 10, [quote(9, 10.01), trade(8), quote(9, 10)], 2),
+    "the middle rises to the level": (ON.MID, ABOVE, 149.99, [quote(149.9, 150), quote(149.98, 150)], 1),
+    "the middle falls to the level": (ON.MID, BELOW, 149.99, [quote(149.99, 150.01), quote(149.98, 150)], 1),
+    "the middle in floats would be 10.030000000000001": (ON.MID, BELOW, 10.03, [quote(10, 10.06)], 0),
+    "a missing bid is not a low bid": (ON.BID | ON.MID, BELOW, 10, [quote(0, 9), quote(math.nan, 9)], None),
+    "a missing ask is not a low ask": (ON.ASK | ON.MID, BELOW, 10, [quote(9, 0), quote(9, -1)], None),
+    "a missing side leaves the other": (ON.ASK, BELOW, 10, [quote(0, 10)], 0),
+    "an older quote does not fire": (ON.ASK, BELOW, 10, [quote(11, 12, at=2), quote(8, 9, at=1)], None),
+    "touch by trade": (ON.TRADE | ON.ASK, BELOW, 10, [quote(10, 10.1), trade(10)], 1),
+    "touch by the far side": (ON.TRADE | ON.ASK, BELOW, 10, [trade(10.1), quote(9, 10)], 1),
+    "the near side is not watched": (ON.TRADE | ON.ASK, BELOW, 10, [quote(8, 10.1)], None),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_a_trigger_fires_where_the_table_says(case: str) -> None:
+    on, direction, level, rows, expected = TABLE[case]
+    market = Market(("X", "Y"))
+    slot = market.arm(0, on, direction, level)
+    fired = fires(market, *rows)
+    assert fired == [[slot] if i == expected else [] for i in range(len(rows))]
+
+
+def test_a_trigger_fires_once() -> None:
+    market = Market(("X",))
+    slot = market.arm(0, ON.TRADE, ABOVE, 10)
+    assert fires(market, trade(10), trade(11), trade(9), trade(12)) == [[slot], [], [], []]
+    assert not market.disarm(slot)
+
+
+def test_a_disarmed_trigger_does_not_fire_and_leaves_the_others() -> None:
+    market = Market(("X",))
+    slots = [market.arm(0, ON.TRADE, ABOVE, level) for level in (10, 11, 12)]
+    assert market.disarm(slots[0])
+    assert not market.disarm(slots[0])
+    assert fires(market, trade(10), trade(11), trade(12)) == [[], [slots[1]], [slots[2]]]
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+@pytest.mark.parametrize("how", ["fired", "disarmed"])
+def test_a_trigger_armed_after_another_went_fires_too(gone: int, how: str) -> None:
+    market = Market(("X",))
+    slots = [market.arm(0, ON.TRADE, ABOVE, 10 if i == gone else 11) for i in range(3)]
+    if how == "fired":
+        assert fires(market, trade(10)) == [[slots[gone]]]
+    else:
+        assert market.disarm(slots[gone])
+    kept = [slot for slot in slots if slot != slots[gone]]
+    later = [market.arm(0, ON.TRADE, ABOVE, 11) for _ in range(2)]
+    assert fires(market, trade(11), trade(12)) == [kept + later, []]
+    last = market.arm(0, ON.TRADE, ABOVE, 11)
+    assert fires(market, trade(11)) == [[last]]
+
+
+def test_a_row_reports_all_it_fired_in_order_of_arming_even_in_used_slots() -> None:
+    market = Market(("X",))
+    first, second, third = [market.arm(0, ON.TRADE, ABOVE, level) for level in (10, 11, 10.5)]
+    market.disarm(first)
+    fourth = market.arm(0, ON.TRADE, ABOVE, 10)
+    assert fourth == first  # the slot is used again: its number says nothing about the order
+    assert fires(market, trade(12)) == [[second, third, fourth]]
+
+
+def test_both_directions_on_both_sides_of_the_market() -> None:
+    market = Market(("X",))
+    high, low = market.arm(0, ON.TRADE, ABOVE, 11), market.arm(0, ON.TRADE, BELOW, 9)
+    assert fires(market, trade(10), trade(11), trade(9)) == [[], [high], [low]]
+
+
+def test_consume_stops_after_the_row_that_fires() -> None:
+    market = Market(("X",))
+    market.arm(0, ON.TRADE, ABOVE, 10)
+    rows = np.concatenate([trade(9), trade(10), trade(11)])
+    assert market.consume(rows, 0, 3) == 2
+    assert market.fired_count == 1
+    assert market.last_trade(0).price == 10 * 10**9
+    assert market.consume(rows, 2, 3) == 3
+    assert market.fired_count == 0
+
+
+def test_the_table_grows_and_keeps_every_trigger() -> None:
+    market = Market(("X", "Y"))
+    slots = {market.arm(i % 2, ON.TRADE, ABOVE, 100 + i): 100 + i for i in range(1000)}
+    assert len(slots) == 1000
+    assert fires(market, trade(100)) == [[1]]
+    assert fires(market, trade(2000)) == [
+        [slot for slot, level in slots.items() if level % 2 == 0 and level > 100]
+    ]
+    assert market.fired_count == 499
+    assert fires(market, trade(1099, sym=1)) == [[slot for slot, level in slots.items() if level % 2]]
+
+
+def test_nearest_levels_follow_arming_firing_and_disarming() -> None:
+    def nearest(market: Market) -> tuple[float, float]:
+        watch = market._symbols["watch"][0]["nearest"]
+        return watch[ABOVE, 0], watch[BELOW, 0]
+
+    market = Market(("X",))
+    assert nearest(market) == (math.inf, -math.inf)
+    far, near = market.arm(0, ON.TRADE, ABOVE, 12), market.arm(0, ON.TRADE, ABOVE, 11)
+    low = market.arm(0, ON.TRADE, BELOW, 8)
+    assert nearest(market) == (11, 8)
+    market.disarm(far)
+    assert nearest(market) == (11, 8)
+    fires(market, trade(11))
+    assert nearest(market) == (math.inf, 8)
+    assert not market.disarm(near)
+    market.disarm(low)
+    assert nearest(market) == (math.inf, -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("sym", "on", "direction", "level"),
+    [
+        (2, ON.TRADE, ABOVE, 10.0),
+        (-1, ON.TRADE, ABOVE, 10.0),
+        (0, ON(0), ABOVE, 10.0),
+        (0, 16, ABOVE, 10.0),
+        (0, ON.TRADE, 2, 10.0),
+        (0, ON.TRADE, ABOVE, math.nan),
+        (0, ON.TRADE, ABOVE, math.inf),
+        (0, ON.TRADE, BELOW, 0.0),
+    ],
+)
+def test_a_trigger_that_cannot_be_meant_is_an_error(sym: int, on: int, direction: int, level: float) -> None:
+    market = Market(("X", "Y"))
+    before = market.digest()
+    with pytest.raises(ValueError):
+        market.arm(sym, on, direction, level)
+    assert market.digest() == before
+
+
+@pytest.mark.parametrize("slot", [-1, 0, 1, 65, 10**6])
+def test_disarming_what_is_not_armed_changes_nothing(slot: int) -> None:
+    market = Market(("X",))
+    before = market.digest()
+    assert not market.disarm(slot)
+    assert market.digest() == before

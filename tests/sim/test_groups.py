@@ -1,0 +1,202 @@
+"""Brackets and OCOs: when legs wake, what their fills do to each other, what a cancel takes with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hands.core.units import NANO, decimal_text
+from hands.core.vocab import OrderStatus
+from hands.sim.errors import VenueError
+from hands.sim.orders import ReplaceRequest
+
+CANCELED, FILLED, HELD, NEW = OrderStatus.CANCELED, OrderStatus.FILLED, OrderStatus.HELD, OrderStatus.NEW
+
+
+@pytest.fixture
+def thin(make_desk):
+    """A desk where four shares are displayed at a time."""
+    desk = make_desk(fills="realistic", random_partials=False)
+    desk.quote("AAPL", "149.98", "150", "4")
+    return desk
+
+
+def oco(desk, qty="10", target="155", stop="148"):
+    return desk.send(
+        "AAPL",
+        "sell",
+        qty,
+        "limit",
+        "gtc",
+        order_class="oco",
+        take_profit_limit_price=target,
+        stop_loss_stop_price=stop,
+    )
+
+
+def test_complete_entry_releases_the_target_and_leaves_the_stop_held(desk):
+    profit, stop = desk.legs(desk.bracket())
+    assert (profit.status, stop.status) == (NEW, HELD)
+    assert desk.events() == [("pending_new", "entry"), ("new", "entry"), ("fill", "entry"), ("new", "tp")]
+
+
+def test_partial_entry_keeps_the_legs_held_and_asleep(thin):
+    entry = thin.bracket()
+    profit, stop = thin.legs(entry)
+    assert (profit.status, stop.status) == (HELD, HELD)
+    thin.quote("AAPL", "156", "160", "4")  # through the target
+    thin.trade("AAPL", "156")
+    assert (profit.status, stop.status) == (HELD, HELD)
+    assert thin.position("AAPL") == "4"
+
+
+def test_canceling_the_rest_of_a_partial_entry_cancels_its_legs(thin):
+    entry = thin.bracket()
+    thin.events()
+    thin.exchange.cancel(entry.order_id)
+    profit, stop = thin.legs(entry)
+    assert (entry.status, profit.status, stop.status) == (CANCELED, CANCELED, CANCELED)
+    assert thin.events() == [("canceled", "entry"), ("canceled", "tp"), ("canceled", "sl")]
+    assert thin.position("AAPL") == "4"
+    assert oco(thin, "4").status is NEW
+
+
+def test_legs_of_a_partial_entry_can_be_kept_for_what_was_filled(make_desk):
+    desk = make_desk(fills="realistic", random_partials=False, keep_legs_of_partial_entry=True)
+    desk.quote("AAPL", "149.98", "150", "4")
+    entry = desk.bracket()
+    desk.exchange.cancel(entry.order_id)
+    profit, stop = desk.legs(entry)
+    assert (profit.status, stop.status) == (NEW, HELD)
+    assert profit.qty == stop.qty == 4 * NANO
+
+
+def test_target_cancels_the_stop_without_an_event(desk):
+    entry = desk.bracket()
+    desk.events()
+    desk.quote("AAPL", "155", "155.02")
+    profit, stop = desk.legs(entry)
+    assert (profit.status, stop.status) == (FILLED, CANCELED)
+    assert desk.events() == [("fill", "tp")]
+    assert desk.position("AAPL") == "0"
+
+
+def test_silent_cancel_can_be_made_audible(make_desk):
+    desk = make_desk(stream_stop_cancel=True)
+    desk.quote("AAPL", "149.98", "150")
+    desk.bracket()
+    desk.events()
+    desk.quote("AAPL", "155", "155.02")
+    assert desk.events() == [("fill", "tp"), ("canceled", "sl")]
+
+
+def test_stop_fills_at_the_market_and_cancels_the_target_with_an_event(desk):
+    entry = desk.bracket()
+    desk.events()
+    desk.quote("AAPL", "147.5", "147.6")
+    desk.trade("AAPL", "147.55")
+    profit, stop = desk.legs(entry)
+    assert (profit.status, stop.status) == (CANCELED, FILLED)
+    assert decimal_text(stop.filled_avg_price) == "147.5"
+    assert desk.events() == [("new", "sl"), ("fill", "sl"), ("canceled", "tp")]
+
+
+def test_market_already_through_the_stop_when_the_entry_completes(thin):
+    entry = thin.bracket("6")
+    thin.quote("AAPL", "147.5", "147.6", "4")
+    _, stop = thin.legs(entry)
+    assert entry.status is FILLED
+    assert stop.filled_qty == 4 * NANO
+
+
+def test_partial_target_reduces_the_stop(thin):
+    entry = thin.bracket("8")
+    thin.quote("AAPL", "149.98", "150", "4")
+    thin.quote("AAPL", "155", "155.02", "3")
+    profit, stop = thin.legs(entry)
+    assert (profit.filled_qty, stop.qty) == (3 * NANO, 5 * NANO)
+    thin.quote("AAPL", "147", "147.02", "50")
+    thin.trade("AAPL", "147")
+    assert (stop.filled_qty, profit.status) == (5 * NANO, CANCELED)
+    assert thin.position("AAPL") == "0"
+
+
+def test_partly_filled_stop_reduces_the_target_so_that_the_position_cannot_flip(thin):
+    entry = thin.bracket("4")
+    thin.quote("AAPL", "147", "147.02", "3")
+    thin.trade("AAPL", "147")
+    thin.quote("AAPL", "156", "156.02", "50")
+    profit, stop = thin.legs(entry)
+    assert (stop.filled_qty, profit.filled_qty) == (3 * NANO, NANO)
+    assert thin.position("AAPL") == "0"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_canceling_one_leg_cancels_the_group(desk, which):
+    legs = desk.legs(desk.bracket())
+    desk.events()
+    desk.exchange.cancel(legs[which].order_id)
+    assert [leg.status for leg in legs] == [CANCELED, CANCELED]
+    assert sorted(desk.events()) == [("canceled", "sl"), ("canceled", "tp")]
+
+
+def test_leg_ids_are_the_venues(desk):
+    entry = desk.bracket(client_order_id="mine")
+    assert entry.client_order_id == "mine"
+    assert len({leg.client_order_id for leg in desk.legs(entry)} | {"mine"}) == 3
+
+
+def test_stop_leg_changes_its_id_when_it_is_replaced_and_stays_in_the_group(desk):
+    entry = desk.bracket()
+    _, stop = desk.legs(entry)
+    new = desk.exchange.replace(stop.order_id, ReplaceRequest(stop_price=stop.stop_price + NANO))
+    profit, current = desk.legs(entry)
+    assert current.order_id == new.order_id != stop.order_id
+    assert (current.status, stop.status) == (HELD, OrderStatus.REPLACED)
+    desk.quote("AAPL", "148.9", "148.92")
+    desk.trade("AAPL", "148.9")
+    assert (current.status, profit.status) == (FILLED, CANCELED)
+
+
+def test_stop_leg_cannot_be_replaced_through_the_market(desk):
+    _, stop = desk.legs(desk.bracket())
+    with pytest.raises(VenueError, match="stop price must be less than current price"):
+        desk.exchange.replace(stop.order_id, ReplaceRequest(stop_price=stop.stop_price + 2 * NANO))
+
+
+def test_oco_protects_a_position_and_reserves_it_once(desk):
+    desk.send("AAPL", "buy", "10")
+    target = oco(desk)
+    with pytest.raises(VenueError) as refusal:
+        desk.send("AAPL", "sell", "1", order_class="simple")
+    # A group is exempt from the wash rule, so that the shares are what is missing.
+    assert refusal.value.extras["held_for_orders"] == "10"
+    assert refusal.value.extras["related_orders"][0] == target.order_id
+
+
+def test_oco_is_refused_while_the_books_are_behind_the_fill(make_desk):
+    desk = make_desk(settle_ns=50_000_000)
+    desk.quote("AAPL", "149.98", "150")
+    desk.send("AAPL", "buy", "10")
+    with pytest.raises(VenueError, match="oco orders must be exit orders"):
+        oco(desk)
+    desk.wait(50)
+    assert oco(desk).status is NEW
+
+
+def test_short_bracket_mirrors_the_long_one(desk):
+    entry = desk.send(
+        "AAPL",
+        "sell",
+        "10",
+        "limit",
+        "gtc",
+        limit_price="149.9",
+        order_class="bracket",
+        take_profit_limit_price="145",
+        stop_loss_stop_price="152",
+    )
+    assert desk.position("AAPL") == "-10"
+    desk.quote("AAPL", "152", "152.02")
+    desk.trade("AAPL", "152.01")
+    assert desk.legs(entry)[1].status is FILLED
+    assert desk.position("AAPL") == "0"

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import struct
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.msgpack import Ext
+
+from hands.core.market import ROW
+from hands.venues.alpaca.conditions import updates_last
+from hands.venues.alpaca.frames import Failure, FrameDecoder, FrameError, Subscription, Success
+
+INDEX = {"AAPL": 0, "SPY": 1, "BTC/USD": 2}
+T_NS = 1614009104208123456
+T_TEXT = "2021-02-22T15:51:44.208123456Z"
+T_EXT = Ext(-1, struct.pack(">Q", (T_NS % 10**9) << 34 | T_NS // 10**9))
+
+# The venue's published examples.
+TRADE = {"T": "t", "i": 96921, "S": "AAPL", "x": "D", "p": 126.55, "s": 1, "t": T_TEXT, "c": ["@"], "z": "C"}
+QUOTE = {
+    "T": "q", "S": "SPY", "bx": "U", "bp": 87.66, "bs": 1, "ax": "Q", "ap": 87.68, "as": 4, "t": T_TEXT, "c": ["R"], "z": "A",
+}  # fmt: skip
+PAIR_TRADE = {"T": "t", "S": "BTC/USD", "p": 50000.5, "s": 0.000123, "t": T_TEXT, "i": 2**60, "tks": "B"}
+PAIR_QUOTE = {"T": "q", "S": "BTC/USD", "bp": 50000, "bs": 1.5, "ap": 50001, "as": 2, "t": T_TEXT}
+OTHERS = [{"T": kind, "S": "AAPL", "t": T_TEXT, "o": 1} for kind in "budslcxi"] + [{"T": "o"}, {"T": "n", "id": 1}]
+
+
+def as_json(messages):
+    return json.dumps(messages).encode()
+
+
+def as_msgpack(messages):
+    return msgspec.msgpack.encode([m | {"t": T_EXT} if m.get("t") == T_TEXT else m for m in messages])
+
+
+@pytest.fixture(params=[as_json, as_msgpack])
+def encoded(request):
+    return request.param
+
+
+def test_trades_and_quotes_become_rows(encoded):
+    decoder = FrameDecoder(INDEX)
+    result = decoder.decode(encoded([TRADE, QUOTE, PAIR_TRADE, PAIR_QUOTE]), 99)
+    assert (result.count, result.controls, result.unknown_symbols, result.malformed) == (4, (), 0, 0)
+    assert decoder.rows.dtype == ROW
+    assert decoder.rows[:4].tolist() == [
+        (0, 1, 1, 126.55, 1.0, 0.0, 0.0, T_NS, 99, 96921),
+        (1, 2, 1, 87.66, 1.0, 87.68, 4.0, T_NS, 99, 0),
+        (2, 1, 1, 50000.5, 0.000123, 0.0, 0.0, T_NS, 99, 2**60),
+        (2, 2, 1, 50000.0, 1.5, 50001.0, 2.0, T_NS, 99, 0),
+    ]
+
+
+def test_other_kinds_of_data_are_ignored(encoded):
+    decoder = FrameDecoder(INDEX)
+    result = decoder.decode(encoded([*OTHERS, TRADE]), 1)
+    assert (result.count, result.malformed, result.unknown_symbols) == (1, 0, 0)
+
+
+def test_control_messages_are_handed_on(encoded):
+    decoder = FrameDecoder(INDEX)
+    assert decoder.decode(encoded([{"T": "success", "msg": "connected"}]), 1).controls == (Success(text="connected"),)
+    assert decoder.decode(encoded([{"T": "error", "code": 406, "msg": "connection limit exceeded"}]), 1).controls == (
+        Failure(code=406, text="connection limit exceeded"),
+    )
+    (ack,) = decoder.decode(encoded([{"T": "subscription", "trades": ["AAPL"], "quotes": ["*"], "bars": []}]), 1).controls
+    assert ack == Subscription(trades=["AAPL"], quotes=["*"])
+
+
+def test_symbols_nobody_asked_for_are_counted(encoded):
+    result = FrameDecoder({"SPY": 1}).decode(encoded([TRADE, QUOTE, PAIR_TRADE]), 1)
+    assert (result.count, result.unknown_symbols) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"T": "zz"},
+        {"S": "AAPL"},
+        {"T": "t", "S": "AAPL"},
+        TRADE | {"p": "126.55"},
+        TRADE | {"p": None},
+        TRADE | {"i": 2**63},
+        TRADE | {"t": "noon"},
+        TRADE | {"t": 5},
+        QUOTE | {"bp": True},
+        5,
+    ],
+)
+def test_one_strange_message_costs_no_other(encoded, strange):
+    messages = [TRADE, strange, QUOTE]
+    if not isinstance(strange, dict):
+        if encoded is as_msgpack:
+            data = msgspec.msgpack.encode([TRADE, strange, QUOTE])
+        else:
+            data = json.dumps(messages).encode()
+    else:
+        data = encoded(messages)
+    decoder = FrameDecoder(INDEX)
+    result = decoder.decode(data, 1)
+    assert (result.count, result.malformed) == (2, 1)
+    assert decoder.rows["sym"][:2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("time", [Ext(5, b"12345678"), Ext(-1, b"123"), Ext(-1, struct.pack(">Iq", 1, 2**62))])
+def test_a_msgpack_time_that_is_none_is_counted(time):
+    data = msgspec.msgpack.encode([TRADE | {"t": time}, TRADE | {"t": T_EXT}])
+    result = FrameDecoder(INDEX).decode(data, 1)
+    assert (result.count, result.malformed) == (1, 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[", b"\x01", b"null", b"\x93\x01", b"hello", b"[" * 5000])
+def test_a_frame_that_is_no_array_is_refused(data):
+    with pytest.raises(FrameError):
+        FrameDecoder(INDEX).decode(data, 1)
+
+
+def test_the_buffer_grows_to_the_largest_frame(encoded):
+    decoder = FrameDecoder(INDEX, capacity=2)
+    assert decoder.decode(encoded([TRADE] * 1000), 1).count == 1000
+    assert len(decoder.rows) >= 1000
+    assert set(decoder.rows["trade_id"][:1000].tolist()) == {96921}
+
+
+def test_both_encodings_give_the_same_rows():
+    messages = [TRADE, QUOTE, PAIR_TRADE, PAIR_QUOTE] * 5
+    one, other = FrameDecoder(INDEX), FrameDecoder(INDEX)
+    one.decode(as_json(messages), 7)
+    other.decode(as_msgpack(messages), 7)
+    assert np.array_equal(one.rows[:20], other.rows[:20])
+
+
+@given(st.binary(max_size=100))
+def test_garbage_raises_nothing_but_a_frame_error(data):
+    decoder = FrameDecoder(INDEX, capacity=16)
+    for frame in (data, b"[" + data, b"\x91" + data):
+        try:
+            decoder.decode(frame, 1)
+        except FrameError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("conditions", "tape", "eligible"),
+    [
+        (["@"], "C", True),
+        ([" "], "A", True),
+        ([], "A", True),
+        (["@", "F"], "C", True),
+        (["O"], "A", True),
+        (["X"], "B", True),
+        (["B"], "A", False),  # an average price on CTS ...
+        (["B"], "C", True),  # ... is a bunched trade on UTP
+        (["W"], "C", False),
+        (["@", "I"], "C", False),
+        (["@", "T"], "C", False),
+        (["@", "T", "I"], "C", False),
+        (["U"], "A", False),
+        (["Z"], "A", False),
+        (["Z"], "C", False),
+        (["4"], "A", False),
+        (["7"], "C", False),
+        (["V"], "A", False),
+        (["H"], "A", False),
+        (["C"], "A", False),
+        (["N"], "C", False),
+        (["R"], "C", False),
+        (["P"], "C", False),
+        (["M"], "C", False),
+        (["Q"], "A", False),
+        (["G"], "C", False),
+        (["9"], "C", False),
+        (["!"], "C", False),
+        (["B"], "N", False),
+        (["@"], "", True),
+    ],
+)
+def test_a_trade_is_a_price_only_if_all_its_conditions_are(conditions, tape, eligible):
+    assert updates_last(tuple(conditions), tape) is eligible
+    decoder = FrameDecoder(INDEX)
+    decoder.decode(as_json([TRADE | {"c": conditions, "z": tape}]), 1)
+    assert decoder.rows["flags"][0] == eligible

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+
+from hands.core.events import Link
+from hands.venues.alpaca.endpoints import Endpoints
+from hands.venues.alpaca.market_feed import MarketFeed
+from hands.venues.alpaca.reconnect import Pace
+
+QUICK = Pace(first_s=0.01, most_s=0.05, busy_s=0.1, refused_s=0.2, ready_within_s=1.0)
+TRADE = {"T": "t", "S": "AAPL", "p": 150.5, "s": 10, "t": "2021-02-22T15:51:44Z", "i": 7, "c": ["@"], "z": "C"}
+
+
+class Venue:
+    """A data server that follows `script`: what it does with the n-th connection."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.connections = 0
+        self.heard = []
+
+    async def __call__(self, ws):
+        step = self.script[min(self.connections, len(self.script) - 1)]
+        self.connections += 1
+        self.path = ws.request.path
+        self.headers = ws.request.headers
+        with contextlib.suppress(ConnectionClosed):
+            await step(self, ws)
+
+    async def tell(self, ws, *messages):
+        await ws.send(msgspec.msgpack.encode(messages))
+
+    async def hear(self, ws):
+        message = msgspec.msgpack.decode(await ws.recv())
+        self.heard.append(message)
+        return message
+
+
+async def greet_and_authenticate(venue, ws):
+    await venue.tell(ws, {"T": "success", "msg": "connected"})
+    assert (await venue.hear(ws))["action"] == "auth"
+    await venue.tell(ws, {"T": "success", "msg": "authenticated"})
+    return await venue.hear(ws)
+
+
+async def good(venue, ws):
+    wanted = await greet_and_authenticate(venue, ws)
+    await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"], "bars": []})
+    await venue.tell(ws, TRADE)
+    await ws.wait_closed()
+
+
+async def good_then_gone(venue, ws):
+    wanted = await greet_and_authenticate(venue, ws)
+    await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+    await venue.tell(ws, TRADE)
+    await ws.close(1011)
+
+
+async def mute(venue, ws):
+    wanted = await greet_and_authenticate(venue, ws)
+    await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+    await ws.wait_closed()
+
+
+async def silent(venue, ws):
+    await ws.wait_closed()
+
+
+def failing(code, text="no"):
+    async def step(venue, ws):
+        await venue.tell(ws, {"T": "success", "msg": "connected"})
+        await venue.hear(ws)
+        await venue.tell(ws, {"T": "error", "code": code, "msg": text})
+        await ws.wait_closed()
+
+    return step
+
+
+@pytest.fixture
+def watch(run, credentials):
+    """Run `scenario(feed, venue, rows, links)` against a venue that follows `script`."""
+
+    def start(scenario, *script, symbols=("AAPL", "SPY"), link=Link.EQUITY_DATA, pace=QUICK, mute_after_s=60.0):
+        async def play():
+            venue, rows, links = Venue(*script), [], []
+            async with serve(venue, "127.0.0.1", 0, close_timeout=0.1) as server:
+                port = server.sockets[0].getsockname()[1]
+                clock = iter(range(1, 10**9))
+                feed = MarketFeed(
+                    Endpoints.of(f"http://127.0.0.1:{port}"),
+                    credentials,
+                    symbols,
+                    {symbol: n for n, symbol in enumerate(symbols)},
+                    lambda array, count: rows.extend(array[:count].tolist()),
+                    links.append,
+                    lambda: next(clock),
+                    link,
+                    mute_after_s=mute_after_s,
+                    pace=pace,
+                )
+                await feed.start()
+                await scenario(feed, venue, rows, links)
+                await feed.stop()
+
+        run(play())
+
+    return start
+
+
+def test_rows_flow_after_the_whole_conversation(watch, wait_until, credentials):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        assert venue.path == "/v2/iex"
+        assert venue.headers["Content-Type"] == "application/msgpack"
+        assert venue.heard == [
+            {"action": "auth", "key": credentials.key_id, "secret": credentials.secret},
+            {"action": "subscribe", "trades": ["AAPL", "SPY"], "quotes": ["AAPL", "SPY"]},
+        ]
+        assert rows[0][:5] == (0, 1, 1, 150.5, 10.0)
+        assert [(event.link, event.up, event.reason) for event in links] == [(Link.EQUITY_DATA, True, "")]
+        assert feed.is_up
+        assert (feed.counts.rows, feed.counts.malformed) == (1, 0)
+
+    watch(scenario, good)
+
+
+def test_crypto_has_its_own_endpoint(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: links)
+        assert venue.path == "/v1beta3/crypto/us"
+        assert links[0].link is Link.CRYPTO_DATA
+
+    watch(scenario, good, symbols=("BTC/USD",), link=Link.CRYPTO_DATA)
+
+
+def test_the_link_is_not_up_before_the_subscription_is_confirmed(watch, wait_until):
+    async def no_ack(venue, ws):
+        await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, TRADE)
+        await ws.wait_closed()
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        assert not feed.is_up
+        assert links == []
+
+    watch(scenario, no_ack)
+
+
+def test_the_subscription_survives_a_lost_connection(watch, wait_until):
+    """Trap 25."""
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: len(rows) == 3)
+        await wait_until(lambda: feed.is_up)
+        assert [event.up for event in links] == [True, False, True, False, True]
+        assert sum(message["action"] == "subscribe" for message in venue.heard) == 3
+        assert "1011" in links[1].reason
+
+    watch(scenario, good_then_gone, good_then_gone, good)
+
+
+@pytest.mark.parametrize("code", [402, 406, 409, 410, 411, 405, 413])
+def test_a_refusal_is_reported_once_and_never_a_hot_loop(watch, wait_until, code):
+    """Trap 25: 429 storms and connection limits."""
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: venue.connections == 2)
+        assert [event.up for event in links] == [False]
+        assert str(code) in links[0].reason
+        await feed.stop()
+        assert len(links) == 1
+
+    patient = Pace(first_s=0.001, most_s=0.002, busy_s=0.3, refused_s=0.3)
+    watch(scenario, failing(code), pace=patient)
+
+
+def test_a_refusal_waits_longer_than_a_loss(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: links)
+        await feed.stop()
+        assert venue.connections == 1
+
+    watch(scenario, failing(402), pace=Pace(first_s=0.0, most_s=0.0, refused_s=3600.0))
+
+
+def test_a_server_that_never_greets_is_left(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.is_up)
+        assert [event.up for event in links] == [False, True]
+        assert "confirmed nothing" in links[0].reason
+        assert len(venue.heard) == 2  # no auth was sent to the one that did not greet
+
+    watch(scenario, silent, good, pace=Pace(first_s=0.01, most_s=0.01, ready_within_s=0.3))
+
+
+def test_connected_but_mute_is_a_loss(watch, wait_until):
+    """Trap 24."""
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        assert [event.up for event in links] == [True, False, True]
+        assert "without any data" in links[1].reason
+        feed.mute_after_s = None
+
+    watch(scenario, mute, good, mute_after_s=0.3)
+
+
+def test_silence_is_allowed_where_it_is_expected(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.is_up)
+        feed._watch_for_silence()
+        assert feed.is_up
+
+    watch(scenario, mute, mute_after_s=None)
+
+
+def test_a_symbol_the_venue_leaves_out_is_named(watch, wait_until):
+    async def partial(venue, ws):
+        await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, {"T": "subscription", "trades": ["AAPL"], "quotes": ["AAPL", "SPY"]})
+        await ws.wait_closed()
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.is_up)
+        assert links[0].reason == "not subscribed: SPY"
+
+    watch(scenario, partial)
+
+
+def test_garbage_on_the_stream_harms_nothing(watch, wait_until):
+    async def noisy(venue, ws):
+        wanted = await greet_and_authenticate(venue, ws)
+        await ws.send(b"\xff\xff")
+        await ws.send("not json")
+        await venue.tell(ws, {"T": "zz"}, {"T": "success"}, {"T": "error", "code": 403})
+        await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": ["*"]})
+        await venue.tell(ws, TRADE | {"S": "ZZZ"}, TRADE)
+        await ws.wait_closed()
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        counts = feed.counts
+        assert (counts.unreadable_frames, counts.malformed, counts.unknown_symbols) == (2, 1, 1)
+        assert [event.up for event in links] == [True]
+
+    watch(scenario, noisy)
+
+
+def test_too_many_connections_at_the_door_is_waited_out(run, credentials, wait_until):
+    async def play():
+        attempts, links = [], []
+
+        def refuse(ws, request):
+            attempts.append(1)
+            return ws.respond(429, "slow down\n")
+
+        async with serve(lambda ws: ws.wait_closed(), "127.0.0.1", 0, process_request=refuse) as server:
+            feed = MarketFeed(
+                Endpoints.of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"),
+                credentials, ["AAPL"], {"AAPL": 0}, lambda rows, count: None, links.append, lambda: 1,
+                Link.EQUITY_DATA, pace=Pace(first_s=0.0, most_s=0.0, busy_s=3600.0),
+            )  # fmt: skip
+            await feed.start()
+            await wait_until(lambda: links)
+            assert "429" in links[0].reason
+            await feed.stop()
+            assert len(attempts) == 1
+
+    run(play())
