@@ -52,6 +52,8 @@ from hands.core.vocab import ExitReason, Leg, OrderStatus, TradeState, TradingSt
 from hands.core.watch import disarm
 
 TRUTH_AGAIN_NS = NS_PER_S
+LINK_PATIENCE_NS = 10 * NS_PER_S
+"""How long a link may be down before it is a reason to reduce only; until then entries are NOT_READY or stale."""
 
 Out = list[AnyCommand]
 
@@ -92,6 +94,8 @@ def _run_timers(state: State, out: Out) -> None:
                 keep_watching(state)
             case "truth":
                 _ask_for_truth(state, "again", out)
+            case "links":
+                _judge_links(state, out)
 
 
 def _look_after(state: State, ticket: Ticket, out: Out) -> None:
@@ -285,10 +289,24 @@ def _link(state: State, event: LinkReport, out: Out) -> None:
         level = "info" if event.up else "warning"
         message = f"{event.link} is {'up' if event.up else f'down: {event.reason}'}"
         out.append(Alert(level=level, code="LINK", message=message))
+    if event.up:
+        _judge_links(state, out)
+    else:
+        state.wake_at(state.now_ns + LINK_PATIENCE_NS, "links", "")
     if event.link is Link.JOURNAL:  # what cannot be written ahead must not be entered
         hold_reason(state, out, "JOURNAL", None if event.up else event.reason)
     if event.link is Link.TRADE_UPDATES and event.up:
         _ask_for_truth(state, "the trade stream is up: what was missed?", out)
+
+
+def _judge_links(state: State, out: Out) -> None:
+    """A link that stays down becomes a reason (and disarms); one that comes back at once is only not ready."""
+    down = {link for link, up in state.links.items() if not up}
+    lost = sorted(down & {Link.ORDER_ENTRY, Link.TRADE_UPDATES})
+    hold_reason(state, out, "VENUE_UNREACHABLE", f"{', '.join(lost)} down" if lost else None)
+    feeds = {Link.EQUITY_DATA, Link.CRYPTO_DATA} & set(state.links)
+    silent = bool(feeds) and feeds <= down
+    hold_reason(state, out, "STALE_FEED", "no market data arrives at all" if silent else None)
 
 
 # --- the market, the operator, ourselves -------------------------------------------------------------------

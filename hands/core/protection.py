@@ -34,6 +34,18 @@ from hands.core.vocab import (
 )
 from hands.core.watch import disarm, watch_position
 
+TRIES_AT_ONCE = 8
+
+_ON_THE_WAY = frozenset(
+    {
+        OrderStatus.UNSENT,
+        OrderStatus.UNKNOWN,
+        OrderStatus.PENDING_NEW,
+        OrderStatus.PENDING_REVIEW,
+        OrderStatus.ACCEPTED_FOR_BIDDING,
+        OrderStatus.PENDING_REPLACE,
+    }
+)
 _RESTING = frozenset({OrderStatus.NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 
 
@@ -161,20 +173,27 @@ def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) 
         ticket.group_read = True
     covered = protected_qty(ticket)
     if live:
-        settled = all(order.status is not OrderStatus.UNSENT for order in live)
+        settled = not any(order.status in _ON_THE_WAY for order in live)
         if settled and (covered < ticket.owned - lot + 1 or covered > ticket.owned):
             for order in live:
                 cancel(state, ticket, order, out)
         elif not settled:
             state.wake_at(state.now_ns + NS_PER_S, "ticket", ticket.intent_id)
         return
-    if state.now_ns < ticket.retry_exit_ns:
-        state.wake_at(ticket.retry_exit_ns, "ticket", ticket.intent_id)
+    wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
+    if state.now_ns < wait_until:
+        state.wake_at(wait_until, "ticket", ticket.intent_id)
         return
     if _lost_protection(state, ticket, out) and _can_exit_now(state, ticket):
         _exit(state, ticket, out)
         return
     _submit(state, ticket, _protective_order(state, ticket), out)
+
+
+def _calm_after(ticket: Ticket) -> int:
+    """Return when protection may be placed once more: after a few tries only once a second, whatever the cause."""
+    last = max((order.created_ns for order in ticket.exits), default=0)
+    return last + NS_PER_S if sum(ticket.attempts.values()) >= TRIES_AT_ONCE else 0
 
 
 def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> bool:

@@ -15,7 +15,7 @@ from hands.core.ledger_rows import fill_record, order_record
 from hands.core.order_table import UnknownArcError, next_status
 from hands.core.state import State
 from hands.core.ticket import ExecutionRecord, Order, Ticket
-from hands.core.units import NANO, NumberError, Price, Qty, Usd, mul_floor, nano_truncated
+from hands.core.units import NANO, NumberError, Price, Qty, Usd, div_half_up, mul_floor, nano_truncated
 from hands.core.venue_rules import received_qty
 from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradingState
 
@@ -64,8 +64,7 @@ def absorb(
         order.filled_qty = report.filled_qty
         _after_fill(state, ticket, order)
     if grew or execution is not None:
-        order.value = _value(ticket, order, report.avg_price)
-        order.avg_price = Price(order.value * NANO // order.filled_qty) if order.filled_qty else None
+        _price_fills(ticket, order, report.avg_price)
     if order.leg is Leg.ENTRY and report.filled_qty == order.filled_qty:
         _count_received(ticket, order, position_qty)
     if status is not None:
@@ -100,14 +99,15 @@ def _record_execution(
     out.append(fill_record(ticket, order, record))
 
 
-def _value(ticket: Ticket, order: Order, avg_price: Price | None) -> Usd:
-    """Return the money of an order's fills: the executions where we have them all, else the venue's average."""
+def _price_fills(ticket: Ticket, order: Order, avg_price: Price | None) -> None:
+    """Set an order's average price and money: from the executions where we have them all, else as the venue says."""
     own = [e for e in ticket.executions.values() if e.client_order_id == order.client_order_id]
-    if sum(e.qty for e in own) == order.filled_qty:
-        return Usd(sum(mul_floor(e.price, e.qty) for e in own))
-    if avg_price is not None:
-        return Usd(mul_floor(avg_price, order.filled_qty))
-    return order.value
+    if order.filled_qty and sum(e.qty for e in own) == order.filled_qty:
+        order.avg_price = Price(div_half_up(sum(e.price * e.qty for e in own), order.filled_qty))
+        order.value = Usd(sum(e.price * e.qty for e in own) // NANO)
+    elif avg_price is not None:
+        order.avg_price = avg_price
+        order.value = Usd(mul_floor(avg_price, order.filled_qty))
 
 
 def _after_fill(state: State, ticket: Ticket, order: Order) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from hands.core.intents import Intent
-from hands.core.units import NANO, Ns, Price, Qty, Ratio, Usd, mul_floor
+from hands.core.units import Ns, Price, Qty, Ratio, Usd, div_half_up, mul_floor
 from hands.core.vocab import (
     AssetClass,
     Code,
@@ -270,14 +270,15 @@ class Ticket(msgspec.Struct, kw_only=True):
     @property
     def avg_entry(self) -> Price | None:
         entry = self.entry
-        if entry is None or not entry.filled_qty:
-            return None
-        return Price(entry.value * NANO // entry.filled_qty)
+        return None if entry is None or not entry.filled_qty else entry.avg_price
 
     @property
     def avg_exit(self) -> Price | None:
+        """The average over all exits; without one, what a part sold elsewhere was worth at the time."""
         filled = self.exit_filled
-        return Price(self.exit_value * NANO // filled) if filled else self.exit_price_hint
+        if not filled:
+            return self.exit_price_hint
+        return Price(div_half_up(sum((o.avg_price or 0) * o.filled_qty for o in self.exits), filled))
 
     def fees_usd(self) -> Usd:
         """Return the venue's fees so far in dollars: coins kept on the way in, dollars on the way out."""

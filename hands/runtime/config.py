@@ -63,6 +63,7 @@ class VenueSection(_Section):
     feed: str = Field(pattern="^(iex|sip|test)$")
     order_connections: int = Field(ge=1, le=16)
     request_timeout_s: float = Field(gt=0, le=60)
+    requests_per_minute: int = Field(ge=20, le=100_000)
     mute_after_s: float = Field(gt=0, le=3600)
     close_intent: bool
 

@@ -41,6 +41,7 @@ from hands.runtime.control import SOCKET_NAME, ControlServer
 from hands.runtime.dispatcher import Dispatcher
 from hands.runtime.logs import set_up_logging
 from hands.runtime.polling import Poller
+from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
 from hands.runtime.what_if import what_if
 from hands.venues.alpaca.endpoints import origin_of
@@ -101,7 +102,7 @@ class Daemon:
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
         symbols = config.limits.allow
-        budget = RateBudget()
+        budget = RateBudget.sharing(settings.venue.requests_per_minute)
         self._order_entry = OrderEntry(
             config.endpoints,
             config.credentials,
@@ -211,6 +212,7 @@ class Daemon:
         await self._poller.introduce()
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
+        rehearse(self.state, self._clock())
         self._inbox.start(asyncio.get_running_loop())
         self._poller.start()
         gc.collect()

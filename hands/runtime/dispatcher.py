@@ -12,6 +12,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+import orjson
+
 from hands.core.commands import (
     Alert,
     AnyCommand,
@@ -175,7 +177,7 @@ class Dispatcher:
         if self._papers_fault is not None:
             log.info("papers are written again")
             self._papers_fault = None
-        if self._receipts_due or self._filings:
+        if self._receipts_due or self._filings or self._sequencer.has_unwritten:
             self._schedule(0.0)
 
     def _some_papers(self) -> None:
@@ -194,7 +196,10 @@ class Dispatcher:
         """Write the current receipt of an intent. Raises IntakeError."""
         ticket = self._state.ticket(intent_id)
         if ticket is not None:
-            self._receipts.write(intent_id, receipt(self._state, ticket))
+            document = receipt(self._state, ticket)
+            self._receipts.write(intent_id, document)
+            row = {"intent_id": intent_id, "state": document["state"], "receipt": orjson.dumps(document).decode()}
+            self._sequencer.add_row("intents", row)
 
     def _file(self, filing: ArchiveDocument | RefuseDocument) -> None:
         if isinstance(filing, RefuseDocument):

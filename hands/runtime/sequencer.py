@@ -106,6 +106,18 @@ class Sequencer:
                 journal.put(kind, key, _encode(entity))
         self.state.changed.clear()
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether the next commit has something to write that may be written now."""
+        return self._journal.pending and self.journal_fault is None
+
+    def add_row(self, table: str, row: dict[str, object]) -> None:
+        """Add a ledger row that belongs to no event (a receipt as it was written); the next commit writes it."""
+        try:
+            self._journal.outbox(self.seq, table, encode_row(row))
+        except JournalError as error:
+            self._fault(str(error))
+
     def commit(self) -> None:
         """Write what is gathered; a failure is told to the core, which then allows no entries."""
         try:

@@ -49,7 +49,14 @@ REST_OF_THE_LIMITS: dict[str, Any] = {
 }
 
 HANDS_KEYS = {
-    "venue": {"feed", "order_connections", "request_timeout_s", "mute_after_s", "close_intent"},
+    "venue": {
+        "feed",
+        "order_connections",
+        "request_timeout_s",
+        "requests_per_minute",
+        "mute_after_s",
+        "close_intent",
+    },
     "folders": {"intents", "state"},
     "journal": {"durability"},
     "market": {"intervals_s"},

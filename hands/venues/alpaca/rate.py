@@ -1,8 +1,8 @@
 """How many requests the venue has had from us in the last minute.
 
 Owns one sliding count, shared by everything that talks to the trading host under one key. The one idea: the
-venue allows 200 a minute for all of them together, so entries stop early and questions next; what protects or
-reduces is never held back here.
+venue allows so many a minute for all of them together, so entries stop early and questions next; what protects
+or reduces is never held back here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from collections import deque
 from collections.abc import Callable
 
 VENUE_LIMIT = 200
+"""What Alpaca allows an account in a minute, unless its plan says otherwise."""
 
 
 class RateBudget:
-    """Counts requests in a sliding window of `window_s` seconds; `monotonic` returns seconds."""
+    """Counts requests in a sliding window of `window_s` seconds; `monotonic` returns seconds.
+
+    `entries_max` and `queries_max` are where entries and questions stop, in requests of everybody together.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,11 @@ class RateBudget:
         self._window_s = window_s
         self._monotonic = monotonic
         self._sent: deque[float] = deque()
+
+    @classmethod
+    def sharing(cls, requests_per_minute: int) -> RateBudget:
+        """Return the budget of a venue that allows so many: three quarters may be entries, nine tenths questions too."""
+        return cls(entries_max=requests_per_minute * 3 // 4, queries_max=requests_per_minute * 9 // 10)
 
     def note(self) -> None:
         """Count one request that is being sent."""

@@ -127,3 +127,8 @@ def test_the_rate_budget_slides():
     assert budget.used == 9
     now[0] = 200.0
     assert budget.used == 0
+
+
+def test_entries_stop_before_questions_and_both_before_the_venues_limit():
+    budget = RateBudget.sharing(200)
+    assert (budget.entries_max, budget.queries_max) == (150, 180)

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hands.core.units import NANO, NS_PER_S
+from hands.venues.alpaca.rate import RateBudget
+from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
+
+NOT_FOUND = (404, {"code": 40410000, "message": "order not found"})
+QUOTE = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "1970-01-01T00:00:01Z"}
+CLOCK = {
+    "timestamp": "2026-11-20T10:00:00-05:00",
+    "is_open": True,
+    "next_open": "2026-11-23T09:30:00-05:00",
+    "next_close": "2026-11-20T16:00:00-05:00",
+}
+VENUE_NS = 1795186800 * NS_PER_S
+
+
+def order(name, **changes):
+    fields = {
+        "id": f"id-{name}",
+        "client_order_id": name,
+        "symbol": "AAPL",
+        "side": "buy",
+        "type": "limit",
+        "status": "new",
+        "qty": "1",
+        "filled_qty": "0",
+    }
+    return fields | changes
+
+
+@pytest.fixture
+def ask(run, scripted, reply, credentials):
+    """Run `scenario(snapshots, server)` against a venue that answers by path; (status, json) or json."""
+
+    def start(scenario, routes, *, clock=lambda: 5, **options):
+        async def respond(request, writer):
+            answer = routes.get(request.path, routes.get(request.path.partition("?")[0], (599, "unexpected")))
+            status, body = answer if isinstance(answer, tuple) else (200, answer)
+            writer.write(reply(status, body if isinstance(body, str) else json.dumps(body)))
+
+        async def play():
+            async with scripted(respond) as server:
+                snapshots = Snapshots(server.endpoints, credentials, clock, symbols=["AAPL", "BTC/USD"], **options)
+                try:
+                    return await scenario(snapshots, server)
+                finally:
+                    await snapshots.close()
+
+        return run(play())
+
+    return start
+
+
+def test_the_account_knows_when_it_was_asked_for(ask):
+    account = {"account_number": "PA1", "status": "ACTIVE", "cash": "1", "equity": "2", "buying_power": "3"}
+    ticks = iter((10, 20))
+    report = ask(lambda s, _: s.account(), {"/v2/account": account}, clock=lambda: next(ticks))
+    assert (report.asked_ns, report.ts_ns, report.equity) == (10, 20, 2 * NANO)
+
+
+def test_assets_the_venue_does_not_know_are_left_out(ask):
+    aapl = {"class": "us_equity", "symbol": "AAPL", "status": "active", "tradable": True}
+    btc = {"class": "crypto", "symbol": "BTC/USD", "status": "active", "tradable": True}
+    routes = {"/v2/assets/AAPL": aapl, "/v2/assets/BTC%2FUSD": btc, "/v2/assets/ZZZ": NOT_FOUND}
+    report = ask(lambda s, _: s.assets(["AAPL", "ZZZ", "BTC/USD"]), routes)
+    assert [asset.symbol for asset in report.assets] == ["AAPL", "BTC/USD"]
+
+
+def test_an_answer_about_another_asset_is_refused(ask):
+    spy = {"class": "us_equity", "symbol": "SPY", "status": "active", "tradable": True}
+    with pytest.raises(VenueUnavailable, match="answered SPY"):
+        ask(lambda s, _: s.assets(["AAPL"]), {"/v2/assets/AAPL": spy})
+
+
+def test_the_session_is_moved_to_our_clock(ask):
+    """Our clock is 7 s ahead of the venue's, and the request took 2 s."""
+    ticks = iter((VENUE_NS + 6 * NS_PER_S, VENUE_NS + 8 * NS_PER_S, VENUE_NS + 9 * NS_PER_S))
+    routes = {"/v2/clock": CLOCK, "/v2/calendar": [{"date": "2026-11-20", "open": "09:30", "close": "16:00"}]}
+    report = ask(lambda s, _: s.session(), routes, clock=lambda: next(ticks))
+    assert report.is_open
+    assert report.next_close_ns == VENUE_NS + (6 * 3600 + 7) * NS_PER_S
+    assert report.open_ns == VENUE_NS + (-1800 + 7) * NS_PER_S
+
+
+@pytest.mark.parametrize("calendar", [[], [{"date": "2026-11-20", "open": "11:00", "close": "16:00"}]])
+def test_an_opening_that_cannot_be_is_unknown(ask, calendar):
+    report = ask(lambda s, _: s.session(), {"/v2/clock": CLOCK, "/v2/calendar": calendar})
+    assert report.open_ns is None
+
+
+def test_the_calendar_is_asked_for_once_a_day_and_not_when_closed(ask):
+    async def scenario(snapshots, server):
+        for _ in range(3):
+            await snapshots.session()
+        return [line for line in server.lines if "calendar" in line]
+
+    calendar = [{"date": "2026-11-20", "open": "09:30", "close": "16:00"}]
+    asked = ask(scenario, {"/v2/clock": CLOCK, "/v2/calendar": calendar})
+    assert asked == ["GET /v2/calendar?start=2026-11-20&end=2026-11-20"]
+    assert ask(scenario, {"/v2/clock": CLOCK | {"is_open": False}}) == []
+
+
+def test_truth_is_open_orders_asked_orders_and_positions(ask):
+    routes = {
+        "/v2/orders": [order("open", legs=[order("leg")])],
+        "/v2/orders:by_client_order_id?client_order_id=done": order("done", status="filled"),
+        "/v2/orders:by_client_order_id?client_order_id=group": order("group", order_class="bracket"),
+        "/v2/orders/id-group?nested=true": order("group", order_class="bracket", legs=[order("tp"), order("sl")]),
+        "/v2/orders:by_client_order_id?client_order_id=never": NOT_FOUND,
+        "/v2/positions": [{"symbol": "BTCUSD", "asset_class": "crypto", "qty": "1", "avg_entry_price": "1"}],
+    }
+
+    async def scenario(snapshots, server):
+        report = await snapshots.truth(["open", "done", "group", "never", "done"])
+        return report, server.lines
+
+    report, lines = ask(scenario, routes)
+    assert [(o.client_order_id, len(o.legs)) for o in report.orders] == [("open", 1), ("done", 0), ("group", 2)]
+    assert report.missing == ("never",)
+    assert [position.symbol for position in report.positions] == ["BTC/USD"]
+    assert lines[0] == "GET /v2/orders?status=open&limit=500&nested=true&direction=asc"
+    assert len(lines) == 6
+
+
+def test_open_orders_are_read_to_the_last_page(ask):
+    base = "/v2/orders?status=open&limit=500&nested=true&direction=asc"
+    rows = [order(f"o{n}") for n in range(1100)]
+    routes = {
+        base: rows[:500],
+        f"{base}&after_order_id=id-o499": rows[499:999],
+        f"{base}&after_order_id=id-o998": rows[999:],
+        "/v2/positions": [],
+    }
+    report = ask(lambda s, _: s.truth(), routes)
+    assert [o.client_order_id for o in report.orders] == [f"o{n}" for n in range(1100)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((401, {"message": "unauthorized."}), "HTTP 401 unauthorized"),
+        ((429, "<html><title>429 Too Many Requests</title></html>"), "HTTP 429 429 Too Many Requests"),
+        ((500, ""), "HTTP 500"),
+        ((302, ""), "HTTP 302"),
+        ((404, "<html>"), "HTTP 404"),
+        ((200, "<html>"), "cannot be read"),
+        ((200, [{"id": 5}]), "cannot be read"),
+        ((200, {}), "cannot be read"),
+    ],
+)
+def test_a_part_that_is_missing_spoils_the_whole_truth(ask, credentials, answer, says):
+    with pytest.raises(VenueUnavailable) as error:
+        ask(lambda s, _: s.truth(), {"/v2/orders": answer, "/v2/positions": []})
+    assert says in str(error.value)
+    assert credentials.secret not in str(error.value)
+
+
+def test_only_the_venue_itself_can_say_that_an_order_does_not_exist(ask):
+    routes = {
+        "/v2/orders": [],
+        "/v2/positions": [],
+        "/v2/orders:by_client_order_id": (404, "<html>not found</html>"),
+    }
+    with pytest.raises(VenueUnavailable):
+        ask(lambda s, _: s.truth(["x"]), routes)
+
+
+def test_latest_quotes(ask):
+    routes = {
+        "/v2/stocks/AAPL/quotes/latest?feed=iex": {"symbol": "AAPL", "quote": QUOTE},
+        "/v1beta3/crypto/us/latest/quotes?symbols=BTC%2FUSD": {"quotes": {}},
+    }
+
+    async def scenario(snapshots, _):
+        return await snapshots.latest_quote("AAPL"), await snapshots.latest_quote("BTC/USD")
+
+    assert ask(scenario, routes) == ((1.0, 2.0, 3.0, 4.0, NS_PER_S), None)
+
+
+def test_questions_to_the_trading_host_count_and_those_to_the_data_host_do_not(ask):
+    budget = RateBudget()
+
+    async def scenario(snapshots, _):
+        await snapshots.truth()
+        await snapshots.latest_quote("AAPL")
+
+    routes = {"/v2/orders": [], "/v2/positions": [], "/v2/stocks/AAPL/quotes/latest": {"quote": QUOTE}}
+    ask(scenario, routes, budget=budget)
+    assert budget.used == 2
