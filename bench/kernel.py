@@ -74,7 +74,3 @@ def _read_ns(rows: np.ndarray) -> float:
     for _ in range(reads):
         market.indicators(0)
     return (time.perf_counter_ns() - began) / reads
-
-
-if __name__ == "__main__":
-    print(run())

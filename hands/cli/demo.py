@@ -8,9 +8,11 @@ sockets and folders, and the demo fails if anything differs from what was expect
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,14 +24,17 @@ from hands.cli.output import ExitCode, JsonFlag, fail, print_json
 if TYPE_CHECKING:
     import aiohttp
 
+    from hands.cli.demo_market import DemoMarket
     from hands.cli.demo_processes import Child
     from hands.cli.demo_script import Expectation, Script
 
 SEED = 7
+EXAMPLES = Path("intents/examples")
+CONFIG = Path("config/hands.toml")
 HURRY_AFTER_S = 15.0
 """A start that took longer than this (the first one on a machine compiles the kernel) makes the rest brisk."""
 
-OVER_WITHIN_S = 48.0
+OVER_WITHIN_S = 45.0
 READY_WITHIN_S = 10.0
 VIEW_EVERY_S = 0.15
 
@@ -59,7 +64,10 @@ def demo(
     folder = (state or Path("var") / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}").absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         fail(ExitCode.USAGE, f"{folder} is not an empty folder", as_json=as_json)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        fail(ExitCode.USAGE, f"{folder}: {error.strerror}", as_json=as_json)
     stage = Stage(root, folder, as_json=as_json)
     try:
         summary = asyncio.run(stage.play())
@@ -73,14 +81,11 @@ def demo(
 
 def _root(*, as_json: bool) -> Path:
     """Return the tree with the configuration and the examples: here, or where Hands is installed from."""
-    for place in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (place / "intents" / "examples").is_dir() and (place / "config" / "hands.toml").is_file():
-            return place
-    fail(
-        ExitCode.USAGE,
-        "intents/examples and config/hands.toml are not here; run it in a clone",
-        as_json=as_json,
-    )
+    places = (Path.cwd(), Path(__file__).resolve().parents[2])
+    found = next((p for p in places if (p / EXAMPLES).is_dir() and (p / CONFIG).is_file()), None)
+    if found is None:
+        fail(ExitCode.USAGE, f"{EXAMPLES} and {CONFIG} are not here; run it in a clone", as_json=as_json)
+    return found
 
 
 def shipped_limits(symbols: tuple[str, ...], now: datetime) -> str:
@@ -107,7 +112,7 @@ class Stage:
         self._root = root
         self._folder = folder
         self._as_json = as_json
-        self._live = not as_json and sys.stdout.isatty()
+        self._live = not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._began_s = time.monotonic()
         self._news = ""
         self._script: Script | None = None
@@ -152,41 +157,48 @@ class Stage:
         )
         url = str(sim["url"])
         market = DemoMarket(url, session, SEED)
-        moving = asyncio.create_task(market.run())
-        watching = asyncio.create_task(self._watch()) if self._live else None
+        endless = [asyncio.create_task(market.run()), asyncio.create_task(exchange.ended())]
+        if self._live:
+            endless.append(asyncio.create_task(self._watch()))
         try:
-            await self._act(daemon, url, market, moving)
+            await self._start_daemon(daemon, url, market)
+            endless.append(asyncio.create_task(daemon.ended()))
+            await self._play_script(market, endless)
         finally:
-            for task in (moving, watching):
-                if task is not None:
-                    task.cancel()
-            await asyncio.gather(*(t for t in (moving, watching) if t is not None), return_exceptions=True)
+            for task in endless:
+                task.cancel()
+            await asyncio.gather(*endless, return_exceptions=True)
         return await self._reckon(daemon, url, session)
 
-    async def _act(self, daemon: Child, url: str, market: Any, moving: asyncio.Task[None]) -> None:
-        """Start the daemon and play the script; a market that stops moving ends it at once."""
-        from hands.cli.demo_script import BRISK, UNHURRIED, Script
-
+    async def _start_daemon(self, daemon: Child, url: str, market: DemoMarket) -> None:
         self._say("starting the daemon")
         limits = self._folder / "risk_limits.toml"
         limits.write_text(shipped_limits(tuple(market.levels), datetime.now(UTC)), "utf-8")
         await daemon.start(
             ["run", "--json", "--alpaca-url", url, "--limits", str(limits), "--state", str(self._folder),
-             "--config", str(self._root / "config" / "hands.toml"), "--intents", str(self._folder / "intents")]
+             "--config", str(self._root / CONFIG), "--intents", str(self._folder / "intents")]
         )  # fmt: skip
         await self._until_quoted()
+
+    async def _play_script(self, market: DemoMarket, endless: Sequence[asyncio.Task[None]]) -> None:
+        """Play the script; what is `endless` should outlive it, and ends it where it does not."""
+        from hands.cli.demo_script import BRISK, UNHURRIED, Script
+
         slow = time.monotonic() - self._began_s > HURRY_AFTER_S
         pace = UNHURRIED if self._live and not slow else BRISK
-        examples = self._root / "intents" / "examples"
-        self._script = Script(examples, self._folder / "intents", market, pace, self._say)
+        self._script = Script(
+            self._root / EXAMPLES, self._folder / "intents", market, pace, self._say, self.expectations
+        )
         playing = asyncio.create_task(self._script.play())
         try:
-            await asyncio.wait({playing, moving}, return_when=asyncio.FIRST_COMPLETED)
-            if moving.done():
-                moving.result()
+            await asyncio.wait({playing, *endless}, return_when=asyncio.FIRST_COMPLETED)
+            for task in endless:
+                if task.done():
+                    task.result()
             await playing
         finally:
             playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
         await asyncio.sleep(2 * VIEW_EVERY_S if self._live else 0)
 
     async def _until_quoted(self) -> None:
@@ -228,8 +240,7 @@ class Stage:
         limits = read_limits((self._folder / "risk_limits.toml").read_text("utf-8"))
         finished = episodes(self._folder)
         naked_max_ms = limits.hard.unprotected_max_ms // NS_PER_MS
-        self.expectations = [
-            *script.expectations,
+        self.expectations += [
             Expectation("the daemon stops cleanly", "0", str(code), code == 0),
             *reckon(script.acts, truth, finished, naked_max_ms),
         ]
@@ -259,7 +270,8 @@ class Stage:
                 self._view = await self._ask_view() or self._view
                 acts = [] if self._script is None else self._script.acts
                 elapsed_s = time.monotonic() - self._began_s
-                live.update(picture(self._view, acts, self._news, elapsed_s, before), refresh=True)
+                size = (live.console.size.width, live.console.size.height)
+                live.update(picture(self._view, acts, self._news, elapsed_s, before, size), refresh=True)
                 await asyncio.sleep(VIEW_EVERY_S)
 
     def show(self, summary: dict[str, Any]) -> None:

@@ -54,6 +54,12 @@ class Child:
             raise ChildFailed(f"{self.name} said {line!r} instead of being ready\n{self.tail()}")
         return ready
 
+    async def ended(self) -> None:
+        """Wait for it to end, which it should not do by itself. Raises ChildFailed."""
+        assert self._process is not None
+        code = await self._process.wait()
+        raise ChildFailed(f"{self.name} ended with exit code {code} in the middle of the demo\n{self.tail()}")
+
     async def stop(self) -> int | None:
         """Stop it orderly, at last by force; return its exit code, None if it never ran."""
         process = self._process

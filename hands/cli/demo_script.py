@@ -78,8 +78,8 @@ class Script:
     market: DemoMarket
     pace: Pace
     say: Callable[[str], None]
-    acts: list[Act] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
 
     async def play(self) -> None:

@@ -7,7 +7,7 @@ wait or compute anything but widths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -19,18 +19,24 @@ from hands.cli.demo_script import Act, Expectation
 STYLE = {"OK": "bold green", "OPEN": "green", "CLOSED": "cyan", "ARMED": "yellow", "CLOSING": "yellow"}
 VERDICTS_SHOWN = 8
 ORDERS_SHOWN = 6
-FILLS_SHOWN = 5
+FILLS_SHOWN = 6
+CODE_WIDTH = 18
+TALL, WIDE = 36, 110
+"""Lines and columns from which on everything is shown."""
+
 Document = dict[str, Any]
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a plain table; a heading that begins with > is set to the right."""
+    """Return a plain table; a heading that begins with > is set to the right, one that begins with ! stays whole."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, expand=True, pad_edge=False
     )
     for heading in headings:
         right = heading.startswith(">")
-        table.add_column(heading.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+        whole = CODE_WIDTH if heading.startswith("!") else None
+        side: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(heading.lstrip(">!"), justify=side, no_wrap=True, min_width=whole)
     for row in rows:
         table.add_row(
             *(cell if isinstance(cell, Text) else "-" if cell is None else str(cell) for cell in row)
@@ -62,7 +68,7 @@ def _market(view: Document, before: dict[str, str]) -> Table:
 
 def _verdicts(acts: list[Act]) -> Table:
     rows = []
-    for act in acts[-VERDICTS_SHOWN:]:
+    for act in acts:
         code = act.code or "..."
         message = "" if act.receipt is None or code == "OK" else str(act.receipt["message"])
         if code == "OK" and act.receipt is not None and act.receipt["order"]:
@@ -72,12 +78,12 @@ def _verdicts(acts: list[Act]) -> Table:
             )
         style = STYLE.get(code, "bold red" if code == act.expected else "bold white on red")
         rows.append((f"{act.at_s:5.1f}", act.symbol or "?", act.label, Text(code, style=style), message[:58]))
-    return _table("intents and what was said to them", (">s", "symbol", "what", "verdict", "why"), rows)
+    return _table("intents and what was said to them", (">s", "symbol", "what", "!verdict", "why"), rows)
 
 
 def _trades(view: Document) -> Table:
     rows = []
-    for trade in view["trades"][-6:]:
+    for trade in view["trades"][-5:]:
         guard, held, ended = trade["protection"], trade["position"], trade["exit"]
         shield = "" if guard is None else f"{guard['kind']} {guard['stop']}"
         if ended is not None:
@@ -113,9 +119,17 @@ def latency_line(latency: Document) -> str:
 
 
 def picture(
-    view: Document | None, acts: list[Act], news: str, elapsed_s: float, before: dict[str, str]
+    view: Document | None,
+    acts: list[Act],
+    news: str,
+    elapsed_s: float,
+    before: dict[str, str],
+    size: tuple[int, int] = (WIDE, TALL),
 ) -> RenderableType:
-    """Return the whole picture; `before` remembers the last prices between two calls."""
+    """Return the whole picture for a terminal of `size` (columns, lines), leaving out what has no room.
+
+    `before` remembers the last prices between two calls.
+    """
     if view is None:
         return Panel(Text(news or "starting the exchange and the daemon"), title="Hands")
     day, account = view["day"], view["account"]
@@ -124,19 +138,23 @@ def picture(
         f"{view['state']} on {view['venue']} · equity {equity} USD · trades {day['trades']}/{day['max_daily_trades']}"
         f" · live {day['live']}/{day['max_concurrent']} · {elapsed_s:.0f} s"
     )
-    return Panel(
-        Group(
-            Text(news, style="bold yellow"),
-            _market(view, before),
-            _verdicts(acts),
-            _trades(view),
-            _orders(view),
-            _fills(view),
-            Text(latency_line(view["latency_us"]), style="dim"),
-        ),
-        title=f"Hands · {head}",
-        title_align="left",
-    )
+    width, height = size
+    parts: list[RenderableType] = [
+        Text(news, style="bold yellow"),
+        _market(view, before),
+        _verdicts(acts[-VERDICTS_SHOWN if height >= TALL else -4 :]),
+        _trades(view),
+    ]
+    if height >= TALL and width >= WIDE:
+        both = Table.grid(expand=True, padding=(0, 4, 0, 0))
+        both.add_column(ratio=5)
+        both.add_column(ratio=3)
+        both.add_row(_orders(view), _fills(view))
+        parts.append(both)
+    elif height >= TALL:
+        parts.append(_orders(view))
+    parts.append(Text(latency_line(view["latency_us"]), style="dim", no_wrap=True, overflow="ellipsis"))
+    return Panel(Group(*parts), title=f"Hands · {head}", title_align="left")
 
 
 def summary_lines(summary: Document, expectations: list[Expectation]) -> list[str]:

@@ -132,9 +132,9 @@ def _drop_folder(config: Path, state: Path | None, intents: Path | None, *, as_j
         if not intents.is_dir():
             fail(ExitCode.USAGE, f"{intents} is not a folder", as_json=as_json)
         return intents
-    answer = ask(state_folder(config, state), {"do": "status"}, as_json=as_json)
-    told = answer["status"].get("intents")
-    return Path(told) if told else intents_folder(config, None)
+    place = state_folder(config, state)
+    told = ask(place, {"do": "status"}, as_json=as_json)["status"].get("intents")
+    return Path(told) if told else intents_folder(config, place, None)
 
 
 def _deliver(

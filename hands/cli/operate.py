@@ -165,11 +165,11 @@ def halt(
 
     Example: hands halt --reason "news I do not understand"
     """
-    request = {"do": "halt", "reason": reason}
+    folder = state_folder(config, state)
     try:
-        answer = call(state_folder(config, state), request, HALT_TIMEOUT_S)
+        answer = call(folder, {"do": "halt", "reason": reason}, HALT_TIMEOUT_S)
     except NoDaemon as error:
-        path = _write_halt(intents_folder(config, intents), reason, as_json=as_json)
+        path = _write_halt(intents_folder(config, folder, intents), reason, as_json=as_json)
         message = f"{error}; wrote {path}"
         if as_json:
             print_json({"ok": True, "by": "file", "file": str(path), "message": message})

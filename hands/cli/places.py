@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hands.cli.output import ExitCode, fail
-from hands.runtime.control import NoDaemon, call
+from hands.runtime.control import NoDaemon, call, noted_drop_folder
 
 ConfigFlag = Annotated[Path, typer.Option("--config", help="hands.toml, where the folders stand.")]
 StateFlag = Annotated[Path | None, typer.Option("--state", help="The daemon's state directory.")]
@@ -38,8 +38,11 @@ def state_folder(config: Path, state: Path | None) -> Path:
     return state if state is not None else _folder(config, "state", "var")
 
 
-def intents_folder(config: Path, intents: Path | None) -> Path:
-    return intents if intents is not None else _folder(config, "intents", "intents")
+def intents_folder(config: Path, state: Path, intents: Path | None) -> Path:
+    """Return the drop folder: as said, else as the daemon on `state` last noted it, else as the file says."""
+    if intents is not None:
+        return intents
+    return noted_drop_folder(state) or _folder(config, "intents", "intents")
 
 
 def ask(state: Path, request: dict[str, Any], *, as_json: bool, timeout_s: float = 5.0) -> dict[str, Any]:

@@ -92,9 +92,8 @@ def _compare_positions(
 
 def _moved_lately(ticket: Ticket, asked_ns: int) -> bool:
     """Whether fills may have happened that the snapshot could not show, or shows and we have not heard of."""
-    newest = max((order.updated_ns for order in ticket.orders.values()), default=0)
     unsettled = any(order.leg is Leg.EXIT and order.is_live for order in ticket.exits)
-    return unsettled or newest > asked_ns - QUIET_NS
+    return unsettled or ticket.last_fill_ns > asked_ns - QUIET_NS
 
 
 def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], out: list[AnyCommand]) -> None:

@@ -139,27 +139,35 @@ def protected_qty(ticket: Ticket) -> Qty:
     """Return how much of the position a live stop at the venue would sell; an OCO group counts once.
 
     A held leg counts only once its group is active: the entry filled completely, or its sibling already works.
+    While a target fills the venue shrinks the stop beside it and may not say so: the sibling's rest is what counts.
     """
-    entry = ticket.entry
     total = 0
     for order in ticket.exits:
         if order.leg is not Leg.STOP_LOSS or not order.is_live:
             continue
+        target = _target_beside(ticket, order)
         if order.status in _RESTING or (
-            order.status is OrderStatus.HELD and _is_active(ticket, order, entry)
+            order.status is OrderStatus.HELD and _is_active(ticket, order, target)
         ):
-            total += order.remaining
+            total += order.remaining if target is None else min(order.remaining, target.remaining)
     return Qty(total)
 
 
-def _is_active(ticket: Ticket, held: Order, entry: Order | None) -> bool:
+def _target_beside(ticket: Ticket, stop: Order) -> Order | None:
+    """Return the working target of a stop's group: an OCO's parent, or a bracket's other leg."""
+    for order in ticket.exits:
+        same_group = order.client_order_id == stop.parent or (
+            order.parent is not None and order.parent == stop.parent
+        )
+        if order.leg is Leg.TAKE_PROFIT and same_group and order.status in _RESTING:
+            return order
+    return None
+
+
+def _is_active(ticket: Ticket, held: Order, target: Order | None) -> bool:
     parent = ticket.orders.get(held.parent or "")
-    if parent is None:
-        return False
-    if parent is entry and parent.status is OrderStatus.FILLED:
-        return True
-    group = [parent, *(order for order in ticket.exits if order.parent == held.parent)]
-    return any(order.leg is Leg.TAKE_PROFIT and order.status in _RESTING for order in group)
+    entry_filled = parent is not None and parent.leg is Leg.ENTRY and parent.status is OrderStatus.FILLED
+    return entry_filled or target is not None
 
 
 def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) -> None:

@@ -62,8 +62,9 @@ def cancel(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
         state.touch(ticket, receipt=False)
     elif now - order.cancel_ns >= ASK_FIRST_NS:
         ask(state, ticket, order, out)
-    state.wake_at(order.cancel_ns + ASK_FIRST_NS, "ticket", ticket.intent_id)
-    state.wake_at(order.cancel_ns + CANCEL_AGAIN_NS, "ticket", ticket.intent_id)
+    for due_ns in (order.cancel_ns + ASK_FIRST_NS, order.cancel_ns + CANCEL_AGAIN_NS):
+        if due_ns > now:  # a timer in the past would run again within the same event, for ever
+            state.wake_at(due_ns, "ticket", ticket.intent_id)
 
 
 def ask(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:

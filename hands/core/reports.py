@@ -62,6 +62,7 @@ def absorb(
     grew = report.filled_qty > order.filled_qty
     if grew:
         order.filled_qty = report.filled_qty
+        ticket.last_fill_ns = state.now_ns
         _after_fill(state, ticket, order)
     if grew or execution is not None:
         _price_fills(ticket, order, report.avg_price)

@@ -212,6 +212,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     protected_since_ns: Ns | None = None
     fired_ns: Ns | None = None
     first_fill_ns: Ns | None = None
+    last_fill_ns: Ns = Ns(0)
     opened_ns: Ns | None = None
     closed_ns: Ns | None = None
     indicators: dict[str, float | None] = {}

@@ -180,6 +180,31 @@ def _line(answer: Answer) -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
+# --- where the drop folder is ----------------------------------------------------------------------------------
+
+_NOTE = "drop-folder"
+
+
+def note_drop_folder(state_dir: Path, intents: Path) -> None:
+    """Leave word in the state directory of where the drop folder is, so that `hands halt` finds it without an answer.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = state_dir / f".{_NOTE}.tmp"
+    part.write_text(f"{intents.absolute()}\n", "utf-8")
+    part.rename(state_dir / _NOTE)
+
+
+def noted_drop_folder(state_dir: Path) -> Path | None:
+    """Return the drop folder of the daemon that last ran on `state_dir`, None where no word of it was left."""
+    try:
+        text = (state_dir / _NOTE).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return Path(text) if text else None
+
+
 # --- the client's side ---------------------------------------------------------------------------------------
 
 

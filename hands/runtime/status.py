@@ -7,6 +7,7 @@ milliseconds against the `now_ns` that is passed in, and what is not known is nu
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,6 +35,10 @@ from hands.journal import reader
 VERDICTS_SHOWN = 12
 ORDERS_SHOWN = 14
 FILLS_SHOWN = 10
+TRADES_SHOWN = 100
+SYMBOLS_SHOWN = 64
+KNOWN_LOOKED_AT = 200
+"""These answers are made on the engine's thread: what they look at is bounded, however much has happened."""
 
 Document = dict[str, Any]
 
@@ -42,7 +47,7 @@ def status(
     state: State, now_ns: int, *, intents: str | None = None, latency: Document | None = None
 ) -> Document:
     """Return what Hands may do now and why not more; `intents` is the drop folder's path, for its clients."""
-    missing = not_ready(state, now_ns)
+    missing, live = not_ready(state, now_ns), _live(state)
     return {
         "state": str(state.trading_state),
         "venue": str(state.venue),
@@ -60,7 +65,8 @@ def status(
             for name, book in sorted(state.agents.items())
         },
         "foreign": dict(sorted(state.foreign.items())),
-        "trades": [trade(state, ticket) for ticket in _live(state)],
+        "trades": [trade(state, ticket) for ticket in live[:TRADES_SHOWN]],
+        "trades_live": len(live),
         "latency_us": latency if latency is not None else latencies(_known(state)),
         "limits_sha256": state.limits.sha256,
         "intents": intents,
@@ -148,9 +154,10 @@ def _live(state: State) -> list[Ticket]:
 
 
 def _known(state: State) -> list[Ticket]:
-    """Return the finished tickets still in memory and the live ones, oldest first."""
-    known = [*state.finished.values(), *state.tickets.values()]
-    return sorted(known, key=lambda ticket: ticket.received_ns)
+    """Return the live and the lately finished tickets, oldest first, `KNOWN_LOOKED_AT` of each at most."""
+    lately = itertools.islice(reversed(state.finished.values()), KNOWN_LOOKED_AT)
+    live = itertools.islice(reversed(state.tickets.values()), KNOWN_LOOKED_AT)
+    return sorted([*lately, *live], key=lambda ticket: ticket.received_ns)
 
 
 # --- the market ----------------------------------------------------------------------------------------------
@@ -261,7 +268,7 @@ def view(state: State, now_ns: int, *, latency: Document | None = None) -> Docum
         "now_ns": now_ns,
         "account": _account(state, now_ns),
         "day": _day(state),
-        "symbols": quotes(state, state.market.symbols, now_ns),
+        "symbols": quotes(state, state.market.symbols[:SYMBOLS_SHOWN], now_ns),
         "verdicts": [_verdict(ticket) for ticket in known[-VERDICTS_SHOWN:]],
         "trades": [trade(state, t) for t in known if t.verdict is Verdict.ACCEPTED][-VERDICTS_SHOWN:],
         "orders": [_order(order) for order in orders[-ORDERS_SHOWN:]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def terms(
     bid: str,
     ask: str,
     prices: tuple[str, str, str],
-    **hard: object,
+    **hard: Any,
 ) -> Terms:
     """Return the terms of an intent (trigger, stop, target) against a quote."""
     trigger, stop, target = prices
@@ -56,7 +57,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("row", TABLE)
-def test_prices_of_an_entry(row: tuple[str, str, str, str, tuple[str, str, str], str, str, str, str, str, str]) -> None:
+def test_prices_of_an_entry(
+    row: tuple[str, str, str, str, tuple[str, str, str], str, str, str, str, str, str],
+) -> None:
     symbol, direction, bid, ask, prices, *expected = row
     found = terms(symbol, direction, bid, ask, prices)
     assert [
@@ -119,7 +122,11 @@ def test_an_unknown_symbol_makes_a_case_without_asset_and_market() -> None:
 
 
 def test_what_an_intent_is_follows_from_its_symbol_and_direction() -> None:
-    long, short, coin = case(world()), case(world(), intent(direction="SHORT")), case(world(), intent(asset="SOL/USD"))
+    long, short, coin = (
+        case(world()),
+        case(world(), intent(direction="SHORT")),
+        case(world(), intent(asset="SOL/USD")),
+    )
     assert (long.side, short.side) == (Side.BUY, Side.SELL)
     assert (long.asset_class, coin.asset_class) == (AssetClass.EQUITY, AssetClass.CRYPTO)
 
@@ -137,7 +144,9 @@ def test_the_wall_clock_is_ours_plus_its_offset() -> None:
     assert case(state).wall_ns == NOW - 5 * NS_PER_S
 
 
-@pytest.mark.parametrize(("ns", "text"), [(0, "0"), (400_000_000, "0.4"), (15 * NS_PER_S, "15"), (1_234_567_890, "1.235")])
+@pytest.mark.parametrize(
+    ("ns", "text"), [(0, "0"), (400_000_000, "0.4"), (15 * NS_PER_S, "15"), (1_234_567_890, "1.235")]
+)
 def test_durations_are_told_in_seconds(ns: int, text: str) -> None:
     assert seconds_text(ns) == text
 
@@ -160,7 +169,12 @@ def test_the_limit_follows_the_contracts_formula_and_never_rounds_for_the_trade(
     long = direction == "LONG"
     bid, ask = (market - Decimal("0.005"), market) if long else (market, market + Decimal("0.005"))
     found = terms(
-        "AAPL", direction, f"{bid:f}", f"{ask:f}", (f"{trigger:f}", "148", "155"), max_slippage_pct=f"{slip:f}"
+        "AAPL",
+        direction,
+        f"{bid:f}",
+        f"{ask:f}",
+        (f"{trigger:f}", "148", "155"),
+        max_slippage_pct=f"{slip:f}",
     )
     exact = min(trigger, ask) * (1 + slip) if long else max(trigger, bid) * (1 - slip)
     tick = Decimal("0.01") if exact >= 1 else Decimal("0.0001")

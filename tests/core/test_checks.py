@@ -151,7 +151,7 @@ def linked(link: Link, up: bool | None) -> State:
     return state
 
 
-SHORTS = {"allow_short": "true"}
+SHORTS: dict[str, Any] = {"allow_short": "true"}
 
 
 def with_asset(symbol: str = "AAPL", **facts: Any) -> State:
@@ -222,21 +222,23 @@ CLOSE = NOW + 6 * 3600 * NS_PER_S
 OPEN = NOW - 1800 * NS_PER_S
 
 
-def later(ns: int, symbol: str = "AAPL", **rules: str) -> Case:
+def later(ns: int, symbol: str = "AAPL", **rules: Any) -> Case:
     """Return a case at time `ns` of the session, by its rules."""
     state = world(**rules)
     state.now_ns = Ns(ns)
     return case(state, intent(asset=symbol))
 
 
-def market(bid: str, ask: str, symbol: str = "AAPL", direction: str = "LONG", **hard: str) -> Case:
+def market(bid: str, ask: str, symbol: str = "AAPL", direction: str = "LONG", **hard: Any) -> Case:
     """Return the example against a quote."""
     state = world(quotes={symbol: None}, **hard)
     quote(state, symbol, bid, ask)
     return case(state, intent(asset=symbol, direction=direction))
 
 
-def asked_at(bid: str, ask: str, symbol: str = "AAPL", hard: dict[str, str] | None = None, **changes: str) -> Case:
+def asked_at(
+    bid: str, ask: str, symbol: str = "AAPL", hard: dict[str, Any] | None = None, **changes: Any
+) -> Case:
     """Return a changed intent against a quote."""
     state = world(quotes={symbol: (bid, ask)}, **(hard or {}))
     return case(state, intent(asset=symbol, **changes))
@@ -444,11 +446,11 @@ def accepted(
 ) -> State:
     """Return a world in which an intent of these prices was accepted `ns_ago`."""
     state = world()
-    cents = tuple(nano(price) // nano("0.01") for price in prices)
+    trigger, stop, target = (nano(price) // nano("0.01") for price in prices)
     state.accepted.append(
         Accepted(
             at_ns=Ns(NOW - ns_ago), intent_id=intent_id(number), symbol=symbol, direction=direction,
-            prices=cents,  # type: ignore[arg-type]
+            prices=(trigger, stop, target),
         )
     )  # fmt: skip
     return state
@@ -592,7 +594,11 @@ def test_trap_33_a_no_says_what_was_found_and_what_is_allowed(name: str, fragmen
     assert fragment in denial_of(name).message
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, passes) in ALL.items() if not passes])
+UNSEEN = {"the first minute of who knows when"}
+"""Denied because something is not known: there is nothing to tell."""
+
+
+@pytest.mark.parametrize("name", [name for name, row in ALL.items() if not row[2] and name not in UNSEEN])
 def test_trap_33_every_no_carries_what_it_saw(name: str) -> None:
     denial = denial_of(name)
     assert denial.finding.observed is not None
@@ -616,12 +622,16 @@ def test_trap_33_every_no_carries_what_it_saw(name: str) -> None:
         ("shorts are off", Retry.NEVER, None),
     ],
 )
-def test_trap_33_a_no_says_whether_and_when_another_may_pass(name: str, retry: Retry, retry_at: int | None) -> None:
+def test_trap_33_a_no_says_whether_and_when_another_may_pass(
+    name: str, retry: Retry, retry_at: int | None
+) -> None:
     denial = denial_of(name)
     assert (denial.retry, denial.retry_at_ns) == (retry, retry_at)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, passes) in MARKET.items() if not passes and "spread" in name])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, _, passes) in MARKET.items() if not passes and "spread" in name]
+)
 def test_a_price_check_tells_the_age_of_its_quote(name: str) -> None:
     finding = denial_of(name).finding
     assert finding.age_ns == 0 or finding.check == "market_data"
@@ -630,8 +640,8 @@ def test_a_price_check_tells_the_age_of_its_quote(name: str) -> None:
 # --- traps -------------------------------------------------------------------------------------------------
 
 PRICED = [
-    checks.spread, checks.collar, checks.slippage, checks.geometry_market, checks.stop_far, checks.stop_close,
-    checks.reward_risk, checks.quote_age,
+    checks.market_data, checks.spread, checks.collar, checks.slippage, checks.geometry_market, checks.stop_far,
+    checks.stop_close, checks.reward_risk,
 ]  # fmt: skip
 
 
@@ -640,8 +650,6 @@ PRICED = [
 def test_trap_17_what_cannot_be_priced_is_never_allowed(
     check: Callable[[Case], Result], sides: tuple[str, str] | None
 ) -> None:
-    if check is checks.quote_age and sides is not None:
-        pytest.skip("a one-sided quote has an age; market_data refuses it")
     state = world(quotes={"AAPL": None})
     if sides is not None:
         quote(state, "AAPL", *sides)
@@ -671,9 +679,11 @@ def test_trap_16_the_collar_needs_no_position() -> None:
     ],
 )
 def test_trap_30_an_invented_symbol_or_number_is_denied(
-    changes: dict[str, str], check: Callable[[Case], Result]
+    changes: dict[str, Any], check: Callable[[Case], Result]
 ) -> None:
-    asked = intent(**{"asset": "AAPL", "trigger_price": "150", "stop_loss": "148", "take_profit": "155", **changes})
+    asked = intent(
+        **{"asset": "AAPL", "trigger_price": "150", "stop_loss": "148", "take_profit": "155", **changes}
+    )
     assert isinstance(check(case(world(), asked)), Denial)
 
 

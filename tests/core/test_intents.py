@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hands.core.intents import DEPTH_MAX, SIZE_MAX, Intent, Refusal, intent_schema, parse_time_ns, read_document
+from hands.core.intents import (
+    DEPTH_MAX,
+    SIZE_MAX,
+    Intent,
+    Refusal,
+    intent_schema,
+    parse_time_ns,
+    read_document,
+)
 from hands.core.units import NANO, nano
 from hands.core.vocab import Code, Direction
 from tests.core.world import Literal, document, encoded, intent_id, refusal
@@ -18,7 +26,7 @@ from tests.core.world import Literal, document, encoded, intent_id, refusal
 
 def altered(**changes: object) -> bytes:
     """Return a good document with members changed, added, or (None) taken out."""
-    return encoded(document(**changes))  # type: ignore[arg-type]
+    return encoded(document(**changes))
 
 
 def raw(**members: str) -> bytes:
@@ -189,7 +197,7 @@ def test_the_contracts_example_is_read_to_exact_numbers() -> None:
         strategy_ref="test",
         timestamp_ns=1_767_625_200 * NANO,
         ttl_ns=15 * NANO,
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_every_option_is_read() -> None:
@@ -201,7 +209,12 @@ def test_every_option_is_read() -> None:
         )
     )  # fmt: skip
     assert isinstance(found, Intent)
-    assert (found.entry, found.arm_ns, found.qty, found.max_hold_ns) == ("touch", 90_500_000_000, 1, 3600 * NANO)
+    assert (found.entry, found.arm_ns, found.qty, found.max_hold_ns) == (
+        "touch",
+        90_500_000_000,
+        1,
+        3600 * NANO,
+    )
     assert (found.trailing_stop_pct, found.thesis, found.approval_id) == (20_000_000, "", "a")
     assert found.context == {"vix": 17.5, "note": "ok"}
 

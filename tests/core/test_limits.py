@@ -87,7 +87,9 @@ def test_every_key_is_a_limit_and_every_limit_a_key() -> None:
 
 
 def test_units_are_kept_as_they_are_meant() -> None:
-    hard = limits(max_risk_per_trade="0.015", ttl_seconds="1.5", quote_age_max_ms="250", max_daily_trades="7").hard
+    hard = limits(
+        max_risk_per_trade="0.015", ttl_seconds="1.5", quote_age_max_ms="250", max_daily_trades="7"
+    ).hard
     assert hard.max_risk_per_trade == 15_000_000
     assert hard.ttl_seconds == 1_500_000_000
     assert hard.quote_age_max_ms == 250 * NS_PER_MS
@@ -173,8 +175,14 @@ def test_trap_22_percent_where_a_fraction_is_meant_refuses_to_start(name: str, p
         ("[hard_limits", "not readable"),
         (SHIPPED + "\n[hard_limit]\nx = 1\n", "[hard_limit] is not a known table"),
         (SHIPPED.replace("[session]", "[sesion]"), "[session] is missing"),
-        (SHIPPED.replace("[symbols]", "max_leverage = 2\n[symbols]"), "hard_limits.max_leverage is not a known key"),
-        (SHIPPED.replace("[symbols]", "Max_Drawdown = 0.5\n[symbols]"), "hard_limits.Max_Drawdown is not a known key"),
+        (
+            SHIPPED.replace("[symbols]", "max_leverage = 2\n[symbols]"),
+            "hard_limits.max_leverage is not a known key",
+        ),
+        (
+            SHIPPED.replace("[symbols]", "Max_Drawdown = 0.5\n[symbols]"),
+            "hard_limits.Max_Drawdown is not a known key",
+        ),
         (SHIPPED.replace("[symbols]", "max_drawdown = 0.5\n[symbols]"), "not readable"),
         (limits_text(allow='"AAPL"'), "symbols.allow: must be a list"),
         (limits_text(allow='["AAPL", 7]'), "symbols.allow: must be a list"),
@@ -221,7 +229,9 @@ def looser_and_tighter(key: LimitKey) -> tuple[str, str, str]:
     """Return a middle value for a key, one step looser and one step tighter."""
     low, high = Decimal(key.low), Decimal(key.high)
     step = Decimal(1) / key.unit.scale
-    middle = (Decimal(key.shipped) if Decimal(key.shipped) not in (low, high) else (low + high) / 2).quantize(step)
+    middle = (Decimal(key.shipped) if Decimal(key.shipped) not in (low, high) else (low + high) / 2).quantize(
+        step
+    )
     return f"{middle:f}", f"{middle - key.tighter * step:f}", f"{middle + key.tighter * step:f}"
 
 
@@ -246,7 +256,10 @@ def test_an_agent_or_a_symbol_may_only_be_tighter(key: LimitKey, table: str) -> 
         assert file.effective("default", "SPY") == file.hard
     where = table.strip("[]")
     bound = "at most" if key.tighter < 0 else "at least"
-    assert only_problem(text(looser)) == f"{where}.{key.name} may only be tighter: {bound} the account's, found {looser}"
+    assert (
+        only_problem(text(looser))
+        == f"{where}.{key.name} may only be tighter: {bound} the account's, found {looser}"
+    )
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -315,4 +328,6 @@ def test_an_agents_user_is_kept() -> None:
 def test_numbers_go_through_their_text_and_not_through_a_float() -> None:
     hard = limits(max_risk_per_trade="0.1000000010").hard
     assert hard.max_risk_per_trade == 100_000_001
-    assert limits(capital_usd="999999999999.123456789").hard.capital_usd == 999_999_999_999 * NANO + 123_456_789
+    assert (
+        limits(capital_usd="999999999999.123456789").hard.capital_usd == 999_999_999_999 * NANO + 123_456_789
+    )

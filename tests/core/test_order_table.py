@@ -74,7 +74,9 @@ def test_an_arc_that_no_venue_behaviour_explains_raises(held: S, reported: S) ->
         next_status(held, reported, "")
 
 
-@pytest.mark.parametrize(("end", "late"), list(product(ENDS, [S.PENDING_NEW, S.ACCEPTED, S.NEW, S.PARTIALLY_FILLED])))
+@pytest.mark.parametrize(
+    ("end", "late"), list(product(ENDS, [S.PENDING_NEW, S.ACCEPTED, S.NEW, S.PARTIALLY_FILLED]))
+)
 def test_trap_04_late_news_does_not_raise_the_dead(end: S, late: S) -> None:
     """Except after our own belief that an order was refused or lost: then the venue's word counts."""
     expected = late if end is S.REJECTED else STALE

@@ -23,9 +23,7 @@ def test_trap_03_an_id_is_found_again_from_its_text(intent: str, leg: Leg, attem
 
 
 @given(*[st.tuples(UUIDS, st.sampled_from(Leg), st.integers(1, 99))] * 2)
-def test_trap_03_different_orders_never_share_an_id(
-    a: tuple[str, Leg, int], b: tuple[str, Leg, int]
-) -> None:
+def test_trap_03_different_orders_never_share_an_id(a: tuple[str, Leg, int], b: tuple[str, Leg, int]) -> None:
     assert (client_order_id(*a) == client_order_id(*b)) is (a == b)
 
 

@@ -57,7 +57,7 @@ QUOTES = {
 # --- limits ------------------------------------------------------------------------------------------------
 
 
-def limits_text(*, without: tuple[str, ...] = (), extra: str = "", **changes: object) -> str:
+def limits_text(*, without: tuple[str, ...] = (), extra: str = "", **changes: Any) -> str:
     """Return the shipped file with some `key = value` lines changed, some taken out, and text added at its end."""
     text = SHIPPED
     for key in without:
@@ -69,7 +69,7 @@ def limits_text(*, without: tuple[str, ...] = (), extra: str = "", **changes: ob
     return f"{text}\n{extra}\n"
 
 
-def limits(*, extra: str = "", **changes: object) -> LimitsFile:
+def limits(*, extra: str = "", **changes: Any) -> LimitsFile:
     """Return the shipped limits with some lines changed; `extra` adds tables for agents or symbols."""
     return read_limits(limits_text(extra=extra, **changes))
 
@@ -143,10 +143,10 @@ def world(
     rules: LimitsFile | None = None,
     quotes: dict[str, tuple[str, str] | None] | None = None,
     extra: str = "",
-    account: AccountReport = account(),  # noqa: B008  (immutable)
+    account: AccountReport | None = account(),  # noqa: B008  (immutable)
     session: SessionReport | None = session(),  # noqa: B008
     day_equity: str | None = "100000",
-    **hard: object,
+    **hard: Any,
 ) -> State:
     """Return a state that is ready to trade.
 
@@ -199,7 +199,7 @@ class Literal(str):
     __slots__ = ()
 
 
-def document(number: int = 1, asset: str = "AAPL", direction: str = "LONG", **changes: object) -> dict[str, Any]:
+def document(number: int = 1, asset: str = "AAPL", direction: str = "LONG", **changes: Any) -> dict[str, Any]:
     """Return an intent's members; the contract's example where nothing is changed, numbers as decimal text."""
     prices = EXAMPLES.get((asset, direction), EXAMPLES["AAPL", "LONG"])
     members: dict[str, object] = {
@@ -233,7 +233,7 @@ def encoded(members: dict[str, Any]) -> bytes:
     return ("{" + ", ".join(parts) + "}").encode()
 
 
-def intent(number: int = 1, asset: str = "AAPL", direction: str = "LONG", **changes: object) -> Intent:
+def intent(number: int = 1, asset: str = "AAPL", direction: str = "LONG", **changes: Any) -> Intent:
     """Return a document as it was read from its bytes."""
     found = read_document(encoded(document(number, asset, direction, **changes)))
     assert isinstance(found, Intent), found
@@ -364,7 +364,17 @@ def frozen_bytes(state: State) -> bytes:
     facts = {
         name: value
         for name, value in vars(state).items()
-        if name not in ("market", "limits", "changed", "triggers", "armed_slots", "by_order_id", "accepted", "approvals")
+        if name
+        not in (
+            "market",
+            "limits",
+            "changed",
+            "triggers",
+            "armed_slots",
+            "by_order_id",
+            "accepted",
+            "approvals",
+        )
     }
     facts["accepted"], facts["approvals"] = list(state.accepted), list(state.approvals)
     facts["changed"] = sorted(str(key) for key in state.changed)

@@ -46,7 +46,7 @@ class MarketFeed:
     running (None: as long as it likes, for when the market is closed).
     """
 
-    def __init__(  # noqa: PLR0917 - in the order in which a reader needs them; callers name them
+    def __init__(
         self,
         endpoints: Endpoints,
         credentials: Credentials,

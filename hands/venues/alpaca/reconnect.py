@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from hands.core.events import AnyEvent, Link, LinkReport
 from hands.core.units import Ns
 from hands.venues.alpaca.backoff import Backoff
+from hands.venues.alpaca.endpoints import origin_of
+from hands.venues.alpaca.http import default_tls
 from hands.venues.alpaca.websocket import Closed, WebSocketClient
 
 
@@ -63,7 +65,7 @@ class StandingConnection:
         self._on_message = on_message
         self._headers = dict(headers or {})
         self._pace = pace if pace is not None else Pace()
-        self._tls = tls
+        self._tls = tls if tls is not None or not origin_of(url).tls else default_tls()
         self._client: WebSocketClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] | None = None

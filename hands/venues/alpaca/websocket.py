@@ -11,6 +11,7 @@ frame could grow without bound on our side.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.http import USER_AGENT, connect_reason, default_tls, set_nodelay
 
 MESSAGE_MAX = 8 * 1024 * 1024
+
+# At DEBUG the library logs every frame, and our first one holds the secret: its logger is ours and stays above.
+_QUIET = logging.getLogger(f"{__name__}.protocol")
+_QUIET.setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class WebSocketClient(asyncio.Protocol):
         self._pong_within_s = pong_within_s
         self._loop = asyncio.get_running_loop()
         self._origin = origin_of(url)
-        self._protocol = ClientProtocol(parse_uri(url), max_size=message_max)
+        self._protocol = ClientProtocol(parse_uri(url), max_size=message_max, logger=_QUIET)
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []
         self._parts_are_text = False

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import pytest
 import uvloop
@@ -41,7 +42,7 @@ class ScriptedServer:
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
     _tasks: set[asyncio.Task] = field(default_factory=set)
 
-    async def __aenter__(self) -> ScriptedServer:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
 
@@ -93,7 +94,9 @@ class ScriptedServer:
 
 
 @asynccontextmanager
-async def raw_server(handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+async def raw_server(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
     """Serve bytes with `handler` and yield the port; every connection is over when the context is left."""
     tasks: set[asyncio.Task] = set()
 
@@ -124,7 +127,12 @@ async def shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     """Accept a websocket by hand; the frames are the caller's."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     (key,) = (line.split(": ")[1] for line in head if line.startswith("Sec-WebSocket-Key"))
-    lines = ("HTTP/1.1 101 X", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept_key(key)}")
+    lines = (
+        "HTTP/1.1 101 X",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_key(key)}",
+    )
     writer.write("\r\n".join((*lines, "", "")).encode())
     await writer.drain()
 
@@ -177,4 +185,4 @@ def credentials() -> Credentials:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Callable]:
     """Run a coroutine on either loop; nothing may be left open behind it."""
-    yield asyncio.run if request.param == "asyncio" else uvloop.run
+    return asyncio.run if request.param == "asyncio" else uvloop.run

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 
@@ -26,7 +27,10 @@ QUOTE = {
 }  # fmt: skip
 PAIR_TRADE = {"T": "t", "S": "BTC/USD", "p": 50000.5, "s": 0.000123, "t": T_TEXT, "i": 2**60, "tks": "B"}
 PAIR_QUOTE = {"T": "q", "S": "BTC/USD", "bp": 50000, "bs": 1.5, "ap": 50001, "as": 2, "t": T_TEXT}
-OTHERS = [{"T": kind, "S": "AAPL", "t": T_TEXT, "o": 1} for kind in "budslcxi"] + [{"T": "o"}, {"T": "n", "id": 1}]
+OTHERS = [{"T": kind, "S": "AAPL", "t": T_TEXT, "o": 1} for kind in "budslcxi"] + [
+    {"T": "o"},
+    {"T": "n", "id": 1},
+]
 
 
 def as_json(messages):
@@ -63,11 +67,15 @@ def test_other_kinds_of_data_are_ignored(encoded):
 
 def test_control_messages_are_handed_on(encoded):
     decoder = FrameDecoder(INDEX)
-    assert decoder.decode(encoded([{"T": "success", "msg": "connected"}]), 1).controls == (Success(text="connected"),)
-    assert decoder.decode(encoded([{"T": "error", "code": 406, "msg": "connection limit exceeded"}]), 1).controls == (
-        Failure(code=406, text="connection limit exceeded"),
+    assert decoder.decode(encoded([{"T": "success", "msg": "connected"}]), 1).controls == (
+        Success(text="connected"),
     )
-    (ack,) = decoder.decode(encoded([{"T": "subscription", "trades": ["AAPL"], "quotes": ["*"], "bars": []}]), 1).controls
+    assert decoder.decode(
+        encoded([{"T": "error", "code": 406, "msg": "connection limit exceeded"}]), 1
+    ).controls == (Failure(code=406, text="connection limit exceeded"),)
+    (ack,) = decoder.decode(
+        encoded([{"T": "subscription", "trades": ["AAPL"], "quotes": ["*"], "bars": []}]), 1
+    ).controls
     assert ack == Subscription(trades=["AAPL"], quotes=["*"])
 
 
@@ -106,7 +114,9 @@ def test_one_strange_message_costs_no_other(encoded, strange):
     assert decoder.rows["sym"][:2].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("time", [Ext(5, b"12345678"), Ext(-1, b"123"), Ext(-1, struct.pack(">Iq", 1, 2**62))])
+@pytest.mark.parametrize(
+    "time", [Ext(5, b"12345678"), Ext(-1, b"123"), Ext(-1, struct.pack(">Iq", 1, 2**62))]
+)
 def test_a_msgpack_time_that_is_none_is_counted(time):
     data = msgspec.msgpack.encode([TRADE | {"t": time}, TRADE | {"t": T_EXT}])
     result = FrameDecoder(INDEX).decode(data, 1)
@@ -138,10 +148,8 @@ def test_both_encodings_give_the_same_rows():
 def test_garbage_raises_nothing_but_a_frame_error(data):
     decoder = FrameDecoder(INDEX, capacity=16)
     for frame in (data, b"[" + data, b"\x91" + data):
-        try:
+        with contextlib.suppress(FrameError):
             decoder.decode(frame, 1)
-        except FrameError:
-            pass
 
 
 @pytest.mark.parametrize(

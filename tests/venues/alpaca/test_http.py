@@ -18,7 +18,9 @@ def test_a_request_is_written_once_and_exactly(credentials):
     )
     assert head.request("GET", "/v2/a?b=c") == b"GET /v2/a?b=c HTTP/1.1\r\n" + common + b"\r\n"
     assert head.request("POST", "/v2/orders", b"{}") == (
-        b"POST /v2/orders HTTP/1.1\r\n" + common + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        b"POST /v2/orders HTTP/1.1\r\n"
+        + common
+        + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
 
 
@@ -182,7 +184,7 @@ def test_an_answer_nobody_asked_for_closes_the_connection(run, scripted, reply, 
             connection = await HttpConnection.open(origin_of(server.url), timeout_s=5)
             head = RequestHead(origin_of(server.url), credentials)
             assert (await connection.request(head.request("GET", "/a"), 5)).body == b"/a"
-            await wait_until(lambda: connection.closed.done())
+            await wait_until(connection.closed.done)
             assert not connection.is_idle
 
     run(scenario())

@@ -13,7 +13,16 @@ from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.reconnect import Pace
 
 QUICK = Pace(first_s=0.01, most_s=0.05, busy_s=0.1, refused_s=0.2, ready_within_s=1.0)
-TRADE = {"T": "t", "S": "AAPL", "p": 150.5, "s": 10, "t": "2021-02-22T15:51:44Z", "i": 7, "c": ["@"], "z": "C"}
+TRADE = {
+    "T": "t",
+    "S": "AAPL",
+    "p": 150.5,
+    "s": 10,
+    "t": "2021-02-22T15:51:44Z",
+    "i": 7,
+    "c": ["@"],
+    "z": "C",
+}
 
 
 class Venue:
@@ -50,7 +59,9 @@ async def greet_and_authenticate(venue, ws):
 
 async def good(venue, ws):
     wanted = await greet_and_authenticate(venue, ws)
-    await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"], "bars": []})
+    await venue.tell(
+        ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"], "bars": []}
+    )
     await venue.tell(ws, TRADE)
     await ws.wait_closed()
 
@@ -86,7 +97,9 @@ def failing(code, text="no"):
 def watch(run, credentials):
     """Run `scenario(feed, venue, rows, links)` against a venue that follows `script`."""
 
-    def start(scenario, *script, symbols=("AAPL", "SPY"), link=Link.EQUITY_DATA, pace=QUICK, mute_after_s=60.0):
+    def start(
+        scenario, *script, symbols=("AAPL", "SPY"), link=Link.EQUITY_DATA, pace=QUICK, mute_after_s=60.0
+    ):
         async def play():
             venue, rows, links = Venue(*script), [], []
             async with serve(venue, "127.0.0.1", 0, close_timeout=0.1) as server:

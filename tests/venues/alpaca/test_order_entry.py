@@ -11,6 +11,7 @@ from hands.core.events import Link, LinkReport, RequestAnswered, RequestFailed, 
 from hands.core.orders import ApprovedEntry, ReducingOrder
 from hands.core.units import NANO, Ns, Price, Qty
 from hands.core.vocab import AssetClass, Leg, OrderClass, OrderStatus, OrderType, Side, TimeInForce
+from hands.venues.alpaca.endpoints import Endpoints
 from hands.venues.alpaca.order_entry import OrderEntry
 from hands.venues.alpaca.rate import RateBudget
 
@@ -150,18 +151,15 @@ def accept(reply):
     return respond
 
 
-def test_an_order_leaves_within_the_call(run, credentials):
+def test_an_order_leaves_within_the_call(run, credentials, wait_until):
     """The bytes are at the peer before the loop has had a turn."""
 
     async def scenario():
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            from hands.venues.alpaca.endpoints import Endpoints
-
             endpoints = Endpoints.of(f"http://127.0.0.1:{listener.getsockname()[1]}")
             desk = Desk(endpoints, credentials, connections=1)
             await desk.entry.start()
-            while desk.warm < 1:
-                await asyncio.sleep(0.001)
+            await wait_until(lambda: desk.warm)
             peer, _ = listener.accept()
             with peer:
                 peer.settimeout(5)
@@ -350,7 +348,12 @@ def test_protection_overtakes_questions_and_questions_overtake_entries(trade, re
         await wait_until(lambda: len(desk.of(RequestAnswered)) == 5)
         order = [r.path.rpartition("id-")[2] if r.method == "DELETE" else cid_of(r) for r in server.requests]
         assert order == ["first", "exit", "cancel", "question", "entry"]
-        assert [event.client_order_id for event in desk.of(RequestSent)] == ["exit", "cancel", "question", "entry"]
+        assert [event.client_order_id for event in desk.of(RequestSent)] == [
+            "exit",
+            "cancel",
+            "question",
+            "entry",
+        ]
 
     release = asyncio.Event()
 
@@ -369,7 +372,9 @@ def test_an_answer_finds_its_connection_free(trade, accept, wait_until):
 
     async def scenario(desk, server):
         results = []
-        desk.entry._deliver = lambda event: results.append(desk.entry.submit(exit_("x1")) if not results else event)
+        desk.entry._deliver = lambda event: results.append(
+            desk.entry.submit(exit_("x1")) if not results else event
+        )
         desk.submit(entry())
         await wait_until(lambda: len(results) == 2)
         assert results[0] is not None
@@ -425,7 +430,11 @@ def test_a_group_without_legs_is_asked_for_again(trade, reply, wait_until):
 
 @pytest.mark.parametrize(
     ("body", "proof"),
-    [('{"code":40410000,"message":"order not found for e1"}', True), ("<html>404</html>", False), ("", False)],
+    [
+        ('{"code":40410000,"message":"order not found for e1"}', True),
+        ("<html>404</html>", False),
+        ("", False),
+    ],
 )
 def test_only_the_venue_itself_can_say_that_an_order_does_not_exist(trade, reply, wait_until, body, proof):
     async def respond(request, writer):
@@ -439,10 +448,10 @@ def test_only_the_venue_itself_can_say_that_an_order_does_not_exist(trade, reply
     trade(scenario, respond)
 
 
-def test_an_unreachable_venue_is_reported_and_nothing_is_claimed_sent(run, credentials, scripted, accept, wait_until):
+def test_an_unreachable_venue_is_reported_and_nothing_is_claimed_sent(
+    run, credentials, scripted, accept, wait_until
+):
     async def scenario():
-        from hands.venues.alpaca.endpoints import Endpoints
-
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         desk = Desk(Endpoints.of(f"http://127.0.0.1:{port}"), credentials, request_timeout_s=0.2)

@@ -45,7 +45,9 @@ def ask(run, scripted, reply, credentials):
 
         async def play():
             async with scripted(respond) as server:
-                snapshots = Snapshots(server.endpoints, credentials, clock, symbols=["AAPL", "BTC/USD"], **options)
+                snapshots = Snapshots(
+                    server.endpoints, credentials, clock, symbols=["AAPL", "BTC/USD"], **options
+                )
                 try:
                     return await scenario(snapshots, server)
                 finally:
@@ -110,7 +112,9 @@ def test_truth_is_open_orders_asked_orders_and_positions(ask):
         "/v2/orders": [order("open", legs=[order("leg")])],
         "/v2/orders:by_client_order_id?client_order_id=done": order("done", status="filled"),
         "/v2/orders:by_client_order_id?client_order_id=group": order("group", order_class="bracket"),
-        "/v2/orders/id-group?nested=true": order("group", order_class="bracket", legs=[order("tp"), order("sl")]),
+        "/v2/orders/id-group?nested=true": order(
+            "group", order_class="bracket", legs=[order("tp"), order("sl")]
+        ),
         "/v2/orders:by_client_order_id?client_order_id=never": NOT_FOUND,
         "/v2/positions": [{"symbol": "BTCUSD", "asset_class": "crypto", "qty": "1", "avg_entry_price": "1"}],
     }
@@ -120,7 +124,11 @@ def test_truth_is_open_orders_asked_orders_and_positions(ask):
         return report, server.lines
 
     report, lines = ask(scenario, routes)
-    assert [(o.client_order_id, len(o.legs)) for o in report.orders] == [("open", 1), ("done", 0), ("group", 2)]
+    assert [(o.client_order_id, len(o.legs)) for o in report.orders] == [
+        ("open", 1),
+        ("done", 0),
+        ("group", 2),
+    ]
     assert report.missing == ("never",)
     assert [position.symbol for position in report.positions] == ["BTC/USD"]
     assert lines[0] == "GET /v2/orders?status=open&limit=500&nested=true&direction=asc"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 
 import pytest
 from websockets.asyncio.server import serve
@@ -51,7 +52,11 @@ class Venue:
             auth = json.loads(await ws.recv())
             self.heard.append(auth)
             status = "authorized" if auth in self.accepts else "unauthorized"
-            await ws.send(json.dumps({"stream": "authorization", "data": {"status": status, "action": "authenticate"}}).encode())
+            await ws.send(
+                json.dumps(
+                    {"stream": "authorization", "data": {"status": status, "action": "authenticate"}}
+                ).encode()
+            )
             if status == "unauthorized":
                 await ws.wait_closed()
                 return
@@ -134,6 +139,16 @@ def test_bad_credentials_are_told_without_the_secret(listen, wait_until, credent
     listen(scenario, accepts=())
 
 
+def test_the_secret_is_in_no_log_even_when_everything_is_logged(listen, wait_until, credentials, caplog):
+    async def scenario(stream, venue, events):
+        await wait_until(lambda: stream.is_up)
+
+    caplog.set_level("DEBUG")
+    logging.getLogger("websockets.server").setLevel("WARNING")  # the other side's business
+    listen(scenario)
+    assert credentials.secret not in caplog.text
+
+
 def test_what_is_not_json_is_tolerated(listen, wait_until):
     async def scenario(stream, venue, events):
         await wait_until(lambda: any(isinstance(event, OrderReport) for event in events))
@@ -141,7 +156,13 @@ def test_what_is_not_json_is_tolerated(listen, wait_until):
         assert stream.strange_frames == 5
 
     listen(
-        scenario, b"\x01", "hello", "[]", json.dumps({"stream": "other"}), json.dumps({"hello": 1}), json.dumps(FILL)
+        scenario,
+        b"\x01",
+        "hello",
+        "[]",
+        json.dumps({"stream": "other"}),
+        json.dumps({"hello": 1}),
+        json.dumps(FILL),
     )
 
 

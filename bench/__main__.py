@@ -1,0 +1,122 @@
+"""`python -m bench`: run the measurements, show them, write them down.
+
+Owns the command line and the order of things. The machine is described first, before it is put to work.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import footprint, intent_to_wire, kernel, peers
+from bench.machine import machine
+from bench.processes import ROOT, BenchError
+from bench.report import show
+
+
+class Name(StrEnum):
+    INTENT_TO_WIRE = "intent_to_wire"
+    INDICATORS = "indicators"
+    FOOTPRINT = "footprint"
+
+
+def main(
+    *,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write the result as one JSON object.")
+    ] = None,
+    only: Annotated[list[Name] | None, typer.Option(help="Only this measurement (repeatable).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples: a look, not a result.")] = False,
+) -> None:
+    """Measure Hands on this machine, beside a floor and beside what one would use instead.
+
+    intent_to_wire: from an intent's rename to the first byte of its order at the exchange's socket, for Hands (the
+    real daemon, every check on), for a floor program that checks nothing, and for two peers; all in one run.
+    indicators: one market row through the kernel, in a batch and alone. footprint: memory, start, import.
+
+    Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
+    meanwhile: the load average is in the result. What this version does not measure is absent from it.
+
+    Example: python -m bench --quick --only intent_to_wire --json bench-today.json
+    """
+    console = Console()
+    wanted = only or list(Name)
+    result: dict[str, Any] = {"machine": machine()}
+    try:
+        for name in wanted:
+            result[name.value] = _MEASUREMENTS[name](quick, console)
+    except BenchError as error:
+        console.print(f"bench: {error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
+    show(console, result, _left_out(wanted))
+    if json_out is not None:
+        json_out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _left_out(wanted: list[Name]) -> list[str]:
+    if Name.INTENT_TO_WIRE not in wanted:
+        return []
+    absent = {peer: peers.missing(peer) for peer in ("naive", "tuned")}
+    return [f"the {peer} peer: {package} is not installed" for peer, package in absent.items() if package]
+
+
+def _intent_to_wire(quick: bool, console: Console) -> dict[str, Any]:
+    with _room() as room, _progress(console) as progress:
+        task = progress.add_task("intent_to_wire", total=intent_to_wire.drops_planned(quick=quick))
+
+        def tell(name: str, drops: int) -> None:
+            progress.update(task, advance=drops, description=f"intent_to_wire: {name}")
+
+        return intent_to_wire.measure(room, quick=quick, tell=tell)
+
+
+def _indicators(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("indicators"):
+        return {name: round(value, 1) for name, value in kernel.run(quick).items()}
+
+
+def _footprint(quick: bool, console: Console) -> dict[str, Any]:
+    del quick
+    with console.status("footprint"), _room() as room:
+        return footprint.measure(room)
+
+
+_MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
+    Name.INTENT_TO_WIRE: _intent_to_wire,
+    Name.INDICATORS: _indicators,
+    Name.FOOTPRINT: _footprint,
+}
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """Make a folder for one measurement, on the disk that the tree is on: /tmp is often memory and would flatter."""
+    (ROOT / "var").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "var", prefix="bench-") as folder:
+        yield Path(folder)
+
+
+def _progress(console: Console) -> Progress:
+    """A bar that is drawn twice a second: drawing takes time on a processor that is being measured."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

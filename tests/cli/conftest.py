@@ -1,0 +1,106 @@
+"""What the command-line tests share: running commands in this process, and a daemon that is only a control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hands.cli.main import app
+from hands.runtime.control import SOCKET_NAME, ControlServer
+
+
+@dataclass
+class FakeDaemon:
+    """A control socket in a thread: answers from `answers` by request, and keeps what it was asked."""
+
+    state_dir: Path
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def quotes(self, **changes: Any) -> dict[str, Any]:
+        """From now on answer with a quote of AAPL; return it."""
+        quote = {
+            "symbol": "AAPL", "known": True, "bid": "149.98", "ask": "150.00", "last": "149.99", "age_ms": 3.0,
+            "indicators": {},
+        } | changes  # fmt: skip
+        self.answers["quote"] = {"ok": True, "quotes": [quote]}
+        return quote
+
+    def states(self, do: str, state: str = "ACTIVE", *codes: str, **changes: Any) -> dict[str, Any]:
+        """From now on answer the request `do` with a status; return it."""
+        reasons = [
+            {
+                "code": code,
+                "state": state,
+                "since": "2026-11-20T15:00:00Z",
+                "clears": "operator",
+                "detail": "a test",
+            }
+            for code in codes
+        ]
+        status = {
+            "state": state, "venue": "sim", "ready": True, "not_ready": None, "reasons": reasons, "links": {},
+            "trades": [], "account": None, "day": None, "dry_run": False, "intents": None,
+        } | changes  # fmt: skip
+        self.answers[do] = {"ok": True, "status": status}
+        return status
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        return self.answers.get(request["do"], {"ok": False, "error": f"not answered: {request['do']}"})
+
+
+@pytest.fixture
+def daemon(state_dir: Path) -> Iterator[FakeDaemon]:
+    fake = FakeDaemon(state_dir)
+    loop = asyncio.new_event_loop()
+    server = ControlServer(state_dir / SOCKET_NAME, fake.handle)
+    loop.run_until_complete(server.start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield fake
+    asyncio.run_coroutine_threadsafe(server.close(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document that is all of stdout."""
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def hands() -> Callable[..., Outcome]:
+    """Run a command in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _in_the_tree(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default configuration and limits are found relative to the tree."""
+    monkeypatch.chdir(root)
