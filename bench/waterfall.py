@@ -85,7 +85,7 @@ def waterfall(
         for start, stop in INNER:
             if stamps[start] and stamps[stop]:
                 spans.setdefault(f"{start} → {stop}", []).append(stamps[stop] - stamps[start])
-        if not stepped:
+        if not stepped and stamps["journaled"]:
             span = arrived[drop.intent_id] + offsets_ns[0] - stamps["journaled"]
             spans.setdefault("journaled → first byte received", []).append(span)
     rows = []

@@ -12,11 +12,21 @@ from hands.core.breakers import OPERATOR, set_reason
 from hands.core.case import protective_limit
 from hands.core.closing import wind_up
 from hands.core.commands import Alert, AnyCommand, SubmitExit
+from hands.core.coverage import (
+    ON_THE_WAY,
+    RESTING,
+    covers,
+    fresh_mark,
+    is_rest_of_dust,
+    look_again,
+    protected_qty,
+    watch_clock,
+)
+from hands.core.dues import can_exit_now, notice_dues, want_exit
 from hands.core.ledger_rows import order_record
 from hands.core.orders import ReducingOrder, client_order_id
-from hands.core.pursuit import CANCEL_AGAIN_NS, ask, cancel, end_entry
+from hands.core.pursuit import ASK_FIRST_NS, ask, cancel, end_entry
 from hands.core.reports import is_group
-from hands.core.sizing import is_dust, mark_price
 from hands.core.state import State
 from hands.core.ticket import Order, Ticket
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, ceil_to, decimal_text, floor_to
@@ -36,93 +46,41 @@ from hands.core.watch import disarm, watch_position
 
 TRIES_AT_ONCE = 8
 
-_ON_THE_WAY = frozenset(
-    {
-        OrderStatus.UNSENT,
-        OrderStatus.UNKNOWN,
-        OrderStatus.PENDING_NEW,
-        OrderStatus.PENDING_REVIEW,
-        OrderStatus.ACCEPTED_FOR_BIDDING,
-        OrderStatus.PENDING_REPLACE,
-    }
-)
-_RESTING = frozenset({OrderStatus.NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
+__all__ = ["TRIES_AT_ONCE", "protected_qty", "supervise", "want_exit"]
 
 
 def supervise(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
-    """Do the next thing for one trade; harmless to call at any time."""
+    """Do the next thing for one trade; harmless to call at any time. Before the venue has spoken there is none."""
     entry = ticket.entry
-    if not ticket.is_live or ticket.plan is None or entry is None:
+    if not state.reconciled or not ticket.is_live or ticket.plan is None or entry is None:
         return
-    _want_exit(state, ticket)
+    notice_dues(state, ticket)
     end_entry(state, ticket, entry, out)
     for order in list(ticket.orders.values()):
         if order.status is OrderStatus.UNKNOWN:
             _chase(state, ticket, order, out)
     if not entry.is_live:
-        if ticket.owned <= 0 or _is_rest_of_dust(state, ticket):
-            _settle(state, ticket, out)
+        if ticket.owned <= 0 or is_rest_of_dust(state, ticket):
+            if _settle(state, ticket, out):
+                return
         elif any(order.status is OrderStatus.UNKNOWN for order in ticket.exits):
             pass  # an exit that may exist already: never a second one beside it
-        elif ticket.exit_reason is not None and _can_exit_now(state, ticket):
+        elif ticket.exit_reason is not None and can_exit_now(state, ticket):
             _exit(state, ticket, out)
         else:
             _protect(state, ticket, entry, out)
-    _watch_clock(state, ticket, entry)
+    watch_clock(state, ticket, entry)
     watch_position(state, ticket)
     _name_state(state, ticket, entry)
-
-
-# --- what is wanted ----------------------------------------------------------------------------------------
-
-
-def _want_exit(state: State, ticket: Ticket) -> None:
-    """Notice that the trade should end now: held long enough, the session's end, an elected stop that did not fill."""
-    if ticket.exit_reason is not None or ticket.owned <= 0 or ticket.opened_ns is None or ticket.plan is None:
-        return
-    limits = state.limits.effective(ticket.agent, ticket.symbol)
-    dues: list[tuple[int, ExitReason, str]] = []
-    if ticket.intent.max_hold_ns is not None:
-        dues.append(
-            (ticket.opened_ns + ticket.intent.max_hold_ns, ExitReason.TIME, "max_hold_seconds is over")
-        )
-    before_close = state.limits.session.flatten_before_close_s
-    if before_close and not ticket.plan.is_crypto and state.session is not None and state.session.is_open:
-        dues.append((state.session.next_close_ns - before_close, ExitReason.TIME, "flatten_before_close_s"))
-    if ticket.through_stop_ns is not None:
-        bound = ticket.through_stop_ns + limits.unprotected_max_ms
-        dues.append((bound, ExitReason.STOP_LOSS, "the stop was reached and its order has not filled"))
-    for at_ns, reason, note in sorted(dues):
-        if at_ns <= state.now_ns:
-            want_exit(state, ticket, reason, note)
-            return
-        state.wake_at(at_ns, "ticket", ticket.intent_id)
-
-
-def want_exit(state: State, ticket: Ticket, reason: ExitReason, note: str) -> None:
-    """Mark a trade to be closed, once; the reason first given stands."""
-    if ticket.exit_reason is None:
-        ticket.exit_reason, ticket.exit_note, ticket.exit_since_ns = reason, note, state.now_ns
-        ticket.retry_exit_ns = state.now_ns
-        state.touch(ticket)
-
-
-def _can_exit_now(state: State, ticket: Ticket) -> bool:
-    """Equities exit in the regular session; outside it protection stays and the exit waits for the open."""
-    if ticket.plan is not None and ticket.plan.is_crypto:
-        return True
-    session = state.session
-    if session is not None and session.is_open and state.now_ns < session.next_close_ns:
-        return True
-    if session is not None and session.next_open_ns > state.now_ns:
-        state.wake_at(session.next_open_ns, "ticket", ticket.intent_id)
-    return False
 
 
 def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
     """Follow up an order whose fate is unknown. An exit the venue denies knowing is sent again *under its own id*,
     which the venue accepts at most once; an entry never is."""
     if order.leg is not Leg.ENTRY and order.missing and order.parent is None:
+        if order.qty > abs(ticket.owned):
+            _give_up(state, ticket, order, out)  # what it was to sell has gone elsewhere
+            return
         order.missing = 0
         order.status = OrderStatus.UNSENT
         order.sent_ns = None
@@ -132,70 +90,60 @@ def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
     ask(state, ticket, order, out)
 
 
+def _give_up(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
+    """Bury an exit that the venue denies knowing, twice, and that would sell more than is owned by now."""
+    if order.missing < 2:
+        ask(state, ticket, order, out)
+        return
+    order.status, order.refusal = OrderStatus.REJECTED, "the venue has never heard of it"
+    out.append(order_record(order))
+    state.touch(ticket)
+
+
 # --- protection --------------------------------------------------------------------------------------------
-
-
-def protected_qty(ticket: Ticket) -> Qty:
-    """Return how much of the position a live stop at the venue would sell; an OCO group counts once.
-
-    A held leg counts only once its group is active: the entry filled completely, or its sibling already works.
-    While a target fills the venue shrinks the stop beside it and may not say so: the sibling's rest is what counts.
-    """
-    total = 0
-    for order in ticket.exits:
-        if order.leg is not Leg.STOP_LOSS or not order.is_live:
-            continue
-        target = _target_beside(ticket, order)
-        if order.status in _RESTING or (
-            order.status is OrderStatus.HELD and _is_active(ticket, order, target)
-        ):
-            total += order.remaining if target is None else min(order.remaining, target.remaining)
-    return Qty(total)
-
-
-def _target_beside(ticket: Ticket, stop: Order) -> Order | None:
-    """Return the working target of a stop's group: an OCO's parent, or a bracket's other leg."""
-    for order in ticket.exits:
-        same_group = order.client_order_id == stop.parent or (
-            order.parent is not None and order.parent == stop.parent
-        )
-        if order.leg is Leg.TAKE_PROFIT and same_group and order.status in _RESTING:
-            return order
-    return None
-
-
-def _is_active(ticket: Ticket, held: Order, target: Order | None) -> bool:
-    parent = ticket.orders.get(held.parent or "")
-    entry_filled = parent is not None and parent.leg is Leg.ENTRY and parent.status is OrderStatus.FILLED
-    return entry_filled or target is not None
 
 
 def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) -> None:
     """Make sure a stop rests at the venue for all that is owned."""
-    lot = ticket.plan.lot if ticket.plan is not None else NANO
     live = [order for order in ticket.exits if order.is_live]
+    covered = protected_qty(ticket)
     if is_group(entry) and not ticket.group_read and entry.order_id is not None:
-        if not live or entry.status is not OrderStatus.FILLED:
+        if entry.status is not OrderStatus.FILLED or not covers(ticket, covered):
             ask(state, ticket, entry, out)  # what became of the legs is the venue's to say
             return
         ticket.group_read = True
-    covered = protected_qty(ticket)
     if live:
-        settled = not any(order.status in _ON_THE_WAY for order in live)
-        if settled and (covered < ticket.owned - lot + 1 or covered > ticket.owned):
-            for order in live:
-                cancel(state, ticket, order, out)
-        elif not settled:
-            state.wake_at(state.now_ns + NS_PER_S, "ticket", ticket.intent_id)
+        _mind_resting(state, ticket, live, covered, out)
         return
     wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
     if state.now_ns < wait_until:
         state.wake_at(wait_until, "ticket", ticket.intent_id)
         return
-    if _lost_protection(state, ticket, out) and _can_exit_now(state, ticket):
+    if _lost_protection(state, ticket, out) and can_exit_now(state, ticket):
         _exit(state, ticket, out)
         return
     _submit(state, ticket, _protective_order(state, ticket), out)
+
+
+def _mind_resting(
+    state: State, ticket: Ticket, live: list[Order], covered: int, out: list[AnyCommand]
+) -> None:
+    """What rests must sell what is owned, no less and no more; else it makes room for what does."""
+    on_the_way = [order for order in live if order.status in ON_THE_WAY]
+    bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
+    overdue = ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound
+    waits = [order for order in on_the_way if not overdue or order.order_id is None]
+    if not waits and not (covers(ticket, covered) and covered <= ticket.owned):
+        for order in live:
+            cancel(state, ticket, order, out)
+            if order.status is OrderStatus.HELD:
+                ask(state, ticket, order, out)  # its group may have ended without a word
+        return
+    for order in waits:
+        if order.order_id is not None and state.now_ns >= order.created_ns + ASK_FIRST_NS:
+            ask(state, ticket, order, out)
+        else:
+            state.wake_at(max(order.created_ns, state.now_ns) + ASK_FIRST_NS, "ticket", ticket.intent_id)
 
 
 def _calm_after(ticket: Ticket) -> int:
@@ -209,26 +157,22 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
     plan = ticket.plan
     if plan is None:
         return False
-    mark = _fresh_mark(state, ticket)
+    mark = fresh_mark(state, ticket)
     if mark is not None and (mark <= plan.stop_loss if ticket.is_long else mark >= plan.stop_loss):
         want_exit(state, ticket, ExitReason.STOP_LOSS, "the market is already through the stop")
         return True
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
-    refused = any(order.refusal for order in ticket.exits)
-    if refused and ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound:
-        want_exit(state, ticket, ExitReason.LIQUIDATED, "the venue keeps refusing the stop")
-        message = f"{ticket.symbol}: the venue keeps refusing the stop; closing the position"
-        out.append(Alert(level="critical", code="UNPROTECTED", message=message))
+    since = ticket.naked_since_ns
+    if since is None or state.now_ns - since < bound:
+        return False
+    tried = [order for order in ticket.exits if order.parent is None and order.created_ns >= since]
+    if any(order.leg is not Leg.EXIT for order in tried):  # nothing is live now, so it did not hold
+        if ticket.exit_reason is None:
+            message = f"{ticket.symbol}: the venue does not keep the stop; closing the position"
+            out.append(Alert(level="critical", code="UNPROTECTED", message=message))
+        want_exit(state, ticket, ExitReason.LIQUIDATED, "the venue does not keep the stop")
         return True
     return False
-
-
-def _fresh_mark(state: State, ticket: Ticket) -> Price | None:
-    index = state.market.index.get(ticket.symbol)
-    quote = None if index is None else state.market.quote(index)
-    if quote is None or state.now_ns - quote.recv_ns > state.limits.hard.quote_age_max_ms:
-        return None
-    return quote.bid if ticket.is_long else quote.ask
 
 
 def _protective_order(state: State, ticket: Ticket) -> ReducingOrder:
@@ -274,7 +218,7 @@ def _exit(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
         for order in working:
             if order.order_id is not None:
                 ask(state, ticket, order, out)
-            state.wake_at(state.now_ns + NS_PER_S, "ticket", ticket.intent_id)
+        look_again(state, ticket)
         return
     tried = [order for order in ticket.exits if order.leg is Leg.EXIT]
     if (
@@ -306,7 +250,7 @@ def _exit_order(state: State, ticket: Ticket) -> ReducingOrder:
         return _reducing(ticket, Leg.EXIT, order_type=OrderType.MARKET, time_in_force=TimeInForce.DAY)
     if ticket.exit_reason is ExitReason.TAKE_PROFIT:
         return _ioc(ticket, plan.take_profit)
-    mark = _fresh_mark(state, ticket)
+    mark = fresh_mark(state, ticket)
     since = ticket.exit_since_ns or 0
     if mark is None or any(order.leg is Leg.EXIT and order.created_ns >= since for order in ticket.exits):
         return _reducing(ticket, Leg.EXIT, order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
@@ -346,8 +290,8 @@ def _reducing(
     assert not any(order.is_live for order in ticket.exits)
     holding_long = ticket.is_long == (ticket.owned > 0)
     qty = abs(ticket.owned)
-    last = next((order for order in reversed(ticket.exits) if order.refusal), None)
-    if plan.is_crypto and last is not None and last.available:
+    last = ticket.exits[-1] if ticket.exits else None
+    if plan.is_crypto and last is not None and last.refusal and last.available:
         qty = min(qty, last.available)
     attempt = ticket.attempts[leg] = ticket.attempts.get(leg, 0) + 1
     return ReducingOrder(
@@ -416,54 +360,42 @@ def _submit(state: State, ticket: Ticket, exit_order: ReducingOrder, out: list[A
 # --- the end and the clock --------------------------------------------------------------------------------
 
 
-def _is_rest_of_dust(state: State, ticket: Ticket) -> bool:
-    mark = mark_price(state, ticket)
-    nothing_live = not any(order.is_live for order in ticket.exits)
-    return nothing_live and mark is not None and is_dust(ticket, ticket.owned, mark)
-
-
-def _settle(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
-    """Nothing is owned any more: make sure nothing can still trade, then end the ticket."""
+def _settle(state: State, ticket: Ticket, out: list[AnyCommand]) -> bool:
+    """Nothing is owned any more: make sure nothing can still trade, then end the ticket (True)."""
     live = [order for order in ticket.exits if order.is_live]
     if ticket.owned < 0 and not live:
-        detail = (
-            f"{ticket.symbol}: both legs filled; {decimal_text(-ticket.owned)} too many are being bought back"
-        )
-        set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
-        want_exit(state, ticket, ExitReason.LIQUIDATED, detail)
-        _submit(state, ticket, _exit_order(state, ticket), out)
-        return
+        plan = ticket.plan
+        if plan is None or not plan.is_crypto:
+            _buy_back(state, ticket, out)
+            return False
+        ticket.received_qty = Qty(
+            ticket.received_qty - ticket.owned
+        )  # coins cannot be short: the fee was smaller
     if live:
         for order in live:
+            if order.status in RESTING:
+                cancel(state, ticket, order, out)
             if order.status is not OrderStatus.UNSENT:
                 ask(state, ticket, order, out)  # the stream may never tell of a leg's cancel
-            if order.cancel_ns is None and order.status in _RESTING and ticket.exit_filled:
-                cancel(state, ticket, order, out)
-        return
+        return False
     wind_up(state, ticket, out)
     for kind in ("target", "stop", "touch"):
         disarm(state, ticket.intent_id, kind)
+    return True
 
 
-def _watch_clock(state: State, ticket: Ticket, entry: Order) -> None:
-    """Keep the unprotected age: it runs while a live stop, or an exit on its way, covers less than is owned."""
-    exiting = sum(o.remaining for o in ticket.exits if o.leg is Leg.EXIT and o.is_live)
-    lot = ticket.plan.lot if ticket.plan is not None else NANO
-    covered = max(protected_qty(ticket), exiting)
-    if ticket.owned <= 0 or covered > ticket.owned - lot:
-        if ticket.naked_since_ns is not None or (ticket.protected_since_ns is None and covered):
-            ticket.protected_since_ns = state.now_ns if ticket.owned > 0 else None
-            state.touch(ticket)
-        ticket.naked_since_ns = None
+def _buy_back(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
+    """Both legs filled: what was closed too much is taken back, and the operator is told."""
+    detail = (
+        f"{ticket.symbol}: both legs filled; {decimal_text(-ticket.owned)} too many are being bought back"
+    )
+    set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
+    want_exit(state, ticket, ExitReason.LIQUIDATED, detail)
+    wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
+    if state.now_ns < wait_until:
+        state.wake_at(wait_until, "ticket", ticket.intent_id)
         return
-    if ticket.naked_since_ns is None:
-        ticket.naked_since_ns, ticket.protected_since_ns = state.now_ns, None
-        state.touch(ticket)
-    bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
-    if state.now_ns < ticket.naked_since_ns + bound:
-        state.wake_at(ticket.naked_since_ns + bound, "ticket", ticket.intent_id)
-    elif entry.is_live:
-        state.wake_at(state.now_ns + CANCEL_AGAIN_NS, "ticket", ticket.intent_id)
+    _submit(state, ticket, _exit_order(state, ticket), out)
 
 
 def _name_state(state: State, ticket: Ticket, entry: Order) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from hands.core.coverage import protected_qty
 from hands.core.ledger_rows import realised_reason
 from hands.core.orders import client_order_id
-from hands.core.protection import protected_qty
 from hands.core.state import State
 from hands.core.ticket import Finding, Form, Ticket
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, decimal_text, usd_text

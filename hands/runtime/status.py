@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from hands.core.breakers import AT_ROLL, OPERATOR
 from hands.core.events import Link
 from hands.core.protection import protected_qty
 from hands.core.receipts import receipt, time_text
@@ -329,6 +330,10 @@ def percentiles_us(values_ns: Sequence[int]) -> Document:
 # --- with the daemon down ------------------------------------------------------------------------------------
 
 
+SELF_CLEARING = frozenset({"ACCOUNT_BLOCKED", "JOURNAL", "STALE_FEED", "VENUE_UNREACHABLE"})
+"""Reasons that are about a running daemon: of one that is down they say nothing. Unknown ones count as latched."""
+
+
 def down(db: sqlite3.Connection) -> Document:
     """Return what the ledger still tells while no daemon runs: `state` is "DOWN". Raises sqlite3.Error."""
     return {
@@ -340,10 +345,11 @@ def down(db: sqlite3.Connection) -> Document:
                 "code": row["reason"],
                 "state": row["state"],
                 "since": time_text(row["at_ns"]),
-                "clears": "operator",
+                "clears": AT_ROLL if row["reason"] == "DAILY_LOSS" else OPERATOR,
                 "detail": row["detail"],
             }
             for row in reader.reasons(db)
+            if row["reason"] not in SELF_CLEARING
         ],
         "trades": [
             {

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hands.cli.main import app
+from hands.cli.schemas import receipt_schema
 from hands.runtime.control import SOCKET_NAME, ControlServer
 
 
@@ -98,6 +99,43 @@ def hands() -> Callable[..., Outcome]:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+def _faults(schema: dict[str, Any], value: Any, where: str = "receipt") -> list[str]:
+    """Return where `value` breaks `schema`: as much of JSON Schema as the receipt's uses."""
+    kinds = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "integer": int,
+        "number": int | float,
+    }
+    wanted = schema.get("type", [])
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if value is None:
+        return [] if "null" in wanted or not wanted else [f"{where} is null"]
+    if wanted and not any(isinstance(value, kinds[kind]) for kind in wanted if kind != "null"):
+        return [f"{where} is {value!r}"]
+    faults = [f"{where}: {value!r}"] if "enum" in schema and value not in schema["enum"] else []
+    if isinstance(value, dict):
+        faults += [f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value]
+        for name, part in schema.get("properties", {}).items():
+            faults += _faults(part, value.get(name), f"{where}.{name}") if name in value else []
+        faults += [
+            f"{where}.{n} is not described"
+            for n in value
+            if "properties" in schema and n not in schema["properties"]
+        ]
+    if isinstance(value, list):
+        faults += [fault for part in value for fault in _faults(schema["items"], part, f"{where}[]")]
+    return faults
+
+
+@pytest.fixture
+def receipt_faults() -> Callable[[Any], list[str]]:
+    """Say where a receipt is not what `hands schema receipt` says."""
+    return lambda receipt: _faults(receipt_schema(), receipt)
 
 
 @pytest.fixture(autouse=True)

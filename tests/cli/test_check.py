@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from hands.cli.schemas import receipt_schema
 
 EXAMPLES = Path("intents/examples")
 BRACKET = EXAMPLES / "01-equity-bracket-long.json"
@@ -117,37 +114,6 @@ def test_live_is_judged_by_the_daemon(hands, daemon) -> None:
 # --- schemas -------------------------------------------------------------------------------------------------
 
 
-def _faults(schema: dict[str, Any], value: Any, where: str = "receipt") -> list[str]:
-    """Return where `value` breaks `schema`: as much of JSON Schema as the receipt's uses."""
-    kinds = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "boolean": bool,
-        "integer": int,
-        "number": int | float,
-    }
-    wanted = schema.get("type", [])
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    if value is None:
-        return [] if "null" in wanted or not wanted else [f"{where} is null"]
-    if wanted and not any(isinstance(value, kinds[kind]) for kind in wanted if kind != "null"):
-        return [f"{where} is {value!r}"]
-    faults = [f"{where}: {value!r}"] if "enum" in schema and value not in schema["enum"] else []
-    if isinstance(value, dict):
-        faults += [f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value]
-        for name, part in schema.get("properties", {}).items():
-            faults += _faults(part, value.get(name), f"{where}.{name}") if name in value else []
-        faults += [
-            f"{where}.{n} is not described"
-            for n in value
-            if "properties" in schema and n not in schema["properties"]
-        ]
-    if isinstance(value, list):
-        faults += [fault for part in value for fault in _faults(schema["items"], part, f"{where}[]")]
-    return faults
-
-
 @pytest.mark.parametrize("kind", ["intent", "receipt"])
 def test_a_schema_is_json(hands, kind: str) -> None:
     assert hands("schema", kind).document["type"] == "object"
@@ -157,14 +123,14 @@ def test_a_schema_is_json(hands, kind: str) -> None:
 @pytest.mark.parametrize(
     "name", ["01-equity-bracket-long", "02-crypto-long", "06-malformed", "04-short-not-allowed"]
 )
-def test_receipts_are_what_their_schema_says(hands, name: str) -> None:
+def test_receipts_are_what_their_schema_says(hands, receipt_faults, name: str) -> None:
     receipt = hands("check", "--stamp", *MARKET, EXAMPLES / f"{name}.json", "--json").document
-    assert _faults(receipt_schema(), receipt) == []
+    assert receipt_faults(receipt) == []
 
 
-def test_the_receipts_check_of_the_schema_bites(hands) -> None:
+def test_the_receipts_check_of_the_schema_bites(hands, receipt_faults) -> None:
     receipt = hands("check", "--stamp", *MARKET, BRACKET, "--json").document
-    assert _faults(receipt_schema(), receipt | {"verdict": "MAYBE"})
-    assert _faults(receipt_schema(), receipt | {"order": receipt["order"] | {"qty": 66}})
+    assert receipt_faults(receipt | {"verdict": "MAYBE"})
+    assert receipt_faults(receipt | {"order": receipt["order"] | {"qty": 66}})
     del receipt["checks"]
-    assert _faults(receipt_schema(), receipt)
+    assert receipt_faults(receipt)

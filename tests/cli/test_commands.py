@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hands.runtime.control import note_drop_folder
 from hands.version import __version__
 
 COMMANDS = ("demo", "run", "sim", "new", "send", "check", "status", "quote", "halt", "resume", "schema")
@@ -90,6 +91,14 @@ def test_halt_writes_the_file_where_no_daemon_answers(hands, state_dir: Path, tm
     assert result.exit_code == 0
     assert result.document["by"] == "file"
     assert "smoke" in (folder / "HALT").read_text()
+
+
+def test_halt_finds_the_folder_of_a_daemon_that_does_not_answer(
+    hands, state_dir: Path, tmp_path: Path
+) -> None:
+    note_drop_folder(state_dir, tmp_path / "elsewhere")
+    assert hands("halt", "--state", state_dir).exit_code == 0
+    assert (tmp_path / "elsewhere" / "HALT").exists()
 
 
 def test_halt_says_loudly_that_it_could_not(hands, state_dir: Path, tmp_path: Path) -> None:

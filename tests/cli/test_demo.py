@@ -166,7 +166,7 @@ def _children_of(folder: Path) -> list[int]:
 
 
 @pytest.mark.e2e
-def test_the_demo_holds_every_expectation(tmp_path: Path) -> None:
+def test_the_demo_holds_every_expectation(tmp_path: Path, receipt_faults) -> None:
     folder = tmp_path / "session"
     began = time.monotonic()
     done = subprocess.run(
@@ -182,6 +182,9 @@ def test_the_demo_holds_every_expectation(tmp_path: Path) -> None:
     assert {"SHORT_NOT_ALLOWED", "EXPIRED", "MALFORMED_JSON", "BRACKET_GEOMETRY", "SLIPPAGE", "DUPLICATE_INTENT",
             "SYMBOL_NOT_ALLOWED", "SYMBOL_BUSY", "DAILY_TRADES", "OK"} == set(codes)  # fmt: skip
     assert (folder / "hands.db").exists()
+    receipts = [*folder.glob("intents/receipts/*.json"), *folder.glob("intents/refused/*.receipt.json")]
+    assert len(receipts) == len(summary["documents"])
+    assert [fault for path in receipts for fault in receipt_faults(json.loads(path.read_text()))] == []
     assert _children_of(folder) == []
 
 

@@ -219,3 +219,10 @@ def test_closing_lets_waiting_clients_go(state_dir: Path) -> None:
         writer.close()
 
     asyncio.run(session())
+
+
+def test_word_of_the_drop_folder_is_left_and_found(state_dir: Path, tmp_path: Path) -> None:
+    assert control.noted_drop_folder(state_dir) is None
+    control.note_drop_folder(state_dir, tmp_path / "intents")
+    assert control.noted_drop_folder(state_dir) == tmp_path / "intents"
+    assert [path.name for path in state_dir.iterdir()] == ["drop-folder"]
