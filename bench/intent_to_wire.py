@@ -20,7 +20,10 @@ from bench.venue import Venue, open_venue
 from bench.waterfall import explain_missing, read_receipts, wall_offset_ns, waterfall
 
 CONFIG = Path(__file__).resolve().parent / "config"
-INTERVAL_NS = 17_000_000
+INTERVAL_NS = 29_000_000
+"""Long enough for the engine's work after an order (receipts, filing, views: some 15 ms) to be over, and a prime
+number of milliseconds, so that the pace does not beat with anybody's timer."""
+
 LONE_INTERVAL_NS = 250_000_000
 """For the naive peer: watchfiles gathers changes for 50 ms after the last, up to 1.6 s; each file is let be alone."""
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("hands", "numpy", "numba", "uvloop")
+BUSY_OVER_S = 1.0
+BUSY_MAX = 0.05
+"""Busier than this before anything ran, and latencies contain waiting for a processor."""
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, cores, interpreter, kernel, versions and the load average before anything ran."""
-    return {
+    """Return processor, cores, interpreter, kernel, versions, and how busy it was before anything ran."""
+    found = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -21,6 +25,30 @@ def machine() -> dict[str, Any]:
         "versions": {name: version(name) for name in PACKAGES},
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+    busy = _busy_fraction()
+    return found if busy is None else found | {"busy_before": busy}
+
+
+def _busy_fraction() -> float | None:
+    """Return which part of all processors' time is used while nothing of ours runs; None where nobody tells."""
+    before = _processor_ticks()
+    if before is None:
+        return None
+    time.sleep(BUSY_OVER_S)
+    after = _processor_ticks()
+    if after is None or after[1] <= before[1]:
+        return None
+    return round((after[0] - before[0]) / (after[1] - before[1]), 3)
+
+
+def _processor_ticks() -> tuple[int, int] | None:
+    """Return (busy, all) ticks of all processors since the start of the system."""
+    try:
+        first = Path("/proc/stat").read_text("ascii").partition("\n")[0]
+    except OSError:
+        return None
+    ticks = [int(part) for part in first.split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # less idle and waiting for the disk
 
 
 def _cpu_model() -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import BUSY_MAX
+
 _BAR = 28
 _LATENCIES = ("p50_us", "p99_us", "p999_us", "max_us")
 
@@ -25,6 +27,9 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
         style="dim",
         highlight=False,
     )
+    if machine.get("busy_before", 0.0) > BUSY_MAX:
+        busy = f"{machine['busy_before']:.0%} of the processors was in use before anything ran"
+        console.print(f"{busy}: latencies contain waiting for a processor", style="yellow", highlight=False)
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])

@@ -8,9 +8,10 @@ a reason. May not approve anything itself: that is `hands.core.risk`.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from typing import Any
 
-from hands.core.breakers import count_fault, forgive
+from hands.core.breakers import count_fault, forgive, keep_watching
 from hands.core.case import Case
 from hands.core.checks import idea
 from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, RefuseDocument, SubmitEntry
@@ -30,6 +31,7 @@ from hands.core.watch import arm, disarm
 
 Out = list[AnyCommand]
 
+RATE_WINDOW_NS = 60 * NANO
 ACCEPTED_KEPT_NS = 86_400 * NANO
 """How long accepted intents are remembered for the semantic-duplicate check: its longest window."""
 
@@ -44,7 +46,14 @@ def document_received(state: State, event: DocumentReceived, out: Out) -> None:
         _refuse(state, event, found, out)
         return
     known = state.seen.get(found.intent_id)
-    if known is not None or _is_waiting(state, found):
+    waiting = _waiting(state, found)
+    if waiting is not None and (waiting.agent, waiting.name, waiting.document) == (
+        event.agent,
+        event.name,
+        event.data,
+    ):
+        return  # the very file that waits for its quote, noticed a second time
+    if known is not None or waiting is not None:
         _known_id(state, event, found, known, out)
         return
     ticket = _ticket(
@@ -70,8 +79,10 @@ def _ticket(
     )
 
 
-def _is_waiting(state: State, intent: Intent) -> bool:
-    return any(w.ticket.intent_id == intent.intent_id for w in state.waiting.get(intent.asset, ()))
+def _waiting(state: State, intent: Intent) -> Ticket | None:
+    """Return the ticket under the same id that waits for its quote, on whatever symbol."""
+    tickets = (waiting.ticket for queue in state.waiting.values() for waiting in queue)
+    return next((ticket for ticket in tickets if ticket.intent_id == intent.intent_id), None)
 
 
 def _known_id(state: State, event: DocumentReceived, intent: Intent, known: Seen | None, out: Out) -> None:
@@ -158,6 +169,7 @@ def _answer(state: State, ticket: Ticket, case: Case, judgement: Judgement, out:
         _reject(state, ticket, judgement, out)
     elif case.arming:
         _wait_for_touch(state, ticket)
+        _remember(state, ticket, case)
         forgive(state, ticket.agent)
     else:
         _enter(state, ticket, case, judgement, out)
@@ -215,11 +227,20 @@ def _enter(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: 
     state.day.trades[ticket.agent] = state.day.trades.get(ticket.agent, 0) + 1
     state.changed["day", ""] = state.day
     state.approvals.append((state.now_ns, ticket.agent))
-    while state.approvals and state.approvals[0][0] <= state.now_ns - 60 * NANO:
+    while state.approvals and state.approvals[0][0] <= state.now_ns - RATE_WINDOW_NS:
         state.approvals.popleft()
     _remember(state, ticket, case)
     state.wake_at(ticket.deadline_ns, "ticket", ticket.intent_id)
-    state.wake_at(state.now_ns + NANO, "watch", "")
+    keep_watching(state)
+
+
+def recall_approvals(state: State) -> None:
+    """Count the last minute's entries again after a start: from the accepted intents that the journal kept."""
+    state.approvals = deque(
+        (int(accepted.at_ns), state.seen[accepted.intent_id].agent)
+        for accepted in state.accepted
+        if accepted.at_ns > state.now_ns - RATE_WINDOW_NS and accepted.intent_id in state.seen
+    )
 
 
 def _entry_order(state: State, entry: ApprovedEntry) -> Order:

@@ -103,6 +103,10 @@ def _resume(state: State, event: OperatorRequest, out: list[AnyCommand]) -> None
     for code, reason in sorted(state.reasons.items()):
         if reason.clears == OPERATOR and code != event.reason:
             clear_reason(state, out, code)
+    for ticket in state.tickets.values():
+        if ticket.frozen:  # the operator has looked
+            ticket.frozen = ""
+            state.touch(ticket)
 
 
 # --- the day -----------------------------------------------------------------------------------------------
@@ -126,9 +130,9 @@ def roll_day(state: State, out: list[AnyCommand]) -> None:
         state.wake_at(upcoming, "roll", "")
 
 
-def book_result(state: State, ticket: Ticket) -> None:
-    """Add a finished trade's P&L to the day and to the performance."""
-    result = ticket.realised_usd()
+def book_result(state: State, ticket: Ticket, change: int | None = None) -> None:
+    """Add a finished trade's P&L to the day and to the performance; or a `change` of what was booked before."""
+    result = ticket.realised_usd() if change is None else change
     if not ticket.received_qty:
         return
     state.day.realised[ticket.agent] = state.day.realised.get(ticket.agent, 0) + result
@@ -161,9 +165,9 @@ def watch_losses(state: State, out: list[AnyCommand]) -> None:
 
 
 def keep_watching(state: State) -> None:
-    """Ask to be woken in a second while anything is open."""
+    """Ask to be woken at the next whole second while anything is open: one timer, however often it is asked for."""
     if state.committed():
-        state.wake_at(Ns(state.now_ns + WATCH_NS), "watch", "")
+        state.wake_at(Ns((state.now_ns // WATCH_NS + 1) * WATCH_NS), "watch", "")
 
 
 # --- agents ------------------------------------------------------------------------------------------------

@@ -71,6 +71,16 @@ def _unfilled_end(state: State, ticket: Ticket) -> tuple[TradeState, str]:
     return TradeState.EXPIRED, "its deadline passed and nothing was filled"
 
 
+def reopen(state: State, ticket: Ticket) -> None:
+    """Undo what a ticket's end booked: it is not over after all. Its result is booked again when it is."""
+    if ticket.state is TradeState.CLOSED:
+        book_result(state, ticket, -ticket.realised_usd())
+    elif ticket.received_ns >= state.day.started_ns:  # it had been given back as unfilled
+        state.day.trades[ticket.agent] = state.day.trades.get(ticket.agent, 0) + 1
+        state.changed["day", ""] = state.day
+    ticket.closed_ns = None
+
+
 def give_back(state: State, ticket: Ticket) -> None:
     """Return a trade to the day's budget if nothing filled and it was taken since the roll."""
     used = state.day.trades.get(ticket.agent, 0)

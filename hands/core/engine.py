@@ -14,10 +14,12 @@ from hands.core.admission import (
     document_received,
     document_settled,
     quote_fetched,
+    recall_approvals,
     rejudge_touch,
     waiting_over,
 )
 from hands.core.breakers import hold_reason, keep_watching, operate, roll_day, watch_losses
+from hands.core.closing import reopen
 from hands.core.commands import Alert, AnyCommand, CancelOrder, ReceiptChanged, RequestTruth, Stopped
 from hands.core.events import (
     AccountReport,
@@ -41,6 +43,7 @@ from hands.core.events import (
     TruthReport,
     Wake,
 )
+from hands.core.ledger_rows import intent_record
 from hands.core.orders import is_ours
 from hands.core.ownership import reconcile
 from hands.core.protection import supervise, want_exit
@@ -71,6 +74,11 @@ def decide(state: State, event: AnyEvent) -> Out:
             ticket.seq += 1
             out.append(ReceiptChanged(intent_id=intent_id))
     state.receipts_due.clear()
+    for kind, key in state.changed:
+        if kind == "ticket" and key not in state.tickets:
+            state.changed[kind, key] = (
+                None  # late news of a finished one must not bring it back at the next start
+            )
     return out
 
 
@@ -103,17 +111,18 @@ def _look_after(state: State, ticket: Ticket, out: Out) -> None:
     if ticket.state is TradeState.ARMED:
         arming = ticket.arming
         if arming is None or state.now_ns >= arming.until_ns:
-            _disarm_ticket(state, ticket, TradeState.EXPIRED, "its price was not touched in time")
+            _disarm_ticket(state, ticket, TradeState.EXPIRED, "its price was not touched in time", out)
         return
     supervise(state, ticket, out)
     watch_losses(state, out)
     keep_watching(state)
 
 
-def _disarm_ticket(state: State, ticket: Ticket, ended: TradeState, message: str) -> None:
+def _disarm_ticket(state: State, ticket: Ticket, ended: TradeState, message: str, out: Out) -> None:
     disarm(state, ticket.intent_id, "touch")
     ticket.state, ticket.message, ticket.closed_ns = ended, message, state.now_ns
     state.finish(ticket)
+    out.append(intent_record(ticket))
 
 
 def _enforce_state(state: State, out: Out) -> None:
@@ -124,7 +133,7 @@ def _enforce_state(state: State, out: Out) -> None:
     for ticket in list(state.tickets.values()):
         entry = ticket.entry
         if ticket.state is TradeState.ARMED:
-            _disarm_ticket(state, ticket, TradeState.CANCELED, f"disarmed: {why}")
+            _disarm_ticket(state, ticket, TradeState.CANCELED, f"disarmed: {why}", out)
         elif entry is not None and entry.is_live and entry.cancel_ns is None:
             supervise(state, ticket, out)
     working = any(t.entry is not None and t.entry.is_live for t in state.tickets.values())
@@ -162,7 +171,7 @@ def _late_news(state: State, ticket: Ticket, out: Out) -> None:
         return
     state.finished.pop(ticket.intent_id, None)
     state.tickets[ticket.intent_id] = ticket
-    ticket.closed_ns = None
+    reopen(state, ticket)
     ticket.state = TradeState.OPEN if owns else TradeState.WORKING
     message = f"{ticket.symbol}: {ticket.intent_id} was thought over and is not; it is looked after again"
     out.append(Alert(level="critical", code="LATE_FILL", message=message))
@@ -222,11 +231,12 @@ def _request_answered(state: State, event: RequestAnswered, out: Out) -> None:
     match event.kind:
         case RequestKind.SUBMIT:
             submit_answered(state, ticket, order, event, out)
-            if "insufficient" in event.message and order.leg is not Leg.ENTRY:
+            if 400 <= event.status < 500 and order.leg is not Leg.ENTRY:  # do we own what we think?
                 _ask_for_truth(state, f"{ticket.symbol}: {event.message}", out)
         case RequestKind.CANCEL:
             if event.status in (404, 422):
-                order.query_ns = None  # it is over already, or not cancellable: ask at once
+                # it is over already, or cannot be cancelled: ask at once (a leg through its parent)
+                ticket.orders.get(order.parent or "", order).query_ns = None
         case RequestKind.QUERY:
             if event.order is not None and event.status < 300:
                 terminal = order.status.is_terminal
@@ -297,6 +307,9 @@ def _link(state: State, event: LinkReport, out: Out) -> None:
         hold_reason(state, out, "JOURNAL", None if event.up else event.reason)
     if event.link is Link.TRADE_UPDATES and event.up:
         _ask_for_truth(state, "the trade stream is up: what was missed?", out)
+    elif event.link is Link.TRADE_UPDATES:
+        for ticket in list(state.tickets.values()):
+            _look_after(state, ticket, out)  # entries that work are asked for from now on
 
 
 def _judge_links(state: State, out: Out) -> None:
@@ -348,6 +361,7 @@ def _started(state: State, event: Started, out: Out) -> None:
         if ticket.state is TradeState.ARMED:
             rejudge_touch(state, ticket, out, only_rearm=True)
         state.touch(ticket)
+    recall_approvals(state)
     upcoming = state.next_roll_ns(state.now_ns)
     if upcoming is not None:
         state.wake_at(upcoming, "roll", "")

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from hands.core.breakers import OPERATOR, set_reason
 from hands.core.commands import Alert, AnyCommand, CancelOrder
-from hands.core.events import TruthReport, VenueOrder
+from hands.core.events import PositionSnapshot, TruthReport, VenueOrder
 from hands.core.orders import is_ours
 from hands.core.reports import absorb
 from hands.core.sizing import mark_price
 from hands.core.state import State
 from hands.core.ticket import Ticket
-from hands.core.units import NS_PER_S, Qty, decimal_text
+from hands.core.units import NS_PER_S, Qty, decimal_text, mul_floor
+from hands.core.venue_rules import CRYPTO_MIN_NOTIONAL
 from hands.core.vocab import ExitReason, Leg, TradingState
 
-QUIET_NS = 2 * NS_PER_S
+QUIET_NS = NS_PER_S
 """A trade that filled this shortly before a snapshot was asked for is not compared with it."""
 
 
@@ -77,17 +78,50 @@ def _compare_positions(
 ) -> None:
     held = {position.symbol: position for position in event.positions}
     for symbol, position in held.items():
-        if position.qty and not state.live_on(symbol):
+        if not position.qty or state.live_on(symbol) or _is_dust(state, position):
+            continue
+        if _ended_lately(state, symbol, event.asked_ns):
+            _compare_again(state)
+        else:
             foreign[symbol] = f"a holding of {decimal_text(position.qty)} that is not ours"
+    told = {order.order_id for head in event.orders for order in (head, *head.legs)}
     for ticket in list(state.tickets.values()):
         if not ticket.is_committed or not ticket.received_qty:
             continue
         entry = ticket.entry
-        if entry is None or entry.is_live or _moved_lately(ticket, event.asked_ns):
-            continue
         found = held.get(ticket.symbol)
-        qty = 0 if found is None else found.qty
-        _compare(state, ticket, qty if ticket.is_long else -qty, foreign, out)
+        qty = (0 if found is None else found.qty) * (1 if ticket.is_long else -1)
+        if entry is None or entry.is_live or ticket.owned <= 0 or qty == ticket.owned:
+            continue
+        if _moved_lately(ticket, event.asked_ns) or any(
+            order.is_live and order.order_id not in told for order in ticket.exits
+        ):
+            _compare_again(state)  # an exit may be filling: with its own word the numbers will agree
+        else:
+            _compare(state, ticket, qty, foreign, out)
+
+
+def _compare_again(state: State) -> None:
+    """Ask for the truth once more when things have settled."""
+    state.wake_at(state.now_ns + QUIET_NS, "truth", "")
+
+
+def _is_dust(state: State, position: PositionSnapshot) -> bool:
+    """Whether a holding is coins that the venue would not sell: what our trades leave behind is nobody's business."""
+    if "/" not in position.symbol:
+        return False
+    index = state.market.index.get(position.symbol)
+    quote = None if index is None else state.market.quote(index)
+    price = position.avg_price if quote is None or quote.bid is None else max(quote.bid, position.avg_price)
+    return 0 <= mul_floor(price, position.qty) < CRYPTO_MIN_NOTIONAL
+
+
+def _ended_lately(state: State, symbol: str, asked_ns: int) -> bool:
+    """Whether a trade of ours on the symbol ended so shortly before the snapshot that it may still show it."""
+    for ticket in reversed(state.finished.values()):
+        if ticket.last_fill_ns and (ticket.closed_ns or 0) > asked_ns - QUIET_NS and ticket.symbol == symbol:
+            return True
+    return False
 
 
 def _moved_lately(ticket: Ticket, asked_ns: int) -> bool:
@@ -99,8 +133,6 @@ def _moved_lately(ticket: Ticket, asked_ns: int) -> bool:
 def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], out: list[AnyCommand]) -> None:
     """Hold the venue's position (in the trade's direction) against what the trade owns."""
     owned = ticket.owned
-    if qty == owned:
-        return
     entry = ticket.entry
     gross_left = 0 if entry is None else entry.filled_qty - ticket.exit_filled - ticket.written_off
     if ticket.plan is not None and ticket.plan.is_crypto and owned < qty <= gross_left:
@@ -113,6 +145,7 @@ def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], ou
     lost = owned - max(0, qty)
     ticket.exit_price_hint = mark_price(state, ticket)
     ticket.written_off = Qty(ticket.written_off + lost)
+    ticket.naked_since_ns, ticket.retry_exit_ns = None, state.now_ns  # explains refusals: a stop for the rest, now
     if ticket.owned == 0 and ticket.exit_reason is None:
         ticket.exit_reason = ExitReason.MANUAL
     state.touch(ticket)

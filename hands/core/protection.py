@@ -231,7 +231,8 @@ def _exit(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     if state.now_ns < ticket.retry_exit_ns:
         state.wake_at(ticket.retry_exit_ns, "ticket", ticket.intent_id)
         return
-    ticket.retry_exit_ns = Ns(state.now_ns + min(100 << min(len(tried), 5), 2_000) * NS_PER_MS)
+    failures = sum(1 for order in tried if not order.filled_qty)
+    ticket.retry_exit_ns = Ns(state.now_ns + min(100 << min(failures, 5), 2_000) * NS_PER_MS)
     _submit(state, ticket, _exit_order(state, ticket), out)
 
 

@@ -7,6 +7,7 @@ that the order is over counts. The one idea: asking is cheap and idempotent, so 
 from __future__ import annotations
 
 from hands.core.commands import AnyCommand, CancelOrder, QueryOrder
+from hands.core.events import Link
 from hands.core.ledger_rows import order_record
 from hands.core.state import State
 from hands.core.ticket import Order, Ticket
@@ -16,6 +17,9 @@ from hands.core.vocab import OrderStatus, TradingState
 CANCEL_AGAIN_NS = NS_PER_S
 ASK_FIRST_NS = 100 * NS_PER_MS
 ASK_LONGEST_NS = 5 * NS_PER_S
+ASK_BLIND_NS = NS_PER_S
+"""The same while the trade stream is down: an entry that fills unheard is naked until it is asked for."""
+
 LOST_AFTER_NS = 2 * NS_PER_S
 """An entry that the venue denies knowing is given up this long after its deadline, and never sent again."""
 
@@ -25,6 +29,8 @@ def end_entry(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand])
     if not entry.is_live:
         return
     now, ends = state.now_ns, ticket.deadline_ns
+    if entry.order_id is not None and not state.links.get(Link.TRADE_UPDATES):
+        ask(state, ticket, entry, out)  # nobody will tell of a fill
     if ticket.first_fill_ns is not None:
         grace = state.limits.effective(ticket.agent, ticket.symbol).partial_grace_ms
         ends = Ns(min(ends, ticket.first_fill_ns + grace))
@@ -70,7 +76,8 @@ def cancel(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
 def ask(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
     """Ask the venue how an order stands (a leg through its parent, nested), backing off from 0.1 s to 5 s."""
     target = ticket.orders.get(order.parent or "", order)
-    wait = min(ASK_FIRST_NS << min(target.queries, 6), ASK_LONGEST_NS)
+    longest = ASK_LONGEST_NS if state.links.get(Link.TRADE_UPDATES) else ASK_BLIND_NS
+    wait = min(ASK_FIRST_NS << min(target.queries, 6), longest)
     if target.query_ns is not None and state.now_ns < target.query_ns + wait:
         state.wake_at(target.query_ns + wait, "ticket", ticket.intent_id)
         return

@@ -186,7 +186,7 @@ _NEXT = {
     TradeState.CANCELED: "Nothing was filled; send a new intent under a new id if the idea still holds.",
     TradeState.VENUE_REJECTED: "The venue refused the order; nothing was bought or sold.",
     TradeState.FROZEN: "The venue did something unknown; the operator has to look before anything else is entered.",
-    TradeState.DRAFT: "Dry run: it would have been sent; nothing was.",
+    TradeState.DRAFT: "It would be sent; nothing was.",
 }
 
 

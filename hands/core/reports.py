@@ -8,7 +8,7 @@ harmless, and a word that no known behaviour explains freezes the symbol instead
 
 from __future__ import annotations
 
-from hands.core.breakers import OPERATOR, set_reason
+from hands.core.breakers import OPERATOR, book_result, set_reason
 from hands.core.commands import AnyCommand
 from hands.core.events import Execution, RequestAnswered, VenueOrder
 from hands.core.ledger_rows import fill_record, order_record
@@ -17,7 +17,17 @@ from hands.core.state import State
 from hands.core.ticket import ExecutionRecord, Order, Ticket
 from hands.core.units import NANO, NumberError, Price, Qty, Usd, div_half_up, mul_floor, nano_truncated
 from hands.core.venue_rules import received_qty
-from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradingState
+from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradeState, TradingState
+
+_ALREADY_THROUGH = (
+    ("than current price", ExitReason.STOP_LOSS, "stop"),
+    ("stop_loss.stop_price must be", ExitReason.STOP_LOSS, "stop"),
+    ("take_profit.limit_price must be", ExitReason.TAKE_PROFIT, "target"),
+)
+"""How the venue words the refusal of a protective order that would trade at once, and what the position is due."""
+
+FEE_SLACK = 100
+"""The largest part of a coin position (1/100) that a refusal may explain as fees."""
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.MARKET)
 
@@ -45,7 +55,8 @@ def absorb(
         status = next_status(order.status, report.status, report.status_text)
     except UnknownArcError as error:
         freeze(state, ticket, f"{order.leg} order: {error}", out)
-        return
+        # what it became is unknown, what it filled is not: the quantities below are facts whatever the word
+        status = OrderStatus.UNKNOWN if order.status is OrderStatus.UNSENT else None
     if report.filled_qty > order.qty:
         why = f"{report.filled_qty / NANO:g} filled of an order for {order.qty / NANO:g}"
         freeze(state, ticket, f"{order.leg} order: {why}", out)
@@ -58,16 +69,7 @@ def absorb(
         order.acked_ns = state.now_ns
         if order.leg is Leg.ENTRY:
             ticket.stamps.acked = state.now_ns
-    _record_execution(ticket, order, execution, out)
-    grew = report.filled_qty > order.filled_qty
-    if grew:
-        order.filled_qty = report.filled_qty
-        ticket.last_fill_ns = state.now_ns
-        _after_fill(state, ticket, order)
-    if grew or execution is not None:
-        _price_fills(ticket, order, report.avg_price)
-    if order.leg is Leg.ENTRY and report.filled_qty == order.filled_qty:
-        _count_received(ticket, order, position_qty)
+    _merge_fills(state, ticket, order, report, execution, position_qty, out)
     if status is not None:
         if status is not order.status:
             order.queries = 0
@@ -81,6 +83,35 @@ def absorb(
         _adopt_leg(state, ticket, order, leg, out)
     out.append(order_record(order))
     state.touch(ticket)
+
+
+def _merge_fills(
+    state: State,
+    ticket: Ticket,
+    order: Order,
+    report: VenueOrder,
+    execution: Execution | None,
+    position_qty: Qty | None,
+    out: list[AnyCommand],
+) -> None:
+    """Take over what a report says was filled, and what follows for the trade's quantities and its booked result."""
+    booked = ticket.realised_usd() if ticket.state is TradeState.CLOSED else None
+    _record_execution(ticket, order, execution, out)
+    grew = report.filled_qty > order.filled_qty
+    if grew:
+        order.filled_qty = report.filled_qty
+        ticket.last_fill_ns = state.now_ns
+        _after_fill(state, ticket, order)
+    if grew or execution is not None:
+        # an average that came late is one of fewer fills
+        _price_fills(ticket, order, report.avg_price if report.filled_qty == order.filled_qty else None)
+    if order.leg is Leg.ENTRY and report.filled_qty == order.filled_qty:
+        _count_received(ticket, order, position_qty if grew else None)
+    if order.leg is not Leg.ENTRY and ticket.owned < 0 and ticket.written_off > 0:
+        # what was taken for sold elsewhere is what this exit sold: the snapshot was ahead of its report
+        ticket.written_off = Qty(ticket.written_off - min(ticket.written_off, -ticket.owned))
+    if booked is not None:  # what was booked at its end stays what the trade made
+        book_result(state, ticket, ticket.realised_usd() - booked)
 
 
 def _record_execution(
@@ -120,7 +151,8 @@ def _after_fill(state: State, ticket: Ticket, order: Order) -> None:
 
 
 def _count_received(ticket: Ticket, order: Order, position_qty: Qty | None) -> None:
-    """Keep what the entry brought in, after a fee taken in coins; the venue's own position is the better witness."""
+    """Keep what the entry brought in, after a fee taken in coins; the venue's own position is the better witness,
+    while it is news (a report told again is as old as its fill) and nothing has gone out yet."""
     plan = ticket.plan
     if plan is None or not order.filled_qty:
         return
@@ -128,9 +160,8 @@ def _count_received(ticket: Ticket, order: Order, position_qty: Qty | None) -> N
         ticket.received_qty = order.filled_qty
         return
     estimate = received_qty(plan.asset_class, order.filled_qty, plan.lot)
-    if position_qty is not None and position_qty > 0:
-        witnessed = position_qty + ticket.exit_filled + ticket.written_off
-        ticket.received_qty = Qty(min(order.filled_qty, witnessed))
+    if position_qty is not None and position_qty > 0 and not ticket.exit_filled and not ticket.written_off:
+        ticket.received_qty = Qty(min(order.filled_qty, position_qty))
     elif ticket.received_qty < estimate:
         ticket.received_qty = estimate
 
@@ -176,7 +207,8 @@ def submit_answered(
         absorb(state, ticket, order, event.order, out)
         return
     undecided = order.status in (OrderStatus.UNSENT, OrderStatus.UNKNOWN)
-    if event.status >= 500 or event.status in (408, 425) or "client_order_id must be unique" in event.message:
+    refused = 400 <= event.status < 500 and event.status not in (408, 425)
+    if not refused or "client_order_id must be unique" in event.message:
         if undecided:
             order.status = OrderStatus.UNKNOWN
             order.query_ns = None
@@ -185,7 +217,7 @@ def submit_answered(
         order.refusal = f"{event.status} {event.code or ''} {event.message}".strip()
         order.available = _amount(event.extras.get("available"))
         if order.leg is not Leg.ENTRY:
-            _exit_refused(state, ticket, event)
+            _exit_refused(state, ticket, order, event)
     order.updated_ns = state.now_ns
     out.append(order_record(order))
     state.touch(ticket)
@@ -198,17 +230,26 @@ def _amount(text: str | None) -> Qty | None:
         return None
 
 
-def _exit_refused(state: State, ticket: Ticket, event: RequestAnswered) -> None:
-    """Decide from a refused exit whether the market is already through the stop; otherwise try again shortly."""
+def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnswered) -> None:
+    """Decide from a refused exit whether the market is already through the stop; otherwise try again shortly.
+
+    Coins that the venue has slightly less of than we counted went to its fees: fills round them one by one.
+    """
+    short = 0 if order.available is None else ticket.owned - order.available
+    if ticket.fee_rate and 0 < short <= ticket.owned // FEE_SLACK:
+        ticket.received_qty = Qty(ticket.received_qty - short)
     tries = sum(ticket.attempts.values())
     ticket.retry_exit_ns = type(ticket.retry_exit_ns)(
         state.now_ns + min(100 << min(tries, 5), 2_000) * 1_000_000
     )
-    through = ("than current price", "stop_loss.stop_price must be")
-    if ticket.exit_reason is None and any(words in event.message for words in through):
-        ticket.exit_reason = ExitReason.STOP_LOSS
-        ticket.exit_note = "the venue refused the stop because the market is already through it"
-        ticket.retry_exit_ns = state.now_ns
+    if ticket.exit_reason is not None:
+        return
+    for words, reason, level in _ALREADY_THROUGH:
+        if words in event.message:
+            ticket.exit_reason, ticket.exit_since_ns = reason, state.now_ns
+            ticket.exit_note = f"the venue refused it because the market is already through the {level}"
+            ticket.retry_exit_ns = state.now_ns
+            return
 
 
 def submit_failed(

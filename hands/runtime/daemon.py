@@ -31,13 +31,14 @@ from hands.core.state import State
 from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.core.vocab import Venue
 from hands.intake.inbox import HALT_FILE, Inbox
+from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
 from hands.journal.ledger import Ledger, LedgerError
 from hands.journal.store import JournalError, JournalStore, StateDirBoundElsewhere, StateDirInUse
 from hands.runtime import status
 from hands.runtime.clock import Clock
-from hands.runtime.config import Config, Options, Unsafe, load
-from hands.runtime.control import SOCKET_NAME, ControlServer
+from hands.runtime.config import Config, ConfigError, Options, Unsafe, load
+from hands.runtime.control import SOCKET_NAME, ControlError, ControlServer, note_drop_folder
 from hands.runtime.dispatcher import Dispatcher
 from hands.runtime.logs import set_up_logging
 from hands.runtime.polling import Poller
@@ -71,16 +72,19 @@ def run(options: Options, ready: Ready) -> int:
     """
     config = load(options)
     set_up_logging(as_json=config.log_json, secrets=(config.credentials.secret,))
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     Market.warm_up()
     try:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal = JournalStore(
             config.state / "journal.db",
             durability="disk" if config.settings.journal.durability == "disk" else "process",
         )
-    except StateDirInUse as error:
+    except (StateDirInUse, JournalError) as error:
         raise Unsafe(str(error)) from error
+    except OSError as error:
+        raise ConfigError([f"{config.state}: {error.strerror}"]) from error
     try:
+        note_drop_folder(config.state, config.intents)  # only once the directory is known to be ours
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Daemon(config, journal).live(ready))
     finally:
@@ -203,7 +207,10 @@ class Daemon:
         account = await self._poller.first_account()
         self._check_account(account)
         self._recover()
-        await control.start()
+        try:
+            await control.start()
+        except ControlError as error:
+            raise Unsafe(str(error)) from error
         self._control_server = control
         await self._order_entry.start()
         for feed in self._feeds.values():
@@ -213,7 +220,7 @@ class Daemon:
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
         rehearse(self.state, self._clock())
-        self._inbox.start(asyncio.get_running_loop())
+        await self._open_inbox()
         self._poller.start()
         gc.collect()
         gc.freeze()
@@ -258,6 +265,19 @@ class Daemon:
             if able and (all(links.get(link) for link in self._feeds) or loop.time() > patience):
                 return
             await asyncio.sleep(0.01)
+
+    async def _open_inbox(self) -> None:
+        """Watch the drop folder. One that cannot be watched safely refuses to start, unless something is owned."""
+        while True:
+            try:
+                self._inbox.start(asyncio.get_running_loop())
+            except IntakeError as error:
+                if not self.state.committed():
+                    raise Unsafe(str(error)) from error
+                log.critical("no intents are taken in, but what is owned is looked after: %s", error)
+                await asyncio.sleep(HOUSEKEEPING_S)
+            else:
+                return
 
     def _ready_line(self, account: AccountReport) -> dict[str, object]:
         return {

@@ -13,7 +13,7 @@ from hands.core.commands import Alert, AnyCommand, Record
 from hands.core.events import OperatorAction, OperatorRequest
 from hands.core.state import DayBook, Reason, State
 from hands.core.ticket import Ticket
-from hands.core.units import NS_PER_S, Ns, Usd, nano, usd_text
+from hands.core.units import NS_PER_S, Ns, Qty, Usd, nano, usd_text
 from hands.core.vocab import Leg, OrderStatus, TradeState, TradingState
 from tests.core.world import DAY, NOW, ROLL, account, case, live, quote, verdict, world
 
@@ -73,6 +73,28 @@ def test_trap_19_what_does_not_clear_by_itself_survives_a_restart(clears: str, k
     assert (("reason", "X") in state.changed) is kept
     breakers.clear_reason(state, [], "X")
     assert state.changed.get(("reason", "X")) is None
+
+
+@pytest.mark.parametrize(
+    ("worst", "clears", "level"),
+    [
+        (HALTED, AUTO, "critical"),
+        (REDUCE_ONLY, OPERATOR, "critical"),
+        (REDUCE_ONLY, AT_ROLL, "warning"),
+        (REDUCE_ONLY, AUTO, "warning"),
+    ],
+)
+def test_what_needs_the_operator_is_critical(worst: TradingState, clears: str, level: str) -> None:
+    state = world()
+    out: list[AnyCommand] = []
+    breakers.set_reason(state, out, "X", worst, clears, "")
+    assert [command.level for command in out if isinstance(command, Alert)] == [level]
+
+
+def test_an_operators_reason_is_kept() -> None:
+    state = world()
+    operate(state, OperatorAction.HALT, reason="lunch")
+    assert state.reasons["OPERATOR"].detail == "lunch"
 
 
 def test_a_condition_holds_as_long_as_it_holds() -> None:
@@ -228,6 +250,16 @@ def test_what_was_already_lost_at_the_roll_is_not_lost_again_today() -> None:
     assert "DAILY_LOSS" not in state.reasons
 
 
+def test_what_was_sold_of_an_open_trade_before_the_roll_is_not_lost_again_today() -> None:
+    state = world()
+    half_sold(state)
+    state.now_ns = Ns(ROLL + DAY)
+    breakers.roll_day(state, [])
+    assert usd_text(state.day.unrealised_at_roll) == "-100.00"
+    watch(state)
+    assert not state.reasons
+
+
 # --- losses ------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +272,14 @@ def sold(state: State, price: str, *, number: int = 800) -> Ticket:
         entry, client_order_id="exit", leg=Leg.STOP_LOSS, filled_qty=nano("10"), value=Usd(nano(price) * 10),
         status=OrderStatus.FILLED,
     )  # fmt: skip
+    return ticket
+
+
+def half_sold(state: State) -> Ticket:
+    """Return a trade of ten SPY bought at 600, five of them sold at 590, the market at 590."""
+    ticket = sold(state, "590")
+    ticket.orders["exit"].filled_qty, ticket.orders["exit"].value = Qty(nano("5")), Usd(nano("2950"))
+    quote(state, "SPY", "590", "590.02")
     return ticket
 
 
@@ -334,6 +374,14 @@ def test_open_losses_count_towards_the_drawdown() -> None:
     quote(state, "SPY", "500", "610")
     watch(state)
     assert "DRAWDOWN" in state.reasons
+
+
+def test_sold_and_open_parts_count_towards_the_drawdown() -> None:
+    state = world(max_daily_loss="1", max_drawdown="0.001")
+    watch(state)
+    half_sold(state)
+    watch(state)
+    assert state.reasons["DRAWDOWN"].detail == "100.00 USD below the peak of 100000.00"
 
 
 def test_nothing_is_measured_before_the_first_account() -> None:

@@ -242,3 +242,18 @@ def test_counts_in_findings_are_counts_and_money_is_nano() -> None:
     assert not isinstance(loss, Denial)
     assert (concurrent.observed, concurrent.limit) == (2, 3)
     assert (loss.observed, loss.limit) == (100 * NANO, 4000 * NANO)
+
+
+def test_the_days_loss_and_the_open_risk_are_told_together() -> None:
+    state = trading(1)
+    state.day.realised["default"] = nano("-100")
+    loss = budgets.daily_loss(case(state))
+    assert not isinstance(loss, Denial)
+    assert loss.observed == 180 * NANO
+
+
+def test_buying_power_is_told_with_the_age_of_the_account() -> None:
+    state = world(account=account(asked_ns=NOW - NS_PER_S))
+    power = budgets.buying_power(case(state))
+    assert not isinstance(power, Denial)
+    assert power.age_ns == NS_PER_S

@@ -687,6 +687,25 @@ def test_trap_30_an_invented_symbol_or_number_is_denied(
     assert isinstance(check(case(world(), asked)), Denial)
 
 
+def test_the_age_of_a_late_document_is_told() -> None:
+    finding = denial_of("at the deadline").finding
+    assert (finding.observed, finding.limit) == (15 * NS_PER_S, 15 * NS_PER_S)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "near", "same"),
+    [
+        ("10", "10.004", True),
+        ("10", "10.005", False),
+        ("9.99", "9.990000001", False),
+        ("9.99", "9.99", True),
+    ],
+)
+def test_an_idea_is_told_apart_by_cents_from_ten_dollars_up(trigger: str, near: str, same: bool) -> None:
+    one, other = (case(world(), intent(trigger_price=price)) for price in (trigger, near))
+    assert (checks.idea(one) == checks.idea(other)) is same
+
+
 def test_findings_are_plain_values() -> None:
     """They are stored with the ticket and rendered later: nothing in them may be a live object."""
     for check, build, _ in ALL.values():

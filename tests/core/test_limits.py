@@ -210,6 +210,11 @@ def test_a_file_that_cannot_be_meant_refuses_to_start(text: str, fragment: str) 
     assert any(fragment in problem for problem in problems(text)), problems(text)
 
 
+@pytest.mark.parametrize("seconds", ["0", "23400"])
+def test_a_sessions_rule_may_take_the_whole_session(seconds: str) -> None:
+    assert limits(no_entry_first_s=seconds).session.no_entry_first_s == int(seconds) * NS_PER_S
+
+
 def test_all_problems_are_told_at_once() -> None:
     text = limits_text(without=("max_drawdown", "roll"), max_spread='"wide"', allow_short="1")
     found = problems(text)

@@ -223,6 +223,44 @@ def test_risk_and_loss_so_far_shrink_the_next_size() -> None:
     assert sized(case(state)) == ("55", "max_daily_loss")
 
 
+def test_risk_and_loss_of_every_agent_count_for_the_account() -> None:
+    state = with_live(SPY | {"agent": "other"})
+    state.day.realised["other"] = nano("-3800")
+    assert sized(case(state)) == ("55", "max_daily_loss")
+
+
+def test_an_agents_own_risk_and_loss_count_for_its_own_limit() -> None:
+    """0.5 % of 100 000: 500 less 80 at risk and 300 lost leave 120."""
+    state = with_live(SPY | {"agent": "a"}, extra="[agents.a]\nmax_daily_loss = 0.005")
+    state.day.realised["a"] = nano("-300")
+    assert sized(case(state, agent="a")) == ("55", "max_daily_loss")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_position_size", "0.0015015"),
+        ("max_gross_exposure", "0.0015015"),
+        ("max_risk_per_trade", "0.0000215"),
+        ("max_daily_loss", "0.0000215"),
+    ],
+)
+def test_what_is_allowed_is_rounded_against_the_trade(name: str, value: str) -> None:
+    """Of 100 000 it is exactly one share; a nano-dollar less of equity leaves none, however it would round."""
+    less = "99999.999999999"
+    assert sized(case(world(**{name: value}))) == ("1", name)
+    poorer = world(account=account(equity=less), day_equity=less, **{name: value})
+    assert sized(case(poorer)) == ("0", name)
+
+
+def test_what_is_used_up_is_rounded_against_the_trade() -> None:
+    """A billionth of a coin at 150.151 is 150.151 nano-dollars: it counts as 151."""
+    dust = COIN | {"qty": "0.000000001", "limit": "150.151"}
+    assert sizing.exposure_usd(with_live(dust)) == 151
+    assert sizing.open_risk_usd(with_live(dust)) == 6  # 5.151 + 0.7378775
+    assert sizing.open_risk_usd(with_live(dust | {"filled": "0.000000001"})) == 5  # 149.95 - 145
+
+
 def test_an_agents_own_budget_is_inside_the_accounts() -> None:
     state = with_live(SPY | {"agent": "a"}, extra="[agents.a]\nmax_gross_exposure = 0.07")
     assert sized(case(state, agent="a")) == ("6", "max_gross_exposure")  # (7000 - 6000) / 150.15

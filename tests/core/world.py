@@ -64,7 +64,7 @@ def limits_text(*, without: tuple[str, ...] = (), extra: str = "", **changes: An
         text, count = re.subn(rf"(?m)^{key} *=.*\n", "", text)
         assert count == 1, key
     for key, value in changes.items():
-        text, count = re.subn(rf"(?m)^{key} *= *[^#\n]*", lambda _, line=f"{key} = {value} ": line, text)
+        text, count = re.subn(rf"(?m)^{key} *= *[^#\n]*", f"{key} = {value} ".replace("\\", r"\\"), text)
         assert count == 1, key
     return f"{text}\n{extra}\n"
 

@@ -80,7 +80,9 @@ class Process:
         self._stdout = log.with_suffix(".out")
         self._files: list[IO[bytes]] = [self._stdout.open("wb"), log.open("ab")]
         out, err = self._files
-        self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=ROOT)
+        self.popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=ROOT
+        )
 
     def ready(self, within_s: float = 20.0) -> dict[str, Any]:
         """Return the ready line."""
@@ -128,6 +130,8 @@ class Floor:
         self.state = folder / "var"
         self.limits = folder / "risk_limits.toml"
         self.limits.write_text((ROOT / "config" / "risk_limits.toml").read_text())
+        self.config = folder / "hands.toml"
+        self.config.write_text((ROOT / "config" / "hands.toml").read_text())
         self.processes: list[Process] = []
         self.daemon: Process | None = None
         self.expected_exits: list[int] = []
@@ -158,8 +162,9 @@ class Floor:
 
     def command(self, *more: str, url: str | None = None) -> tuple[str, ...]:
         """Return the command that runs the daemon on this floor."""
-        places = ("--intents", str(self.intents), "--state", str(self.state), "--limits", str(self.limits))
-        return (*HANDS, "run", "--json", "--alpaca-url", url or self.url, *places, *more)
+        files = ("--config", str(self.config), "--limits", str(self.limits))
+        folders = ("--intents", str(self.intents), "--state", str(self.state))
+        return (*HANDS, "run", "--json", "--alpaca-url", url or self.url, *files, *folders, *more)
 
     def launch(self, *more: str, **env: str) -> Process:
         """Start the daemon without waiting for it."""
@@ -376,11 +381,11 @@ class Floor:
 
     def limit(self, **changes: object) -> None:
         """Change hard limits in this floor's file (before the daemon starts)."""
-        lines = self.limits.read_text().splitlines()
-        for name, value in changes.items():
-            place = next(i for i, line in enumerate(lines) if line.split("=")[0].strip() == name)
-            lines[place] = f"{name} = {value}"
-        self.limits.write_text("\n".join(lines) + "\n")
+        _change(self.limits, changes)
+
+    def setting(self, **changes: object) -> None:
+        """Change keys of this floor's hands.toml (before the daemon starts)."""
+        _change(self.config, changes)
 
     # --- what always holds ---------------------------------------------------------------------------------
 
@@ -393,6 +398,14 @@ class Floor:
         for process in self.processes:
             assert "Traceback" not in process.said, process.name
         assert not list(self.intents.glob("[!.]*.json")), "documents were left in the drop folder"
+
+
+def _change(file: Path, changes: dict[str, object]) -> None:
+    lines = file.read_text().splitlines()
+    for name, value in changes.items():
+        place = next(i for i, line in enumerate(lines) if line.split("=")[0].strip() == name)
+        lines[place] = f"{name} = {value}"
+    file.write_text("\n".join(lines) + "\n")
 
 
 def _is_covered(receipt: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -205,3 +206,47 @@ def test_a_lost_cancel_is_asked_for_again(floor: Floor) -> None:
     floor.expect(floor.drop(ttl_seconds=0.5), "EXPIRED")
     (entry,) = floor.entries()
     assert entry["status"] == "canceled"
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "SOL/USD"])
+def test_an_exit_whose_report_is_late_is_not_taken_for_a_sale_by_the_owner(floor: Floor, symbol: str) -> None:
+    """The venue's snapshot knows of the exit before the stream has told of it: nothing may be booked, let alone bought."""
+    floor.setting(truth_s=0.2)
+    floor.open()
+    intent_id = floor.drop(symbol)
+    filled_ns = floor.protected(intent_id)["stamps_ns"]["filled"]
+    until("the entry is old news", lambda: time.time_ns() - filled_ns > 2.5e9)
+    floor.faults({"on": "trade_updates", "do": "delay", "delay_ms": 1500, "times": 20})
+    if symbol == "AAPL":
+        floor.move("AAPL", 155.10, 155.12, print_at=155.10)
+    else:
+        floor.move("SOL/USD", 144.90, 144.98)
+    until("it is sold", lambda: floor.held(symbol) < Decimal("0.000001"))
+    receipt = floor.expect(intent_id, "CLOSED", where=lambda r: len(r["fills"]) > 1)
+    assert receipt["exit"]["reason"] == ("TP" if symbol == "AAPL" else "SL")
+    assert len(floor.orders(side="buy")) == 1
+    status = floor.status()
+    assert (status["state"], status["reasons"]) == ("ACTIVE", [])
+    assert "SOLD_ELSEWHERE" not in floor.daemon.said
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "SOL/USD"])
+def test_a_stop_that_fills_while_the_trade_stream_is_away_is_a_stop_and_no_sale_by_the_owner(
+    floor: Floor, symbol: str
+) -> None:
+    floor.setting(truth_s=0.2)
+    floor.open()
+    intent_id = floor.drop(symbol)
+    filled_ns = floor.protected(intent_id)["stamps_ns"]["filled"]
+    until("the entry is old news", lambda: time.time_ns() - filled_ns > 2.5e9)
+    floor.faults(
+        {"on": "trade_updates", "do": "refuse_reconnect", "times": 9},
+        {"on": "trade_updates", "do": "disconnect"},
+    )
+    until("the link is down", lambda: not floor.status()["links"]["trade_updates"])
+    floor.move(symbol, 144.90, 144.98, print_at=144.95)
+    receipt = floor.expect(intent_id, "CLOSED")
+    assert receipt["exit"]["reason"] == "SL"
+    assert receipt["exit"]["price"] == "144.90"
+    assert floor.held(symbol) < Decimal("0.000001")
+    assert "SOLD_ELSEWHERE" not in floor.daemon.said

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from tests.e2e.harness import Floor, environment, until
@@ -18,16 +17,10 @@ pytestmark = pytest.mark.e2e
 SECRET = "Zx81-not-to-be-seen-q7"
 
 
-def _refusal(floor: Floor, command: tuple[str, ...], **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, env=environment(**env), cwd=floor.folder, check=False
-    )
-
-
-def _start(floor: Floor, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = floor.command(*more)
-    config = Path(__file__).parents[2] / "config" / "hands.toml"
-    return _refusal(floor, (*command, "--config", str(config)), **env)
+def _start(floor: Floor, *more: str, url: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Start a daemon that ends by itself, and return how."""
+    command, environ = floor.command(*more, url=url), environment(**env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environ, cwd=floor.folder, check=False)
 
 
 def test_sigterm_cancels_entries_leaves_protection_and_ends_with_0(floor: Floor) -> None:
@@ -88,9 +81,7 @@ def test_a_state_directory_bound_to_another_account_is_refused(floor: Floor) -> 
 
 def test_a_live_host_needs_live(floor: Floor) -> None:
     keys = {"APCA_API_KEY_ID": "AK1", "APCA_API_SECRET_KEY": SECRET}
-    places = ("--config", str(Path(__file__).parents[2] / "config" / "hands.toml"))
-    command = (*floor.command(url="https://api.alpaca.markets"), *places)
-    refused = _refusal(floor, command, **keys)
+    refused = _start(floor, url="https://api.alpaca.markets", **keys)
     assert refused.returncode == 3
     assert "--live" in refused.stderr
     assert SECRET not in refused.stderr
