@@ -70,13 +70,14 @@ def _left_out(wanted: list[Name]) -> list[str]:
 
 
 def _intent_to_wire(quick: bool, console: Console) -> dict[str, Any]:
+    size = intent_to_wire.QUICK if quick else intent_to_wire.FULL
     with _room() as room, _progress(console) as progress:
-        task = progress.add_task("intent_to_wire", total=intent_to_wire.drops_planned(quick=quick))
+        task = progress.add_task("intent_to_wire", total=intent_to_wire.drops_planned(size))
 
         def tell(name: str, drops: int) -> None:
             progress.update(task, advance=drops, description=f"intent_to_wire: {name}")
 
-        return intent_to_wire.measure(room, quick=quick, tell=tell)
+        return intent_to_wire.measure(room, size, tell)
 
 
 def _indicators(quick: bool, console: Console) -> dict[str, Any]:

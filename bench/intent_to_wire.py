@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import peers
 from bench.drops import Drop, drop_at_pace
@@ -39,6 +39,19 @@ METHOD = (
 Tell = Callable[[str, int], None]
 
 
+class Size(NamedTuple):
+    """How many drops count for each contender (a multiple of `rounds`), how many before that do not."""
+
+    samples: int
+    warm_up: int
+    rounds: int
+    naive: int
+
+
+FULL = Size(samples=1_000, warm_up=50, rounds=5, naive=40)
+QUICK = Size(samples=200, warm_up=20, rounds=2, naive=12)
+
+
 @dataclass
 class Contender:
     """Somebody who answers files with orders; `order_id` is the client_order_id its order for a document has."""
@@ -58,9 +71,8 @@ class Contender:
         ]
 
 
-def measure(room: Path, *, quick: bool, tell: Tell) -> dict[str, Any]:
+def measure(room: Path, size: Size, tell: Tell) -> dict[str, Any]:
     """Return the `intent_to_wire` object. `tell(what, drops)` is told of every drop. Raises BenchError."""
-    count, warm_up, rounds = (200, 20, 2) if quick else (1_000, 50, 5)
     with ExitStack() as stack:
         venue = stack.enter_context(open_venue(room))
         hands = stack.enter_context(_hands(room, venue))
@@ -71,31 +83,31 @@ def measure(room: Path, *, quick: bool, tell: Tell) -> dict[str, Any]:
         offset_ns = wall_offset_ns()
         for contender in (*others, hands):
             _until_heard(venue, contender)
-            _block(venue, contender, warm_up, tell)
+            _block(venue, contender, size.warm_up, tell)
             contender.drops.clear()
-        for _ in range(rounds):
+        for _ in range(size.rounds):
             for contender in (*others, hands):
-                _block(venue, contender, count // rounds, tell)
+                _block(venue, contender, size.samples // size.rounds, tell)
         offsets_ns = (offset_ns, wall_offset_ns())
         receipts = read_receipts(hands.folder, hands.drops)
         stages = waterfall(receipts, hands.drops, hands.arrived, offsets_ns)
-    by_name = {contender.name: contender for contender in others} | _naive(room, quick=quick, tell=tell)
+    by_name = {contender.name: contender for contender in others} | _naive(room, size.naive, tell)
     return _result(hands, by_name, stages) | {
         "method": {
             "text": METHOD,
             "interval_ms": INTERVAL_NS / 1e6,
             "naive_interval_ms": LONE_INTERVAL_NS / 1e6,
-            "warm_up_excluded": warm_up,
-            "rounds": rounds,
+            "warm_up_excluded": size.warm_up,
+            "rounds": size.rounds,
         }
     }
 
 
-def drops_planned(*, quick: bool) -> int:
+def drops_planned(size: Size) -> int:
     """Return how many drops `measure` will tell of."""
     contenders = 2 + (peers.missing("tuned") is None)
-    naive = 0 if peers.missing("naive") is not None else _naive_count(quick)
-    return contenders * (220 if quick else 1_050) + naive
+    naive = 0 if peers.missing("naive") is not None else size.naive
+    return contenders * (size.samples + size.warm_up) + naive
 
 
 def _result(
@@ -156,11 +168,7 @@ def _peer(name: str, room: Path, venue: Venue, interval_ns: int) -> Iterator[Con
         yield Contender(name, folder, lambda intent_id: intent_id, interval_ns)
 
 
-def _naive_count(quick: bool) -> int:
-    return 12 if quick else 40
-
-
-def _naive(room: Path, *, quick: bool, tell: Tell) -> dict[str, Contender]:
+def _naive(room: Path, count: int, tell: Tell) -> dict[str, Contender]:
     """Measure the naive peer by itself, since it needs another pace; nothing where it cannot run."""
     if peers.missing("naive") is not None:
         return {}
@@ -170,7 +178,7 @@ def _naive(room: Path, *, quick: bool, tell: Tell) -> dict[str, Contender]:
         _until_heard(venue, peer)
         _block(venue, peer, 2, lambda _name, _count: None)
         peer.drops.clear()
-        _block(venue, peer, _naive_count(quick), tell)
+        _block(venue, peer, count, tell)
         return {"naive": peer}
 
 

@@ -120,14 +120,22 @@ def roll_day(state: State, out: list[AnyCommand]) -> None:
     if state.account is None:
         return
     if state.day.started_ns != started:
-        open_part = sum(ticket.realised_usd() for ticket in state.committed())
-        state.day = DayBook(started_ns=started, unrealised_at_roll=Usd(unrealised_usd(state) + open_part))
+        state.day = DayBook(started_ns=started, unrealised_at_roll=_open_results(state))
         clear_reason(state, out, "DAILY_LOSS")
     state.day.equity = state.account.equity
     state.changed["day", ""] = state.day
     upcoming = state.next_roll_ns(state.now_ns)
     if upcoming is not None:
         state.wake_at(upcoming, "roll", "")
+
+
+def _open_results(state: State) -> dict[str, int]:
+    """Return each agent's P&L in trades that are still open: earned or lost before the day that begins now."""
+    agents = {ticket.agent for ticket in state.committed()}
+    return {
+        agent: sum(t.realised_usd() for t in state.committed(agent)) + unrealised_usd(state, agent)
+        for agent in agents
+    }
 
 
 def book_result(state: State, ticket: Ticket, change: int | None = None) -> None:

@@ -7,7 +7,7 @@ sizing: the check whose cap binds at less than the smallest order says no, and n
 from __future__ import annotations
 
 from hands.core.case import Case, Denial
-from hands.core.checks import Result, market_data
+from hands.core.checks import Result, unpriced
 from hands.core.limits import Limits
 from hands.core.sizing import (
     buying_power_usd,
@@ -88,7 +88,7 @@ def daily_loss(case: Case) -> Result:
     """Loss so far, the risk of what is open and the risk of one smallest order must fit within the day's."""
     terms, state = case.terms, case.state
     if terms is None:
-        return market_data(case)
+        return unpriced(case, "daily_loss")
     allowed = day_loss_allowed(state, case.limits)
     used = day_loss_usd(state) + open_risk_usd(state)
     finding = Finding("daily_loss", not _binds(case, "max_daily_loss"), used, allowed, Form.USD)
@@ -103,7 +103,7 @@ def daily_loss(case: Case) -> Result:
 def order_notional(case: Case) -> Result:
     terms = case.terms
     if terms is None:
-        return market_data(case)
+        return unpriced(case, "order_notional")
     least = mul_ceil(terms.limit_price, smallest_qty(case, terms))
     most = case.limits.max_order_notional_usd
     finding = Finding("order_notional", not _binds(case, "max_order_notional_usd"), least, most, Form.USD)
@@ -115,7 +115,7 @@ def order_notional(case: Case) -> Result:
 
 def gross_exposure(case: Case) -> Result:
     if case.terms is None:
-        return market_data(case)
+        return unpriced(case, "gross_exposure")
     used = exposure_usd(case.state)
     most = mul_floor(sizing_equity(case.state), case.limits.max_gross_exposure)
     finding = Finding("gross_exposure", not _binds(case, "max_gross_exposure"), used, most, Form.USD)
@@ -128,7 +128,7 @@ def gross_exposure(case: Case) -> Result:
 def buying_power(case: Case) -> Result:
     terms, account = case.terms, case.state.account
     if terms is None or account is None:
-        return market_data(case)
+        return unpriced(case, "buying_power")
     power = buying_power_usd(case)
     least = mul_ceil(terms.limit_price, smallest_qty(case, terms))
     age = case.now_ns - account.asked_ns
@@ -143,7 +143,7 @@ def order_size(case: Case) -> Result:
     """At least the smallest order must be left by the caps of risk, position and `qty`."""
     terms = case.terms
     if terms is None:
-        return market_data(case)
+        return unpriced(case, "order_size")
     sizing, least = size(case, terms), smallest_qty(case, terms)
     qty = sized_qty(sizing)
     finding = Finding("order_size", qty >= least, decimal_text(qty), decimal_text(least))

@@ -97,7 +97,7 @@ class Case:
         return quote.bid, quote.ask
 
     def _terms(self) -> Terms | None:
-        """Return the order's prices; None while there is no market to take them from."""
+        """Return the order's prices; None where there is no market to take them from, or no tick left of them."""
         intent = self.intent
         if self.arming:  # the order would be made when the price is there: judge it as if it were
             bid = ask = intent.trigger_price
@@ -105,7 +105,8 @@ class Case:
             bid, ask = self.two_sided
         else:
             return None
-        return order_terms(intent, self.asset_class, self.asset, bid, ask, self.limits)
+        terms = order_terms(intent, self.asset_class, self.asset, bid, ask, self.limits)
+        return terms if terms.limit_price > 0 else None  # a price below the first tick is no price
 
 
 def order_terms(

@@ -11,7 +11,7 @@ from hands.core.case import Case, Denial, seconds_text
 from hands.core.events import Link
 from hands.core.orders import ID_PREFIX
 from hands.core.ticket import Finding, Form
-from hands.core.units import CENT, NANO, decimal_text, ratio_of
+from hands.core.units import CENT, NANO, decimal_text, ratio_of, ratio_up
 from hands.core.venue_rules import illegal
 from hands.core.vocab import AssetClass, OrderClass, OrderType, Retry, TimeInForce, TradingState
 
@@ -230,6 +230,17 @@ def market_data(case: Case) -> Result:
     return _deny(Finding("market_data", False, found), f"the market cannot be priced: {found}", Retry.AFTER)
 
 
+def unpriced(case: Case, check: str) -> Denial:
+    """Say no for a check that needs the order's prices where there are none: no market, or a limit of nothing."""
+    no_market = market_data(case)
+    if isinstance(no_market, Denial):
+        return no_market
+    finding = Finding(check, False, "the limit rounds to nothing")
+    return _deny(
+        finding, f"no order can be priced from trigger_price {decimal_text(case.intent.trigger_price)}"
+    )
+
+
 def quote_age(case: Case) -> Result:
     quote = case.quote
     age = case.now_ns - quote.recv_ns if quote is not None else case.limits.quote_age_max_ms + 1
@@ -248,9 +259,9 @@ def _quote_age(case: Case) -> int | None:
 def spread(case: Case) -> Result:
     sides = case.two_sided
     if sides is None:
-        return market_data(case)
+        return unpriced(case, "spread")
     bid, ask = sides
-    found = ratio_of(2 * (ask - bid), bid + ask)
+    found = ratio_up(2 * (ask - bid), bid + ask)
     finding = Finding(
         "spread", found <= case.limits.max_spread, found, case.limits.max_spread, Form.RATIO, _quote_age(case)
     )
@@ -262,9 +273,9 @@ def spread(case: Case) -> Result:
 def collar(case: Case) -> Result:
     sides = case.two_sided
     if sides is None:
-        return market_data(case)
+        return unpriced(case, "collar")
     twice_mid = sides[0] + sides[1]
-    off = ratio_of(abs(2 * case.intent.trigger_price - twice_mid), twice_mid)
+    off = ratio_up(abs(2 * case.intent.trigger_price - twice_mid), twice_mid)
     finding = Finding(
         "collar", off <= case.limits.price_collar, off, case.limits.price_collar, Form.RATIO, _quote_age(case)
     )
@@ -280,7 +291,7 @@ def slippage(case: Case) -> Result:
     """The market must not already be beyond the limit."""
     sides, terms = case.two_sided, case.terms
     if sides is None or terms is None:
-        return market_data(case)
+        return unpriced(case, "slippage")
     bid, ask = sides
     market = ask if case.intent.is_long else bid
     beyond = market > terms.limit_price if case.intent.is_long else market < terms.limit_price
@@ -298,7 +309,7 @@ def geometry_market(case: Case) -> Result:
     """Against the market: a LONG's stop below both limit and bid, its target above both limit and ask."""
     sides, terms = case.two_sided, case.terms
     if sides is None or terms is None:
-        return market_data(case)
+        return unpriced(case, "geometry_market")
     bid, ask = sides
     if case.intent.is_long:
         ok = terms.stop_loss < min(terms.limit_price, bid) and terms.take_profit > max(terms.limit_price, ask)
@@ -310,23 +321,20 @@ def geometry_market(case: Case) -> Result:
     return finding if ok else _deny(finding, f"{found} do not enclose {market}")
 
 
-def _stop_distance(case: Case) -> int | None:
-    terms = case.terms
-    return None if terms is None else ratio_of(abs(terms.limit_price - terms.stop_loss), terms.limit_price)
-
-
 def stop_far(case: Case) -> Result:
-    found, most = _stop_distance(case), case.limits.max_stop_distance
-    if found is None:
-        return market_data(case)
+    terms, most = case.terms, case.limits.max_stop_distance
+    if terms is None:
+        return unpriced(case, "stop_far")
+    found = ratio_up(abs(terms.limit_price - terms.stop_loss), terms.limit_price)
     finding = Finding("stop_far", found <= most, found, most, Form.RATIO)
     return finding if finding.ok else _deny(finding, f"the stop is {decimal_text(found)} of the limit away")
 
 
 def stop_close(case: Case) -> Result:
-    found, least = _stop_distance(case), case.limits.min_stop_distance
-    if found is None:
-        return market_data(case)
+    terms, least = case.terms, case.limits.min_stop_distance
+    if terms is None:
+        return unpriced(case, "stop_close")
+    found = ratio_of(abs(terms.limit_price - terms.stop_loss), terms.limit_price)
     finding = Finding("stop_close", found >= least, found, least, Form.RATIO)
     return (
         finding if finding.ok else _deny(finding, f"the stop is only {decimal_text(found)} of the limit away")
@@ -337,7 +345,7 @@ def reward_risk(case: Case) -> Result:
     """(target - limit) / (limit - worst exit), both after fees."""
     terms = case.terms
     if terms is None:
-        return market_data(case)
+        return unpriced(case, "reward_risk")
     found = ratio_of(terms.unit_reward, terms.unit_risk) if terms.unit_risk > 0 else 0
     least = case.limits.min_reward_risk
     finding = Finding("reward_risk", terms.unit_risk > 0 and found >= least, found, least, Form.RATIO)
@@ -420,7 +428,7 @@ def semantic_duplicate(case: Case) -> Result:
 
 
 def idea(case: Case) -> tuple[int, int, int]:
-    """Return an intent's prices rounded to whole cents (to nine digits below a dollar)."""
+    """Return an intent's prices rounded to whole cents (below ten dollars exactly)."""
     step = CENT if case.intent.trigger_price >= 10 * NANO else 1
     prices = (case.intent.trigger_price, case.intent.stop_loss, case.intent.take_profit)
     trigger, stop, target = ((2 * price + step) // (2 * step) for price in prices)

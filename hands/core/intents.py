@@ -220,7 +220,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise _DuplicateKeyError(f"the key {twice[:64]!r} appears twice")
     for key, value in pairs:
         if value is None:
-            raise NumberError(f"{key[:64]}: null is not a value; leave the key out")
+            raise NumberError(f"{key[:64]!r}: null is not a value; leave the key out")
     return document
 
 
@@ -238,7 +238,7 @@ def _depth(text: str) -> int:
     if text.count("{") + text.count("[") <= DEPTH_MAX:
         return 0
     depth = deepest = 0
-    for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+    for mark in re.findall(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', text):
         if mark in "[{":
             depth += 1
             deepest = max(deepest, depth)

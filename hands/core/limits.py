@@ -298,6 +298,14 @@ def _agents(table: dict[str, Any], hard: Limits | None, problems: list[str]) -> 
 _TABLES = ("hard_limits", "symbols", "session", "day", "agents")
 
 
+def _decimal(text: str) -> Decimal:
+    """Return a number's exact value; what is none (nan, inf, 60 digits) is NaN, which its key's range refuses."""
+    try:
+        return parse_decimal(text)
+    except NumberError:
+        return Decimal("NaN")
+
+
 def read_limits(text: str) -> LimitsFile:
     """Read the text of a limits file.
 
@@ -306,8 +314,8 @@ def read_limits(text: str) -> LimitsFile:
     """
     problems: list[str] = []
     try:
-        document = tomllib.loads(text, parse_float=parse_decimal)
-    except (tomllib.TOMLDecodeError, NumberError) as error:
+        document = tomllib.loads(text, parse_float=_decimal)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of 5 000 digits
         raise LimitsError([f"not readable: {error}"]) from error
     tables: dict[str, dict[str, Any]] = {}
     for name in _TABLES:

@@ -15,7 +15,7 @@ from hands.core import budgets, checks
 from hands.core.case import Case, Denial
 from hands.core.checks import Result
 from hands.core.orders import ApprovedEntry, client_order_id
-from hands.core.sizing import size, sized_qty, smallest_qty
+from hands.core.sizing import size, sized_qty, sizing_equity, smallest_qty
 from hands.core.ticket import Finding, Plan, Sizing
 from hands.core.units import Ns, mul_floor
 from hands.core.venue_rules import illegal
@@ -138,7 +138,7 @@ def approve(case: Case, judgement: Judgement) -> ApprovedEntry:
     assert [finding.check for finding in judgement.findings] == [check.name for check in CHECKS]
     assert plan.qty >= smallest_qty(case, case.terms)
     assert plan.qty % plan.lot == 0
-    assert plan.risk_usd <= mul_floor(limits.max_risk_per_trade, state.account.equity if state.account else 0)
+    assert plan.risk_usd <= mul_floor(limits.max_risk_per_trade, sizing_equity(state))
     assert plan.notional_usd <= limits.max_order_notional_usd
     assert case.now_ns < case.deadline_ns
     order_class, order_type, tif = checks.entry_shape(case)

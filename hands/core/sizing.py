@@ -11,7 +11,13 @@ from hands.core.limits import Limits
 from hands.core.state import State
 from hands.core.ticket import Sizing, Ticket
 from hands.core.units import NANO, NS_PER_S, Price, Qty, Usd, floor_to, mul_ceil, mul_floor
-from hands.core.venue_rules import CRYPTO_MIN_NOTIONAL, SELLABLE_MARGIN, fee_rate, received_qty
+from hands.core.venue_rules import (
+    CRYPTO_MAX_NOTIONAL,
+    CRYPTO_MIN_NOTIONAL,
+    SELLABLE_MARGIN,
+    fee_rate,
+    received_qty,
+)
 from hands.core.vocab import OrderStatus
 
 SHORT_MARGIN = 1_030_000_000
@@ -73,7 +79,7 @@ def day_realised_usd(state: State, agent: str | None = None) -> Usd:
 
 def day_loss_usd(state: State, agent: str | None = None) -> Usd:
     """Return how much has been lost since the roll, realised and unrealised; a profit counts as no loss."""
-    baseline = state.day.unrealised_at_roll if agent is None else 0
+    baseline = state.day.unrealised_of(agent)
     return Usd(max(0, -(day_realised_usd(state, agent) + unrealised_usd(state, agent) - baseline)))
 
 
@@ -112,7 +118,8 @@ def buying_power_usd(case: Case) -> Usd:
         entry = ticket.entry
         unseen = entry is None or entry.acked_ns is None or entry.acked_ns >= account.asked_ns
         if unseen and ticket.plan is not None:
-            power = Usd(power - ticket.plan.notional_usd)
+            value = ticket.plan.notional_usd
+            power = Usd(power - (value if ticket.is_long else mul_ceil(value, SHORT_MARGIN)))
     return Usd(max(0, power))
 
 
@@ -158,6 +165,8 @@ def size(case: Case, terms: Terms) -> Sizing:
         "max_risk_per_trade": mul_floor(equity, own.max_risk_per_trade) * NANO // risk,
         "max_position_size": mul_floor(equity, own.max_position_size) * NANO // limit,
     }
+    if case.is_crypto:
+        caps["venue_max_notional"] = CRYPTO_MAX_NOTIONAL * NANO // limit
     if case.intent.qty is not None:
         caps["qty"] = case.intent.qty
     caps = {name: floor_to(qty, lot) for name, qty in caps.items()}
@@ -177,8 +186,8 @@ def smallest_qty(case: Case, terms: Terms) -> Qty:
     venue's minimum order; otherwise its stop could be refused as too small.
     """
     asset = case.asset
-    if asset is None or not case.is_crypto:
-        return Qty(NANO)
+    if asset is None or not case.is_crypto or terms.worst_exit <= 0:  # without an exit the venue rule says no
+        return Qty(asset.lot if asset is not None else NANO)
     net_needed = -(-mul_ceil(CRYPTO_MIN_NOTIONAL, SELLABLE_MARGIN) * NANO // terms.worst_exit)
     gross = -(-net_needed * NANO // (NANO - fee_rate(case.asset_class)))
     smallest = max(asset.lot, asset.min_order_qty, gross)

@@ -40,11 +40,16 @@ class DayBook(msgspec.Struct, kw_only=True):
     started_ns: Ns = Ns(0)
     equity: Usd | None = None
     realised: dict[str, int] = {}
-    unrealised_at_roll: Usd = Usd(0)
+    unrealised_at_roll: dict[str, int] = {}
     trades: dict[str, int] = {}
 
     def realised_of(self, agent: str | None) -> Usd:
         return Usd(sum(self.realised.values()) if agent is None else self.realised.get(agent, 0))
+
+    def unrealised_of(self, agent: str | None) -> Usd:
+        """Return the open P&L that was there when the day began, which is no part of the day's result."""
+        found = self.unrealised_at_roll
+        return Usd(sum(found.values()) if agent is None else found.get(agent, 0))
 
     def trades_of(self, agent: str | None) -> int:
         return sum(self.trades.values()) if agent is None else self.trades.get(agent, 0)

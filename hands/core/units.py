@@ -121,6 +121,11 @@ def ceil_to(value: int, step: int) -> int:
     return value + -value % step
 
 
+def ratio_up(part: int, whole: int) -> Ratio:
+    """Return part / whole as a nano-fraction, rounded towards +infinity: for what must not exceed a limit."""
+    return Ratio(div_ceil(part * NANO, whole))
+
+
 def mul_floor(a: int, b: int) -> int:
     """Return the product of two nano-values in nano-units, rounded towards -infinity."""
     return a * b // NANO

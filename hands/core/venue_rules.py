@@ -15,6 +15,9 @@ CRYPTO_TAKER_FEE = Ratio(2_500_000)
 CRYPTO_MIN_NOTIONAL = Usd(10 * NANO)
 """The venue's floor for an order's cost basis in crypto, whatever the asset's own minimum says."""
 
+CRYPTO_MAX_NOTIONAL = Usd(200_000 * NANO)
+"""The venue's ceiling for one crypto order."""
+
 SELLABLE_MARGIN = Ratio(1_100_000_000)
 """A crypto position must be worth 1.1 x the minimum even at its worst exit, so that it can always be sold."""
 

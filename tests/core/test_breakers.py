@@ -246,7 +246,7 @@ def test_what_was_already_lost_at_the_roll_is_not_lost_again_today() -> None:
     state.now_ns = Ns(ROLL + DAY)
     breakers.roll_day(state, [])
     watch(state)
-    assert usd_text(state.day.unrealised_at_roll) == "-100.00"
+    assert usd_text(state.day.unrealised_of(None)) == "-100.00"
     assert "DAILY_LOSS" not in state.reasons
 
 
@@ -255,7 +255,7 @@ def test_what_was_sold_of_an_open_trade_before_the_roll_is_not_lost_again_today(
     half_sold(state)
     state.now_ns = Ns(ROLL + DAY)
     breakers.roll_day(state, [])
-    assert usd_text(state.day.unrealised_at_roll) == "-100.00"
+    assert usd_text(state.day.unrealised_of(None)) == "-100.00"
     watch(state)
     assert not state.reasons
 

@@ -202,11 +202,11 @@ def test_the_days_loss_is_realised_and_unrealised_from_the_rolls_baseline() -> N
     assert usd_text(sizing.day_loss_usd(state)) == "100.00"
     state.day.realised["default"] = nano("-250")
     assert usd_text(sizing.day_loss_usd(state)) == "350.00"
-    state.day.unrealised_at_roll = Usd(nano("-60"))
+    state.day.unrealised_at_roll = {"default": nano("-60")}
     assert usd_text(sizing.day_loss_usd(state)) == "290.00"
     state.day.realised["other"] = nano("1000")
     assert sizing.day_loss_usd(state) == 0
-    assert usd_text(sizing.day_loss_usd(state, "default")) == "350.00"
+    assert usd_text(sizing.day_loss_usd(state, "default")) == "290.00"
 
 
 def test_the_days_loss_is_of_the_equity_at_the_roll() -> None:

@@ -363,10 +363,11 @@ class VenueModel:
         return total
 
     def is_naked(self, symbol: str) -> bool:
-        held = abs(self.positions.get(symbol, 0))
+        bare = abs(self.positions.get(symbol, 0)) - self.covered(symbol)
         bid, _ = self.quotes.get(symbol, (0, 0))
-        dust = "/" in symbol and held * bid // NANO < 2 * MIN_COIN_NOTIONAL  # it may have been dust at another price
-        return bool(held) and not dust and self.covered(symbol) < held
+        if "/" in symbol:  # dust of an earlier trade lies there too, and it may have been dust at another price
+            return bare * bid // NANO >= 2 * MIN_COIN_NOTIONAL
+        return bare > 0
 
     def truth(self, now_ns: int, asked: tuple[str, ...]) -> TruthReport:
         heads = [o for o in self.orders.values() if o.parent is None]

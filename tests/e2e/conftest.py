@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.harness import Floor
 
 FLOORS = pytest.StashKey[list[Floor]]()

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+
 from tests.e2e.harness import OVER, Floor, until
 
 pytestmark = pytest.mark.e2e
 
-TOUCH = {"entry": "touch", "arm_seconds": 60, "trigger_price": 98500, "stop_loss": 95000, "take_profit": 109000}
+TOUCH = {
+    "entry": "touch",
+    "arm_seconds": 60,
+    "trigger_price": 98500,
+    "stop_loss": 95000,
+    "take_profit": 109000,
+}
 
 
 def test_a_position_a_working_entry_and_an_armed_touch_survive(floor: Floor) -> None:
@@ -106,7 +113,9 @@ def test_a_deadline_that_passed_while_it_was_dead_is_kept_at_the_start(floor: Fl
 
 def test_an_answer_lost_with_the_process_is_found_by_id(floor: Floor) -> None:
     floor.open()
-    floor.faults({"on": "POST /v2/orders", "do": "delay", "delay_ms": 2000})  # it is taken, but the answer hangs
+    floor.faults(
+        {"on": "POST /v2/orders", "do": "delay", "delay_ms": 2000}
+    )  # it is taken, but the answer hangs
     intent_id = floor.drop("SOL/USD")
     until("the exchange has it", lambda: floor.held("SOL/USD") > 0)
     floor.kill()

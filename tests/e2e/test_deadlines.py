@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+
 from tests.e2e.harness import Floor, stamp, until
 
 pytestmark = pytest.mark.e2e
@@ -71,7 +72,9 @@ def test_the_legs_of_a_partial_entry_are_adopted_where_the_venue_keeps_them(
     assert receipt["protection"]["kind"] == "venue_bracket"
     assert floor.stops("AAPL") == 20
     assert len(floor.orders()) == 3
-    floor.market({"symbol": "AAPL", "bid": 147.8, "ask": 147.9}, {"symbol": "AAPL", "price": 147.9, "size": 100})
+    floor.market(
+        {"symbol": "AAPL", "bid": 147.8, "ask": 147.9}, {"symbol": "AAPL", "price": 147.9, "size": 100}
+    )
     assert floor.expect(intent_id, "CLOSED")["exit"]["reason"] == "SL"
     assert floor.held("AAPL") == 0
 

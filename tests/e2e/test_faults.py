@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.e2e.harness import Floor, until
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +46,9 @@ def test_a_lost_answer_is_unknown_and_found_by_id_never_sent_twice(floor: Floor)
 
 def test_what_never_arrived_or_was_answered_503_ends_expired_and_is_given_back(floor: Floor) -> None:
     floor.open()
-    floor.faults({"on": SUBMIT, "do": "drop_request"}, {"on": SUBMIT, "do": "status", "status": 503, "body": "<html>"})
+    floor.faults(
+        {"on": SUBMIT, "do": "drop_request"}, {"on": SUBMIT, "do": "status", "status": 503, "body": "<html>"}
+    )
     first = floor.drop("AAPL", ttl_seconds=1)
     floor.expect(first, "UNKNOWN")
     second = floor.drop("SPY", ttl_seconds=1)
@@ -78,7 +81,9 @@ def test_a_fill_during_a_broken_trade_stream_is_found_by_reconciliation(floor: F
     floor.seen(quote)
     intent_id = floor.drop(ttl_seconds=15)
     floor.expect(intent_id, "WORKING", where=lambda r: r["stamps_ns"]["acked"])
-    floor.faults({"on": "trade_updates", "do": "disconnect"})  # it is back after a quarter of a second at the soonest
+    floor.faults(
+        {"on": "trade_updates", "do": "disconnect"}
+    )  # it is back after a quarter of a second at the soonest
     floor.move("AAPL", 149.98, 150.00)
     receipt = floor.protected(intent_id)
     assert receipt["position"]["qty"] == "66"
@@ -160,7 +165,9 @@ def test_a_stop_that_stays_refused_for_other_reasons_is_not_waited_for_for_ever(
     assert floor.held("SOL/USD") < Decimal("0.000001")
 
 
-def test_books_that_settle_slowly_delay_protection_but_do_not_lose_it(new_floor: Callable[..., Floor]) -> None:
+def test_books_that_settle_slowly_delay_protection_but_do_not_lose_it(
+    new_floor: Callable[..., Floor],
+) -> None:
     """For a while after a fill the venue says that what was bought is not available yet."""
     floor = new_floor(settle_ms=300).open()
     quote = {"symbol": "AAPL", "bid": 149.97, "ask": 150.00, "ask_size": 20}
@@ -190,7 +197,10 @@ def test_a_mute_market_is_asked_once_and_a_fresh_quote_is_traded_on(floor: Floor
 def test_a_mute_market_that_cannot_be_asked_is_stale(floor: Floor) -> None:
     floor.limit(quote_age_max_ms=400)
     floor.open()
-    floor.faults({"on": "market_data", "do": "mute"}, {"on": "GET /v2/stocks*", "do": "status", "status": 500, "times": 5})
+    floor.faults(
+        {"on": "market_data", "do": "mute"},
+        {"on": "GET /v2/stocks*", "do": "status", "status": 500, "times": 5},
+    )
     _let_the_quote_age(floor)
     receipt = floor.expect(floor.drop(), "REJECTED", code="STALE_MARKET_DATA")
     assert receipt["retry"] == "after"

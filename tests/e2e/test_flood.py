@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.e2e.harness import IDEAS, Floor, stamp, until
 
 pytestmark = pytest.mark.e2e
@@ -52,7 +53,9 @@ def test_a_thousand_mixed_documents(floor: Floor) -> None:
     for order in entries:
         notional = Decimal(order["qty"]) * Decimal(order["limit_price"])
         assert notional <= EQUITY * Decimal("0.10")
-        risk = Decimal(order["qty"]) * (Decimal(order["limit_price"]) - Decimal(str(IDEAS[order["symbol"]]["stop_loss"])))
+        risk = Decimal(order["qty"]) * (
+            Decimal(order["limit_price"]) - Decimal(str(IDEAS[order["symbol"]]["stop_loss"]))
+        )
         assert risk <= EQUITY * Decimal("0.02")
         spent += notional
     assert spent <= EQUITY * Decimal("0.30")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.e2e.harness import Floor, frozen, until
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +21,9 @@ def _owner(floor: Floor, **order: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("before_start", [True, False])
-def test_a_holding_of_the_owner_makes_its_symbol_busy_and_is_left_alone(floor: Floor, before_start: bool) -> None:
+def test_a_holding_of_the_owner_makes_its_symbol_busy_and_is_left_alone(
+    floor: Floor, before_start: bool
+) -> None:
     if before_start:
         _owner(floor, symbol="AAPL")
     floor.open()
@@ -34,7 +37,9 @@ def test_a_holding_of_the_owner_makes_its_symbol_busy_and_is_left_alone(floor: F
     assert floor.status()["state"] == "ACTIVE"
     assert floor.stop() == 0
     assert floor.held("AAPL") == 10
-    assert {o["client_order_id"] for o in floor.orders(symbol="AAPL")} == {floor.orders(symbol="AAPL")[0]["client_order_id"]}
+    assert {o["client_order_id"] for o in floor.orders(symbol="AAPL")} == {
+        floor.orders(symbol="AAPL")[0]["client_order_id"]
+    }
 
 
 def test_a_resting_order_of_the_owner_makes_its_symbol_busy_until_it_is_gone(floor: Floor) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from tests.e2e.harness import Floor, environment, until
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +21,9 @@ SECRET = "Zx81-not-to-be-seen-q7"
 def _start(floor: Floor, *more: str, url: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Start a daemon that ends by itself, and return how."""
     command, environ = floor.command(*more, url=url), environment(**env)
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environ, cwd=floor.folder, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=30, env=environ, cwd=floor.folder, check=False
+    )
 
 
 def test_sigterm_cancels_entries_leaves_protection_and_ends_with_0(floor: Floor) -> None:
@@ -136,7 +139,9 @@ def test_with_the_venue_away_at_the_start_it_waits_and_becomes_ready(new_floor: 
     until("it has asked in vain", lambda: "asking again" in daemon.said)
     assert daemon.is_running
     assert '"ready"' not in daemon.said
-    exchange = floor.start("late", (*floor.command()[:3], "sim", "--listen", f"127.0.0.1:{port}", "--tape", "manual"))
+    exchange = floor.start(
+        "late", (*floor.command()[:3], "sim", "--listen", f"127.0.0.1:{port}", "--tape", "manual")
+    )
     floor.url = exchange.ready()["url"]
     daemon.ready()
     floor.republish()
@@ -153,7 +158,9 @@ def test_the_secret_is_in_no_log_no_receipt_and_no_file(new_floor: Callable[...,
     floor = new_floor(key="AKSEEN", secret=SECRET)
     keys = {"APCA_API_KEY_ID": "AKSEEN", "APCA_API_SECRET_KEY": SECRET}
     floor.open(**keys)
-    floor.faults({"on": "GET /v2/account", "do": "status", "status": 401, "body": {"message": SECRET}, "times": 1})
+    floor.faults(
+        {"on": "GET /v2/account", "do": "status", "status": 401, "body": {"message": SECRET}, "times": 1}
+    )
     floor.faults({"on": "trade_updates", "do": "disconnect"})
     intent_id = floor.drop("SOL/USD")
     floor.drop_bytes(b"{", "broken.json")
@@ -165,5 +172,7 @@ def test_the_secret_is_in_no_log_no_receipt_and_no_file(new_floor: Callable[...,
     assert wrong.returncode == 2
     assert SECRET not in wrong.stderr + wrong.stdout
     looked_at = [path for path in floor.folder.rglob("*") if path.is_file()]
-    assert {"journal.db", "hands.db", f"{intent_id}.json", "broken.json.receipt.json"} <= {p.name for p in looked_at}
+    assert {"journal.db", "hands.db", f"{intent_id}.json", "broken.json.receipt.json"} <= {
+        p.name for p in looked_at
+    }
     assert not [path for path in looked_at if SECRET.encode() in path.read_bytes()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tests.e2e.harness import Floor, until
 
 pytestmark = pytest.mark.e2e
@@ -71,7 +72,9 @@ def test_sigterm_disarms(floor: Floor) -> None:
     assert not floor.orders()
 
 
-def test_a_halt_file_halts_disarms_and_latches_until_it_is_gone_and_the_operator_says_so(floor: Floor) -> None:
+def test_a_halt_file_halts_disarms_and_latches_until_it_is_gone_and_the_operator_says_so(
+    floor: Floor,
+) -> None:
     floor.open()
     armed = floor.drop("SOL/USD", **TOUCH, trigger_price=149, stop_loss=144, take_profit=164)
     position = floor.drop()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.e2e.harness import Floor, until
 
 pytestmark = pytest.mark.e2e
@@ -19,7 +20,12 @@ def test_the_contracts_example_is_one_bracket_of_66_shares_at_150_15(floor: Floo
     receipt = floor.protected(intent_id)
 
     (entry,) = floor.orders(type="limit", side="buy")
-    assert (entry["symbol"], entry["order_class"], entry["qty"], entry["status"]) == ("AAPL", "bracket", "66", "filled")
+    assert (entry["symbol"], entry["order_class"], entry["qty"], entry["status"]) == (
+        "AAPL",
+        "bracket",
+        "66",
+        "filled",
+    )
     assert (entry["limit_price"], entry["time_in_force"]) == ("150.15", "gtc")
     profit, stop = floor.orders(side="sell")
     assert (profit["limit_price"], profit["stop_price"], profit["status"]) == ("155", None, "new")
@@ -70,7 +76,12 @@ def test_a_bracket_closes_at_its_target_and_is_remembered(floor: Floor) -> None:
     assert receipt["exit"]["reason"] == "TP"
     episode = floor.episode(intent_id)
     _right_to_the_cent(floor, receipt, episode, cash)
-    assert (episode["exit_reason"], episode["asset"], episode["qty"], episode["fees"]) == ("TP", "AAPL", 66, 0)
+    assert (episode["exit_reason"], episode["asset"], episode["qty"], episode["fees"]) == (
+        "TP",
+        "AAPL",
+        66,
+        0,
+    )
     assert (episode["entry_price"], episode["exit_price"]) == (150.0, 155.1)
     assert (episode["agent_thesis"], episode["vix_at_entry"], episode["regime"]) == ("up", 17.5, "calm")
     assert episode["expected_pnl"] == pytest.approx((155 - 150.15) * 66)
@@ -90,7 +101,12 @@ def test_coins_rest_on_a_stop_limit_for_the_net_position_until_the_exit(
     (entry,) = floor.entries()
     assert net < Decimal(entry["filled_qty"]), "the fee was not taken in coins"
     (stop,) = floor.orders(side="sell")
-    assert (stop["type"], stop["stop_price"], stop["status"], stop["time_in_force"]) == ("stop_limit", "145", "new", "gtc")
+    assert (stop["type"], stop["stop_price"], stop["status"], stop["time_in_force"]) == (
+        "stop_limit",
+        "145",
+        "new",
+        "gtc",
+    )
     assert Decimal(stop["qty"]) == net
     assert receipt["protection"]["kind"] == "venue_stop"
 

@@ -142,7 +142,8 @@ def assert_sound(desk: Desk) -> None:
         assert not venue.is_naked(symbol), f"{symbol}: {qty} without a stop"
         live = state.live_on(symbol)
         if live:
-            assert abs(owned(state, symbol) - qty) < 10_000 * NANO // 1_000_000, (symbol, owned(state, symbol), qty)
+            slack = NANO // 8 if "/" in symbol else 1  # dust of earlier trades lies there too
+            assert abs(owned(state, symbol) - qty) < slack, (symbol, owned(state, symbol), qty)
         elif "/" not in symbol:
             assert qty == 0, f"{symbol}: {qty} that nobody answers for"
     for order in venue.orders.values():
