@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import footprint, intent_to_wire, kernel, peers
-from bench.machine import machine
+from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
 
@@ -44,19 +44,23 @@ def main(
     indicators: one market row through the kernel, in a batch and alone. footprint: memory, start, import.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
-    meanwhile: the load average is in the result. What this version does not measure is absent from it.
+    meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
 
     Example: python -m bench --quick --only intent_to_wire --json bench-today.json
     """
     console = Console()
     wanted = only or list(Name)
     result: dict[str, Any] = {"machine": machine()}
+    others = Others()
     try:
         for name in wanted:
             result[name.value] = _MEASUREMENTS[name](quick, console)
     except BenchError as error:
         console.print(f"bench: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
+    busy = others.busy()
+    if busy is not None:
+        result["machine"]["busy_by_others"] = busy
     show(console, result, _left_out(wanted))
     if json_out is not None:
         json_out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 PACKAGES = ("hands", "numpy", "numba", "uvloop")
 BUSY_OVER_S = 1.0
 BUSY_MAX = 0.05
-"""Busier than this before anything ran, and latencies contain waiting for a processor."""
+"""Where others use more of the processors than this, latencies contain waiting for one."""
 
 
 def machine() -> dict[str, Any]:
@@ -58,3 +58,27 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return found[0] if found else platform.machine()
+
+
+class Others:
+    """What everybody else did with the processors since this was made, so that a disturbed run is known as one."""
+
+    def __init__(self) -> None:
+        self._before = _processor_ticks()
+        self._ours_s = _our_seconds()
+
+    def busy(self) -> float | None:
+        """Return the part of all processors' time that others used; None where the system does not tell.
+
+        Processes of ours count once they have ended.
+        """
+        after = _processor_ticks()
+        if self._before is None or after is None or after[1] <= self._before[1]:
+            return None
+        ours = (_our_seconds() - self._ours_s) * os.sysconf("SC_CLK_TCK")
+        return round(max(0.0, after[0] - self._before[0] - ours) / (after[1] - self._before[1]), 3)
+
+
+def _our_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

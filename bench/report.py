@@ -27,9 +27,10 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
         style="dim",
         highlight=False,
     )
-    if machine.get("busy_before", 0.0) > BUSY_MAX:
-        busy = f"{machine['busy_before']:.0%} of the processors was in use before anything ran"
-        console.print(f"{busy}: latencies contain waiting for a processor", style="yellow", highlight=False)
+    busy = max(machine.get("busy_before", 0.0), machine.get("busy_by_others", 0.0))
+    if busy > BUSY_MAX:
+        warning = f"others used {busy:.0%} of the processors: latencies contain waiting for one"
+        console.print(warning, style="yellow", highlight=False)
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])

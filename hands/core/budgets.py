@@ -27,7 +27,9 @@ from hands.core.vocab import Retry
 
 
 def _scopes(case: Case) -> tuple[tuple[str | None, Limits], ...]:
-    """The account's counters against the account's limits, then the agent's own against its own."""
+    """The account's counters against the account's limits, then the agent's own against its own, where they differ."""
+    if case.limits is case.state.limits.hard:
+        return ((None, case.limits),)  # an agent cannot have used more than the account
     return (None, case.state.limits.hard), (case.agent, case.limits)
 
 

@@ -10,7 +10,7 @@ from hands.core.sizing import is_dust, mark_price
 from hands.core.state import State
 from hands.core.ticket import Order, Ticket
 from hands.core.units import NANO, NS_PER_S, Price, Qty
-from hands.core.vocab import Leg, OrderStatus
+from hands.core.vocab import Leg, OrderClass, OrderStatus
 
 ON_THE_WAY = frozenset(
     {
@@ -63,6 +63,15 @@ def _is_active(ticket: Ticket, held: Order, targets: list[Order]) -> bool:
     parent = ticket.orders.get(held.parent or "")
     entry_filled = parent is not None and parent.leg is Leg.ENTRY and parent.status is OrderStatus.FILLED
     return entry_filled and (not targets or any(target.is_live for target in targets))
+
+
+def is_on_the_way(ticket: Ticket, order: Order) -> bool:
+    """Whether it is too early to say what a live order covers: not acknowledged yet, or a pair whose stop the venue
+    has not named yet (the stream tells of a pair's head alone, and may be quicker than the answer)."""
+    if order.status in ON_THE_WAY:
+        return True
+    is_head = order.order_class is OrderClass.OCO and order.parent is None
+    return is_head and not any(other.parent == order.client_order_id for other in ticket.exits)
 
 
 def covers(ticket: Ticket, qty: int) -> bool:

@@ -219,7 +219,9 @@ def _request_sent(state: State, event: RequestSent, _out: Out) -> None:
     order.sent_ns = event.sent_ns
     if order.leg is Leg.ENTRY:
         stamps = ticket.stamps
-        stamps.sent, stamps.decided, stamps.journaled = event.sent_ns, event.decided_ns, event.journaled_ns
+        stamps.sent = event.sent_ns
+        stamps.decided = event.decided_ns or stamps.decided  # an order that waited for a connection says neither
+        stamps.journaled = event.journaled_ns or stamps.journaled
     state.touch(ticket)
 
 

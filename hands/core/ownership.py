@@ -145,7 +145,8 @@ def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], ou
     lost = owned - max(0, qty)
     ticket.exit_price_hint = mark_price(state, ticket)
     ticket.written_off = Qty(ticket.written_off + lost)
-    ticket.naked_since_ns, ticket.retry_exit_ns = None, state.now_ns  # explains refusals: a stop for the rest, now
+    # it explains the stop's refusals: one for what is left is placed at once
+    ticket.naked_since_ns, ticket.retry_exit_ns = None, state.now_ns
     if ticket.owned == 0 and ticket.exit_reason is None:
         ticket.exit_reason = ExitReason.MANUAL
     state.touch(ticket)

@@ -13,10 +13,10 @@ from hands.core.case import protective_limit
 from hands.core.closing import wind_up
 from hands.core.commands import Alert, AnyCommand, SubmitExit
 from hands.core.coverage import (
-    ON_THE_WAY,
     RESTING,
     covers,
     fresh_mark,
+    is_on_the_way,
     is_rest_of_dust,
     look_again,
     protected_qty,
@@ -115,12 +115,12 @@ def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) 
     if live:
         _mind_resting(state, ticket, live, covered, out)
         return
+    if _lost_protection(state, ticket, out) and can_exit_now(state, ticket):
+        _exit(state, ticket, out)
+        return
     wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
     if state.now_ns < wait_until:
         state.wake_at(wait_until, "ticket", ticket.intent_id)
-        return
-    if _lost_protection(state, ticket, out) and can_exit_now(state, ticket):
-        _exit(state, ticket, out)
         return
     _submit(state, ticket, _protective_order(state, ticket), out)
 
@@ -129,7 +129,7 @@ def _mind_resting(
     state: State, ticket: Ticket, live: list[Order], covered: int, out: list[AnyCommand]
 ) -> None:
     """What rests must sell what is owned, no less and no more; else it makes room for what does."""
-    on_the_way = [order for order in live if order.status in ON_THE_WAY]
+    on_the_way = [order for order in live if is_on_the_way(ticket, order)]
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
     overdue = ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound
     waits = [order for order in on_the_way if not overdue or order.order_id is None]

@@ -6,6 +6,8 @@ Everything in flight counts as filled. Pure arithmetic on nano-units; rounding i
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from hands.core.case import Case, Terms
 from hands.core.limits import Limits
 from hands.core.state import State
@@ -105,7 +107,11 @@ def day_loss_allowed(state: State, limits: Limits) -> Usd:
 def entries_last_minute(state: State, now_ns: int, agent: str | None = None) -> int:
     """Return how many entries were approved in the last 60 s."""
     since = now_ns - 60 * NS_PER_S
-    return sum(1 for at, who in state.approvals if at > since and agent in (None, who))
+    if agent is None:  # they stand in the order of time: only the oldest can be over
+        return len(state.approvals) - sum(
+            1 for _ in takewhile(lambda approval: approval[0] <= since, state.approvals)
+        )
+    return sum(1 for at, who in state.approvals if at > since and who == agent)
 
 
 def buying_power_usd(case: Case) -> Usd:
@@ -142,25 +148,18 @@ def size(case: Case, terms: Terms) -> Sizing:
     lot = case.asset.lot if case.asset is not None else NANO
     limit, risk = terms.limit_price, max(1, terms.unit_risk)
 
-    def both(allowed_hard: int, used: int, allowed_own: int, used_own: int) -> int:
-        return max(0, min(allowed_hard - used, allowed_own - used_own))
-
-    loss_left = both(
-        day_loss_allowed(state, hard),
-        day_loss_usd(state) + open_risk_usd(state),
-        day_loss_allowed(state, own),
-        day_loss_usd(state, case.agent) + open_risk_usd(state, case.agent),
+    scopes = [(None, hard)] if own is hard else [(None, hard), (case.agent, own)]
+    loss_left = min(
+        day_loss_allowed(state, limits) - day_loss_usd(state, agent) - open_risk_usd(state, agent)
+        for agent, limits in scopes
     )
-    exposure_left = both(
-        mul_floor(equity, hard.max_gross_exposure),
-        exposure_usd(state),
-        mul_floor(equity, own.max_gross_exposure),
-        exposure_usd(state, case.agent),
+    exposure_left = min(
+        mul_floor(equity, limits.max_gross_exposure) - exposure_usd(state, agent) for agent, limits in scopes
     )
     caps = {
-        "max_daily_loss": loss_left * NANO // risk,
+        "max_daily_loss": max(0, loss_left) * NANO // risk,
         "max_order_notional_usd": own.max_order_notional_usd * NANO // limit,
-        "max_gross_exposure": exposure_left * NANO // limit,
+        "max_gross_exposure": max(0, exposure_left) * NANO // limit,
         "buying_power": buying_power_usd(case) * NANO // unit_cost(case, terms),
         "max_risk_per_trade": mul_floor(equity, own.max_risk_per_trade) * NANO // risk,
         "max_position_size": mul_floor(equity, own.max_position_size) * NANO // limit,

@@ -251,9 +251,14 @@ class Ticket(msgspec.Struct, kw_only=True):
     def exits(self) -> list[Order]:
         return [order for order in self.orders.values() if order.leg is not Leg.ENTRY]
 
+    def _sign(self, order: Order) -> int:
+        """An exit counts against what is owned; one that buys back what was closed too much counts the other way."""
+        back = order.leg is Leg.EXIT and self.plan is not None and order.side is self.plan.side
+        return -1 if back else 1
+
     @property
     def exit_filled(self) -> Qty:
-        return Qty(sum(order.filled_qty for order in self.exits))
+        return Qty(sum(self._sign(order) * order.filled_qty for order in self.exits))
 
     @property
     def owned(self) -> Qty:
@@ -266,7 +271,7 @@ class Ticket(msgspec.Struct, kw_only=True):
 
     @property
     def exit_value(self) -> Usd:
-        return Usd(sum(order.value for order in self.exits))
+        return Usd(sum(self._sign(order) * order.value for order in self.exits))
 
     @property
     def avg_entry(self) -> Price | None:
@@ -276,10 +281,11 @@ class Ticket(msgspec.Struct, kw_only=True):
     @property
     def avg_exit(self) -> Price | None:
         """The average over all exits; without one, what a part sold elsewhere was worth at the time."""
-        filled = self.exit_filled
+        closing = [order for order in self.exits if order.filled_qty and self._sign(order) > 0]
+        filled = sum(order.filled_qty for order in closing)
         if not filled:
             return self.exit_price_hint
-        return Price(div_half_up(sum((o.avg_price or 0) * o.filled_qty for o in self.exits), filled))
+        return Price(div_half_up(sum((o.avg_price or 0) * o.filled_qty for o in closing), filled))
 
     def fees_usd(self) -> Usd:
         """Return the venue's fees so far in dollars: coins kept on the way in, dollars on the way out."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 from hands.core.market import TriggerDirection, TriggerOn
 from hands.core.state import State
 from hands.core.ticket import Ticket
-from hands.core.units import NANO, Price
+from hands.core.units import NANO, NS_PER_S, Price
+from hands.core.vocab import Leg
+
+TARGET_PAUSE_MAX_NS = 30 * NS_PER_S
 
 
 def watch_position(state: State, ticket: Ticket) -> None:
@@ -23,10 +26,25 @@ def watch_position(state: State, ticket: Ticket) -> None:
     ):
         return
     up, down = TriggerDirection.ABOVE, TriggerDirection.BELOW
-    arm(state, ticket, "target", TriggerOn.BID, up if ticket.is_long else down, plan.take_profit)
+    again_ns = _target_again_ns(ticket)
+    if state.now_ns >= again_ns:
+        arm(state, ticket, "target", TriggerOn.BID, up if ticket.is_long else down, plan.take_profit)
+    else:
+        state.wake_at(again_ns, "ticket", ticket.intent_id)
     if ticket.through_stop_ns is None:
         on = TriggerOn.TRADE | TriggerOn.BID
         arm(state, ticket, "stop", on, down if ticket.is_long else up, plan.stop_loss)
+
+
+def _target_again_ns(ticket: Ticket) -> int:
+    """Return when the target may be taken (again): each time it slipped away, the next try waits twice as long.
+
+    A price that flickers around the target would otherwise cost four requests, and a moment without a stop, a flicker.
+    """
+    slipped = [order for order in ticket.exits if order.leg is Leg.EXIT and not order.filled_qty]
+    if not slipped:
+        return 0
+    return slipped[-1].created_ns + min(NS_PER_S << min(len(slipped) - 1, 5), TARGET_PAUSE_MAX_NS)
 
 
 def arm(

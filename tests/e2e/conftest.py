@@ -1,14 +1,18 @@
-"""Floors for tests, and their logs in the report of a failure."""
+"""Floors for tests, and their logs in the report of a failure.
+
+Most tests share one exchange, which each of them takes back to the start; a daemon is never shared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Floor
+from tests.e2e.harness import Exchange, Floor
 
 FLOORS = pytest.StashKey[list[Floor]]()
 FAILED = pytest.StashKey[bool]()
@@ -29,28 +33,44 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session")
+def shared_exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """The exchange of every test that wants nothing special of it."""
+    exchange = Exchange(tmp_path_factory.mktemp("exchange"))
+    yield exchange
+    exchange.process.end()
+
+
 @pytest.fixture
 def new_floor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Floor]]:
-    """Makes floors; each is closed at the end of the test, and checked for what always holds if it passed."""
+    """Makes floors; each is closed at the end of the test, and checked for what always holds if it passed.
+
+    With arguments (`SimConfig`'s fields) a floor gets an exchange of its own.
+    """
     floors: list[Floor] = []
     request.node.stash[FLOORS] = floors
+    endings = ExitStack()
 
     def make(**simulator: Any) -> Floor:
         folder = tmp_path / f"floor-{len(floors)}"
         folder.mkdir()
-        floor = Floor(folder, **simulator)
+        if simulator:
+            exchange = Exchange(folder, **simulator)
+            endings.callback(exchange.process.end)
+        else:
+            assert not floors, "one exchange cannot serve two floors"
+            exchange = request.getfixturevalue("shared_exchange")
+            exchange.reset()
+        floor = Floor(folder, exchange)
+        endings.callback(floor.close)
         floors.append(floor)
         return floor
 
-    try:
+    with endings:
         yield make
         if not request.node.stash.get(FAILED, False):
             for floor in floors:
-                if floor.exchange.is_running:
-                    floor.check()
-    finally:
-        for floor in floors:
-            floor.close()
+                floor.check()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -123,11 +123,35 @@ class Process:
                 file.close()
 
 
-class Floor:
-    """A simulator, a daemon and a drop folder."""
+class Exchange:
+    """A simulator. Without fields it is the command's own, on a manual tape; `fields` are `SimConfig`'s."""
 
-    def __init__(self, folder: Path, **simulator: Any) -> None:
+    def __init__(self, folder: Path, **fields: Any) -> None:
+        plain = {"tape", "fills", "speed", "symbols", "listen", "seed", "cash", "session"}
+        fields = {"tape": ["manual"], "fills": "realistic"} | fields
+        if fields.keys() <= plain:
+            command = (*HANDS, "sim", *_flags(fields))
+        else:
+            command = (sys.executable, str(LAUNCHER), json.dumps(fields))
+        self.is_manual = fields["tape"] == ["manual"]
+        self.secret = fields.get("secret", "sim")
+        self.process = Process("exchange", command, folder / "exchange.log", environment())
+        self.url = str(self.process.ready()["url"])
+
+    def reset(self) -> None:
+        """Go back to the start, for the next floor."""
+        request = urllib.request.Request(f"{self.url}/sim/v1/reset", data=b"", method="POST")
+        with urllib.request.urlopen(request, timeout=WITHIN_S):
+            pass
+
+
+class Floor:
+    """An exchange, a daemon and a drop folder."""
+
+    def __init__(self, folder: Path, exchange: Exchange) -> None:
         self.folder = folder
+        self.exchange = exchange
+        self.url = exchange.url
         self.intents = folder / "intents"
         self.state = folder / "var"
         self.limits = folder / "risk_limits.toml"
@@ -136,25 +160,10 @@ class Floor:
         self.config.write_text((ROOT / "config" / "hands.toml").read_text())
         self.processes: list[Process] = []
         self.daemon: Process | None = None
-        self.expected_exits: list[int] = []
-        self.url = ""
-        self.secret = simulator.get("secret", "sim")
-        self.exchange = self._exchange(simulator)
-        if "tape" not in simulator:
+        if exchange.is_manual:
             self.market(*MARKET)
 
     # --- processes -----------------------------------------------------------------------------------------
-
-    def _exchange(self, fields: dict[str, Any]) -> Process:
-        plain = {"tape", "fills", "speed", "symbols", "listen", "seed", "cash", "session"}
-        fields = {"tape": ["manual"], "fills": "realistic"} | fields
-        if fields.keys() <= plain:
-            command = (*HANDS, "sim", *_flags(fields))
-        else:
-            command = (sys.executable, str(LAUNCHER), json.dumps(fields))
-        process = self.start("exchange", command)
-        self.url = process.ready()["url"]
-        return process
 
     def start(self, name: str, command: tuple[str, ...], **env: str) -> Process:
         """Start a process whose log belongs to this test."""
@@ -196,19 +205,17 @@ class Floor:
         return self.daemon.end(signal.SIGTERM, within_s)
 
     def close(self) -> None:
-        """End everything that still runs."""
-        for process in reversed(self.processes):
-            if process.is_running:
-                process.end(within_s=10.0)
-            else:
-                process.end()
+        """End everything that still runs, but the exchange, which may be shared."""
+        with ExitStack() as endings:  # each is ended, whatever another one's end has to say
+            for process in self.processes:
+                endings.callback(process.end)
 
     # --- the exchange --------------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Make a request at the exchange with the account's keys, as the owner or a control; return (status, JSON)."""
         headers = {"content-type": "application/json"}
-        headers |= {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": self.secret}
+        headers |= {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": self.exchange.secret}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
@@ -404,7 +411,7 @@ class Floor:
         entries = [o["client_order_id"] for o in truth["orders"] if "-entry-" in o["client_order_id"]]
         assert len(entries) == len(set(entries)), entries
         assert all(name.endswith("-entry-1") for name in entries), entries
-        for process in self.processes:
+        for process in (self.exchange.process, *self.processes):
             assert "Traceback" not in process.said, process.name
         if self.daemon is not None and self.daemon.is_running:  # a scan waits a second for a file's writer
             until("the drop folder is empty", lambda: not list(self.intents.glob("[!.]*.json")))

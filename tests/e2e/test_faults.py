@@ -158,7 +158,7 @@ def test_shares_whose_oco_is_refused_because_the_market_is_through_the_stop_are_
 def test_a_stop_that_stays_refused_for_other_reasons_is_not_waited_for_for_ever(floor: Floor) -> None:
     floor.open()
     body = {"code": 42210000, "message": "the venue is having one of its days"}
-    floor.faults(_pass(SUBMIT), {"on": SUBMIT, "do": "status", "status": 422, "body": body, "times": 9})
+    floor.faults(_pass(SUBMIT), {"on": SUBMIT, "do": "status", "status": 422, "body": body, "times": 5})
     intent_id = floor.drop("SOL/USD")
     receipt = floor.expect(intent_id, "CLOSED", within_s=20)
     assert receipt["exit"]["reason"] == "LIQUIDATED"
@@ -225,8 +225,8 @@ def test_an_exit_whose_report_is_late_is_not_taken_for_a_sale_by_the_owner(floor
     floor.open()
     intent_id = floor.drop(symbol)
     filled_ns = floor.protected(intent_id)["stamps_ns"]["filled"]
-    until("the entry is old news", lambda: time.time_ns() - filled_ns > 2.5e9)
-    floor.faults({"on": "trade_updates", "do": "delay", "delay_ms": 1500, "times": 20})
+    until("the entry is old news", lambda: time.time_ns() - filled_ns > 1.5e9)
+    floor.faults({"on": "trade_updates", "do": "delay", "delay_ms": 1000, "times": 20})
     if symbol == "AAPL":
         floor.move("AAPL", 155.10, 155.12, print_at=155.10)
     else:
@@ -248,7 +248,7 @@ def test_a_stop_that_fills_while_the_trade_stream_is_away_is_a_stop_and_no_sale_
     floor.open()
     intent_id = floor.drop(symbol)
     filled_ns = floor.protected(intent_id)["stamps_ns"]["filled"]
-    until("the entry is old news", lambda: time.time_ns() - filled_ns > 2.5e9)
+    until("the entry is old news", lambda: time.time_ns() - filled_ns > 1.5e9)
     floor.faults(
         {"on": "trade_updates", "do": "refuse_reconnect", "times": 9},
         {"on": "trade_updates", "do": "disconnect"},
