@@ -168,16 +168,17 @@ def halt(
     folder = state_folder(config, state)
     try:
         answer = call(folder, {"do": "halt", "reason": reason}, HALT_TIMEOUT_S)
+        refusal = None if answer.get("ok") else str(answer.get("error"))
     except NoDaemon as error:
+        answer, refusal = {}, str(error)
+    if refusal is not None:  # whatever the reason, it is to halt: the file is taken in as soon as the daemon looks
         path = _write_halt(intents_folder(config, folder, intents), reason, as_json=as_json)
-        message = f"{error}; wrote {path}"
+        message = f"{refusal}; wrote {path}"
         if as_json:
             print_json({"ok": True, "by": "file", "file": str(path), "message": message})
         else:
             typer.echo(f"HALT file written: {message}")
         return
-    if not answer.get("ok"):
-        fail(ExitCode.NEGATIVE, str(answer.get("error")), as_json=as_json)
     if as_json:
         print_json(answer | {"by": "daemon"})
     else:

@@ -33,6 +33,7 @@ from hands.core.events import (
     OperatorRequest,
     OrderReport,
     QuoteFetched,
+    ReceiptWritten,
     RequestAnswered,
     RequestFailed,
     RequestKind,
@@ -74,11 +75,6 @@ def decide(state: State, event: AnyEvent) -> Out:
             ticket.seq += 1
             out.append(ReceiptChanged(intent_id=intent_id))
     state.receipts_due.clear()
-    for kind, key in state.changed:
-        if kind == "ticket" and key not in state.tickets:
-            state.changed[kind, key] = (
-                None  # late news of a finished one must not bring it back at the next start
-            )
     return out
 
 
@@ -220,7 +216,9 @@ def _request_sent(state: State, event: RequestSent, _out: Out) -> None:
     if order.leg is Leg.ENTRY:
         stamps = ticket.stamps
         stamps.sent = event.sent_ns
-        stamps.decided = event.decided_ns or stamps.decided  # an order that waited for a connection says neither
+        stamps.decided = (
+            event.decided_ns or stamps.decided
+        )  # an order that waited for a connection says neither
         stamps.journaled = event.journaled_ns or stamps.journaled
     state.touch(ticket)
 
@@ -369,6 +367,12 @@ def _started(state: State, event: Started, out: Out) -> None:
         state.wake_at(upcoming, "roll", "")
 
 
+def _receipt_written(state: State, event: ReceiptWritten, _out: Out) -> None:
+    """The last word on a finished ticket is on disk: the journal need not keep it any more."""
+    if event.intent_id in state.finished and event.seq == state.finished[event.intent_id].seq:
+        state.changed["ticket", event.intent_id] = None
+
+
 def _clock_stepped(state: State, event: ClockStepped, out: Out) -> None:
     out.append(
         Alert(
@@ -400,6 +404,7 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Out], None]] = {
     DocumentSettled: document_settled,
     OperatorRequest: _operator,
     Started: _started,
+    ReceiptWritten: _receipt_written,
     ClockStepped: _clock_stepped,
     Wake: _wake,
 }

@@ -242,6 +242,13 @@ class DocumentSettled(Event, frozen=True, tag="document_settled", kw_only=True):
     intent_id: str
 
 
+class ReceiptWritten(Event, frozen=True, tag="receipt_written", kw_only=True):
+    """The receipt number `seq` of a finished ticket is in its file."""
+
+    intent_id: str
+    seq: int
+
+
 class OperatorAction(StrEnum):
     HALT = "halt"
     RESUME = "resume"
@@ -295,6 +302,7 @@ AnyEvent = (
     | TriggersFired
     | DocumentReceived
     | DocumentSettled
+    | ReceiptWritten
     | OperatorRequest
     | Started
     | ClockStepped

@@ -144,7 +144,7 @@ def _schema(low: float, high: float, *, low_open: bool) -> WithJsonSchema:
     return WithJsonSchema({"type": "number", bound: low, "maximum": high})
 
 
-_AMOUNT_MAX = 10**12
+_AMOUNT_MAX = 10**9
 _Amount = Annotated[
     int,
     _nano_number(0, _AMOUNT_MAX * NANO, low_open=True),

@@ -105,8 +105,8 @@ def _merge_fills(
     if grew or execution is not None:
         # an average that came late is one of fewer fills
         _price_fills(ticket, order, report.avg_price if report.filled_qty == order.filled_qty else None)
-    if order.leg is Leg.ENTRY and report.filled_qty == order.filled_qty:
-        _count_received(ticket, order, position_qty if grew else None)
+    if order.leg is Leg.ENTRY and grew:
+        _count_received(ticket, order, position_qty)
     if order.leg is not Leg.ENTRY and ticket.owned < 0 and ticket.written_off > 0:
         # what was taken for sold elsewhere is what this exit sold: the snapshot was ahead of its report
         ticket.written_off = Qty(ticket.written_off - min(ticket.written_off, -ticket.owned))
@@ -238,6 +238,8 @@ def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnsw
     short = 0 if order.available is None else ticket.owned - order.available
     if ticket.fee_rate and 0 < short <= ticket.owned // FEE_SLACK:
         ticket.received_qty = Qty(ticket.received_qty - short)
+        ticket.retry_exit_ns = state.now_ns
+        return
     tries = sum(ticket.attempts.values())
     ticket.retry_exit_ns = type(ticket.retry_exit_ns)(
         state.now_ns + min(100 << min(tries, 5), 2_000) * 1_000_000

@@ -22,6 +22,9 @@ from hands.core.venue_rules import (
 )
 from hands.core.vocab import OrderStatus
 
+QTY_MAX = 10**9 * NANO
+"""No order is larger, whatever a price of almost nothing would allow."""
+
 SHORT_MARGIN = 1_030_000_000
 """The venue values an opening short at 1.03 x the ask when it checks buying power."""
 
@@ -168,7 +171,7 @@ def size(case: Case, terms: Terms) -> Sizing:
         caps["venue_max_notional"] = CRYPTO_MAX_NOTIONAL * NANO // limit
     if case.intent.qty is not None:
         caps["qty"] = case.intent.qty
-    caps = {name: floor_to(qty, lot) for name, qty in caps.items()}
+    caps = {name: floor_to(min(qty, QTY_MAX), lot) for name, qty in caps.items()}
     case.sizing = Sizing(binding=min(caps, key=lambda name: caps[name]), caps=caps)
     return case.sizing
 

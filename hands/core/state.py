@@ -24,6 +24,10 @@ FINISHED_KEPT = 2_000
 """How many finished tickets stay in memory (for status and late reports); the ledger has them all."""
 
 
+encode = msgspec.json.Encoder().encode
+"""How events and entities are written down: JSON, because its integers have no largest."""
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why not everything is allowed. `clears`: "auto", "roll" or "operator" (latched)."""
 
@@ -194,10 +198,10 @@ class State:
             self.receipts_due[ticket.intent_id] = None
 
     def finish(self, ticket: Ticket) -> None:
-        """Move a ticket that is over out of the live book."""
+        """Move a ticket that is over out of the live book; the journal keeps it until its last receipt is written."""
         self.tickets.pop(ticket.intent_id, None)
         self.finished[ticket.intent_id] = ticket
-        self.changed["ticket", ticket.intent_id] = None
+        self.changed["ticket", ticket.intent_id] = ticket
         self.receipts_due[ticket.intent_id] = None
         while len(self.finished) > FINISHED_KEPT:
             _, old = self.finished.popitem(last=False)
@@ -223,29 +227,31 @@ class State:
     # --- restoring -----------------------------------------------------------------------------------------
 
     def restore(self, entities: Iterable[tuple[str, str, bytes]]) -> None:
-        """Load what the journal kept: (kind, key, MessagePack). Unknown kinds are an error, not a guess."""
+        """Load what the journal kept: (kind, key, `encode`d). Unknown kinds are an error, not a guess."""
         for kind, key, data in entities:
             match kind:
                 case "ticket":
-                    self.tickets[key] = msgspec.msgpack.decode(data, type=Ticket)
+                    ticket = msgspec.json.decode(data, type=Ticket)
+                    (self.tickets if ticket.is_live else self.finished)[key] = ticket
+                    self.receipts_due[key] = None
                 case "seen":
-                    self.seen[key] = msgspec.msgpack.decode(data, type=Seen)
+                    self.seen[key] = msgspec.json.decode(data, type=Seen)
                 case "day":
-                    self.day = msgspec.msgpack.decode(data, type=DayBook)
+                    self.day = msgspec.json.decode(data, type=DayBook)
                 case "performance":
-                    self.performance = msgspec.msgpack.decode(data, type=Performance)
+                    self.performance = msgspec.json.decode(data, type=Performance)
                 case "agent":
-                    self.agents[key] = msgspec.msgpack.decode(data, type=AgentBook)
+                    self.agents[key] = msgspec.json.decode(data, type=AgentBook)
                 case "reason":
-                    self.reasons[key] = msgspec.msgpack.decode(data, type=Reason)
+                    self.reasons[key] = msgspec.json.decode(data, type=Reason)
                 case "accepted":
-                    self.accepted.append(msgspec.msgpack.decode(data, type=Accepted))
+                    self.accepted.append(msgspec.json.decode(data, type=Accepted))
                 case "stopped_out":
-                    self.stopped_out[key] = msgspec.msgpack.decode(data, type=StoppedOut).at_ns
+                    self.stopped_out[key] = msgspec.json.decode(data, type=StoppedOut).at_ns
                 case _:
                     raise ValueError(f"the journal holds an entity of unknown kind {kind!r}")
         self.accepted = deque(sorted(self.accepted, key=lambda accepted: accepted.at_ns))
-        for ticket in self.tickets.values():
+        for ticket in (*self.tickets.values(), *self.finished.values()):
             for order in ticket.orders.values():
                 self.index_order(order)
 

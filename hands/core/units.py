@@ -121,9 +121,18 @@ def ceil_to(value: int, step: int) -> int:
     return value + -value % step
 
 
+RATIO_MAX = 10**9 * NANO
+"""Ratios are cut off here, far beyond every limit, so that a hostile document cannot make one of 40 digits."""
+
+
+def ratio_of(part: int, whole: int) -> Ratio:
+    """Return part / whole as a nano-fraction, rounded towards -infinity; `whole` must not be zero."""
+    return Ratio(max(-RATIO_MAX, min(RATIO_MAX, part * NANO // whole)))
+
+
 def ratio_up(part: int, whole: int) -> Ratio:
     """Return part / whole as a nano-fraction, rounded towards +infinity: for what must not exceed a limit."""
-    return Ratio(div_ceil(part * NANO, whole))
+    return Ratio(max(-RATIO_MAX, min(RATIO_MAX, div_ceil(part * NANO, whole))))
 
 
 def mul_floor(a: int, b: int) -> int:
@@ -134,11 +143,6 @@ def mul_floor(a: int, b: int) -> int:
 def mul_ceil(a: int, b: int) -> int:
     """Return the product of two nano-values in nano-units, rounded towards +infinity."""
     return -(-a * b // NANO)
-
-
-def ratio_of(part: int, whole: int) -> Ratio:
-    """Return part / whole as a nano-fraction, rounded towards -infinity; `whole` must not be zero."""
-    return Ratio(part * NANO // whole)
 
 
 def notional(price: int, qty: int) -> Usd:

@@ -84,6 +84,8 @@ class Ledger:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until every row committed before this call is in `hands.db`; False if that takes too long."""
+        if not self._thread.is_alive():
+            return False
         with self._turn:
             self._asked += 1
             mine = self._asked

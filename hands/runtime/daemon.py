@@ -136,6 +136,8 @@ class Daemon:
             on_halt=lambda: self._operate(OperatorAction.HALT_FILE),
         )
         self._ledger = Ledger(config.state / "hands.db", journal.path)
+        self._control_server = ControlServer(config.state / SOCKET_NAME, self._control)
+        self._recovered = False
         self._poller = Poller(
             self._snapshots,
             settings.poll,
@@ -203,15 +205,13 @@ class Daemon:
             await self._close()
 
     async def _start_and_trade(self, ready: Ready) -> None:
-        control = ControlServer(self._config.state / SOCKET_NAME, self._control)
+        try:
+            await self._control_server.start()  # first: the operator is answered while the venue is away
+        except ControlError as error:
+            raise Unsafe(str(error)) from error
         account = await self._poller.first_account()
         self._check_account(account)
         self._recover()
-        try:
-            await control.start()
-        except ControlError as error:
-            raise Unsafe(str(error)) from error
-        self._control_server = control
         await self._order_entry.start()
         for feed in self._feeds.values():
             await feed.start()
@@ -254,6 +254,7 @@ class Daemon:
                 rolls_ns=config.rolls_ns,
             )
         )
+        self._recovered = True
 
     async def _until_ready(self) -> None:
         """Wait for the first reconciliation and for order entry; for market data only a little while."""
@@ -335,9 +336,7 @@ class Daemon:
         await self._trade_stream.stop()
         await self._order_entry.stop()
         await self._snapshots.close()
-        server = getattr(self, "_control_server", None)
-        if server is not None:
-            await server.close()
+        await self._control_server.close()
         self._sequencer.stop()
         self._sequencer.commit()
         self._ledger.flush(2.0)
@@ -373,6 +372,9 @@ class Daemon:
 
     def _control(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer the operator. Everything here is the operator's: the socket is private to the engine's user."""
+        if not self._recovered and request.get("do") not in ("status", "quote", "view"):
+            # what was latched before is not known yet, so nothing can be added to it or taken from it
+            return {"ok": False, "error": "still starting: the venue has not answered yet; use the HALT file"}
         match request.get("do"):
             case "status":
                 return {"ok": True, "status": self._status()}

@@ -28,7 +28,14 @@ from hands.core.commands import (
     SubmitEntry,
     SubmitExit,
 )
-from hands.core.events import AnyEvent, DocumentSettled, RequestFailed, RequestKind, RequestSent
+from hands.core.events import (
+    AnyEvent,
+    DocumentSettled,
+    ReceiptWritten,
+    RequestFailed,
+    RequestKind,
+    RequestSent,
+)
 from hands.core.orders import ApprovedEntry, ReducingOrder
 from hands.core.receipts import receipt
 from hands.core.state import State
@@ -184,8 +191,12 @@ class Dispatcher:
         for _ in range(PAPERS_PER_TURN):
             if self._receipts_due:
                 intent_id = next(iter(self._receipts_due))
-                self.write_receipt(intent_id)
-                del self._receipts_due[intent_id]
+                del self._receipts_due[intent_id]  # first: what changes while it is written is due again
+                try:
+                    self.write_receipt(intent_id)
+                except IntakeError:
+                    self._receipts_due[intent_id] = None
+                    raise
             elif self._filings:
                 self._file(self._filings[0])
                 self._filings.popleft()
@@ -198,8 +209,14 @@ class Dispatcher:
         if ticket is not None:
             document = receipt(self._state, ticket)
             self._receipts.write(intent_id, document)
-            row = {"intent_id": intent_id, "state": document["state"], "receipt": orjson.dumps(document).decode()}
+            row = {
+                "intent_id": intent_id,
+                "state": document["state"],
+                "receipt": orjson.dumps(document).decode(),
+            }
             self._sequencer.add_row("intents", row)
+            if not ticket.is_live:
+                self._feed(ReceiptWritten(ts_ns=self._clock(), intent_id=intent_id, seq=ticket.seq))
 
     def _file(self, filing: ArchiveDocument | RefuseDocument) -> None:
         if isinstance(filing, RefuseDocument):

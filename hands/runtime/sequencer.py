@@ -11,18 +11,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 
 from hands.core.commands import AnyCommand, Record, SubmitEntry, SubmitExit
 from hands.core.engine import decide
 from hands.core.events import AnyEvent, Link, LinkReport, TriggersFired, Wake
-from hands.core.state import State
+from hands.core.state import State, encode
 from hands.core.units import NS_PER_S, Ns
 from hands.journal.schema import encode_row
 from hands.journal.store import JournalError, JournalStore
 
-_encode = msgspec.msgpack.Encoder().encode
 _SUBMITS = (SubmitEntry, SubmitExit)
 
 
@@ -93,7 +91,7 @@ class Sequencer:
         """Gather in the journal's transaction: the event, what it changed, and the ledger's rows."""
         journal, seq = self._journal, self.seq
         try:
-            journal.append(seq, event.ts_ns, str(type(event).__struct_config__.tag), _encode(event))
+            journal.append(seq, event.ts_ns, str(type(event).__struct_config__.tag), encode(event))
             for command in commands:
                 if isinstance(command, Record):
                     journal.outbox(seq, command.table, encode_row(command.row))
@@ -103,7 +101,7 @@ class Sequencer:
             if entity is None:
                 journal.delete(kind, key)
             else:
-                journal.put(kind, key, _encode(entity))
+                journal.put(kind, key, encode(entity))
         self.state.changed.clear()
 
     @property

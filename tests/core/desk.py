@@ -20,6 +20,7 @@ from hands.core.commands import (
     CancelOrder,
     FetchQuote,
     QueryOrder,
+    ReceiptChanged,
     RequestTruth,
     SubmitEntry,
     SubmitExit,
@@ -37,6 +38,7 @@ from hands.core.events import (
     OperatorRequest,
     OrderReport,
     QuoteFetched,
+    ReceiptWritten,
     RequestAnswered,
     RequestFailed,
     RequestKind,
@@ -48,7 +50,7 @@ from hands.core.events import (
 from hands.core.market import Market, RowFlag, RowKind, new_rows
 from hands.core.orders import ReducingOrder
 from hands.core.receipts import receipt, time_text
-from hands.core.state import State
+from hands.core.state import State, encode
 from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Qty, decimal_text, nano
 from hands.core.vocab import Leg, TradingState, Venue
@@ -149,7 +151,7 @@ class Desk:
             if entity is None:
                 self.journal.pop((kind, key), None)
             else:
-                self.journal[kind, key] = msgspec.msgpack.encode(entity)
+                self.journal[kind, key] = encode(entity)
         self.state.changed.clear()
         if durably or self.rng is None or self.rng.random() < 0.3:
             self.durable = dict(self.journal)
@@ -203,10 +205,18 @@ class Desk:
                 self._request(RequestKind.QUERY, client_id, lambda: self._find(client_id))
             case RequestTruth(client_order_ids=asked):
                 self.at(self._delay(), lambda s=self.state: self._answer_truth(asked, s))
+            case ReceiptChanged(intent_id=intent_id):
+                self.at(1, lambda s=self.state: self._write_receipt(intent_id, s))
             case FetchQuote(symbol=symbol):
                 self._later(lambda ts: QuoteFetched(ts_ns=ts, symbol=symbol, ok=True))
             case _:
                 pass
+
+    def _write_receipt(self, intent_id: str, session: State) -> None:
+        """Write a receipt; of the last one of a trade the engine is told."""
+        ticket = session.ticket(intent_id)
+        if self.state is session and ticket is not None and not ticket.is_live:
+            self.feed(ReceiptWritten(ts_ns=Ns(self.now_ns), intent_id=intent_id, seq=ticket.seq))
 
     def _answer_truth(self, asked: tuple[str, ...], session: State) -> None:
         found = self.venue.truth(self.now_ns, asked)

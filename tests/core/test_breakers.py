@@ -11,7 +11,7 @@ from hands.core import breakers, closing
 from hands.core.breakers import AT_ROLL, AUTO, OPERATOR
 from hands.core.commands import Alert, AnyCommand, Record
 from hands.core.events import OperatorAction, OperatorRequest
-from hands.core.state import DayBook, Reason, State
+from hands.core.state import DayBook, Reason, State, encode
 from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_S, Ns, Qty, Usd, nano, usd_text
 from hands.core.vocab import Leg, OrderStatus, TradeState, TradingState
@@ -230,7 +230,7 @@ def test_trap_19_the_baseline_of_a_day_survives_a_restart() -> None:
     state = world(day_equity=None)
     breakers.roll_day(state, [])
     breakers.book_result(state, sold(state, "590"))
-    kept = msgspec.msgpack.encode(state.changed["day", ""])
+    kept = encode(state.changed["day", ""])
     later = world(account=account(equity="50000"))
     later.day = DayBook()
     later.restore([("day", "", kept)])

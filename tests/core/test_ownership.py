@@ -7,7 +7,7 @@ import pytest
 from hands.core.commands import CancelOrder, RequestTruth, SubmitEntry
 from hands.core.events import Execution, Link, PositionSnapshot, TruthReport
 from hands.core.orders import client_order_id
-from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty
+from hands.core.units import NANO, Ns, Price, Qty
 from hands.core.vocab import Code, Leg, OrderClass, OrderType, Side, TimeInForce
 from tests.core.desk import REDUCE_ONLY, Desk
 from tests.core.test_protection import opened
@@ -223,10 +223,11 @@ def test_while_a_flip_is_bought_back_the_snapshot_writes_nothing_off() -> None:
     position = PositionSnapshot(
         symbol="AAPL", qty=Qty(-70 * NANO), qty_available=Qty(0), avg_price=Price(NANO)
     )
-    late = Ns(desk.now_ns + 10 * NS_PER_S)
-    desk.now_ns = int(late)
-    desk.feed(TruthReport(ts_ns=late, asked_ns=late, orders=(), missing=(), positions=(position,)))
+    desk.ticket().last_fill_ns = Ns(0)  # as if it were long ago
+    now = Ns(desk.now_ns)
+    desk.feed(TruthReport(ts_ns=now, asked_ns=now, orders=(), missing=(), positions=(position,)))
     assert desk.ticket().owned == -66 * NANO
+    assert "SOLD_ELSEWHERE" not in desk.alerts()
 
 
 def test_the_truth_is_asked_for_at_most_once_a_second() -> None:

@@ -360,6 +360,13 @@ def test_a_fee_rounded_fill_by_fill_shrinks_the_book_and_the_stop_stays() -> Non
     assert not desk.venue.is_naked(COIN)
     assert len(desk.exits()) == 2
     assert desk.ticket().owned == desk.venue.positions[COIN]
+    assert desk.worst_naked_ns <= 600 * NS_PER_MS  # the grace, the proof, and one refusal more
+    desk.venue.tell = tell
+    entry = desk.ticket().entry
+    assert entry is not None
+    desk.venue.tell("canceled", desk.venue.by_client[entry.client_order_id], None, None)  # told again
+    desk.run(1)
+    assert desk.ticket().owned == desk.venue.positions[COIN]
     assert desk.sent(CancelOrder)[1:] == []
 
 

@@ -143,7 +143,10 @@ def test_quotients_round_as_they_say(numerator: int, denominator: int) -> None:
     near = units.div_half_up(abs(numerator), denominator)
     assert abs(2 * (near * denominator - abs(numerator))) <= denominator
     ratio = units.ratio_of(numerator, denominator)
-    assert ratio * denominator <= numerator * NANO < (ratio + 1) * denominator
+    if abs(ratio) == units.RATIO_MAX:  # cut off: beyond every limit, and still on the right side of it
+        assert abs(numerator) * NANO >= (units.RATIO_MAX - 1) * denominator
+    else:
+        assert ratio * denominator <= numerator * NANO < (ratio + 1) * denominator
 
 
 def test_half_rounds_up() -> None:
