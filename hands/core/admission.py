@@ -292,7 +292,13 @@ def _wait_for_quote(state: State, ticket: Ticket, out: Out) -> None:
 
 
 def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
-    """The quote has come, or will not: everything that waited for it is judged as things are."""
+    """The quote has come, or will not: everything that waited for it is judged as things are.
+
+    While stopping nothing new is judged: the file is still in the drop folder, for the next start.
+    """
+    if state.stopping:
+        state.waiting.pop(event.symbol, None)
+        return
     for waiting in state.waiting.pop(event.symbol, ()):
         _judge_new(state, waiting.ticket, out, may_wait=False)
 
@@ -300,7 +306,7 @@ def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
 def waiting_over(state: State, symbol: str, out: Out) -> None:
     """Judge what has waited for a quote until its deadline (it will be EXPIRED)."""
     waiting = state.waiting.pop(symbol, [])
-    for item in waiting:
+    for item in waiting if not state.stopping else ():
         if state.now_ns >= item.until_ns:
             _judge_new(state, item.ticket, out, may_wait=False)
         else:

@@ -199,6 +199,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     executions: dict[str, ExecutionRecord] = {}
     received_qty: Qty = Qty(0)
     written_off: Qty = Qty(0)
+    doubted_qty: Qty = Qty(0)
     fee_rate: Ratio = Ratio(0)
     attempts: dict[str, int] = {}
     exit_reason: ExitReason | None = None
