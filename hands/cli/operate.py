@@ -171,7 +171,9 @@ def halt(
         refusal = None if answer.get("ok") else str(answer.get("error"))
     except NoDaemon as error:
         answer, refusal = {}, str(error)
-    if refusal is not None:  # whatever the reason, it is to halt: the file is taken in as soon as the daemon looks
+    if (
+        refusal is not None
+    ):  # whatever the reason, it is to halt: the file is taken in as soon as the daemon looks
         path = _write_halt(intents_folder(config, folder, intents), reason, as_json=as_json)
         message = f"{refusal}; wrote {path}"
         if as_json:

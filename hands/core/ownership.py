@@ -143,7 +143,9 @@ def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], ou
         foreign[ticket.symbol] = f"{decimal_text(qty - owned)} more than our trade owns: not ours"
         return
     lost = owned - max(0, qty)
-    if ticket.doubted_qty != lost:  # the venue's books may lag behind its fills: believe what two snapshots say
+    if (
+        ticket.doubted_qty != lost
+    ):  # the venue's books may lag behind its fills: believe what two snapshots say
         ticket.doubted_qty = Qty(lost)
         state.touch(ticket, receipt=False)
         _compare_again(state)

@@ -323,7 +323,9 @@ class Daemon:
                 log.critical("stopped with entries not proven cancelled: %s", ", ".join(open_entries))
                 self._exit_code = 3
         elif any(ticket.entry and ticket.entry.is_live for ticket in self.state.tickets.values()):
-            log.critical("stopped before the venue answered; an entry of the last session may still work there")
+            log.critical(
+                "stopped before the venue answered; an entry of the last session may still work there"
+            )
             self._exit_code = 3
         stopped = self._dispatcher.stopped
         if stopped is not None and stopped.still_open:

@@ -131,7 +131,10 @@ def test_truth_is_open_orders_asked_orders_and_positions(ask):
     ]
     assert report.missing == ("never",)
     assert [position.symbol for position in report.positions] == ["BTC/USD"]
-    assert lines[:2] == ["GET /v2/positions", "GET /v2/orders?status=open&limit=500&nested=true&direction=asc"]
+    assert lines[:2] == [
+        "GET /v2/positions",
+        "GET /v2/orders?status=open&limit=500&nested=true&direction=asc",
+    ]
     assert len(lines) == 6
 
 
