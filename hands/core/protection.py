@@ -133,6 +133,9 @@ def _mind_resting(
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
     overdue = ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound
     waits = [order for order in on_the_way if not overdue or order.order_id is None]
+    if not on_the_way and _is_all_there_is(ticket, covered) and not (overdue and not ticket.doubted_qty):
+        look_again(state, ticket)  # the next snapshots tell whether the rest was sold elsewhere
+        return
     if not waits and not (covers(ticket, covered) and covered <= ticket.owned):
         for order in live:
             cancel(state, ticket, order, out)
@@ -144,6 +147,12 @@ def _mind_resting(
             ask(state, ticket, order, out)
         else:
             state.wake_at(max(order.created_ns, state.now_ns) + ASK_FIRST_NS, "ticket", ticket.intent_id)
+
+
+def _is_all_there_is(ticket: Ticket, covered: int) -> bool:
+    """Whether a stop covers less than is owned because the venue, refusing more, said that no more is there."""
+    said = (order.available for order in ticket.exits if order.refusal)
+    return 0 < covered < ticket.owned and any(available == covered for available in said)
 
 
 def _calm_after(ticket: Ticket) -> int:
@@ -162,6 +171,8 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
         want_exit(state, ticket, ExitReason.STOP_LOSS, "the market is already through the stop")
         return True
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
+    if ticket.doubted_qty:
+        bound *= 2  # the owner may have sold: the next snapshot tells, and explains the refusals
     since = ticket.naked_since_ns
     if since is None or state.now_ns - since < bound:
         return False
@@ -282,8 +293,8 @@ def _reducing(
 ) -> ReducingOrder:
     """Return an order against what this trade owns. Every `ReducingOrder` is made here.
 
-    Its quantity is what is owned less what other exits may still sell (none may be live), and in crypto at most
-    what the venue last said is available; its side is against the holding, so it can only make it smaller.
+    Its quantity is what is owned less what other exits may still sell (none may be live), and at most what
+    the venue, refusing the last one, said is available; its side is against the holding, so it can only make it smaller.
     """
     plan = ticket.plan
     assert plan is not None
@@ -292,8 +303,8 @@ def _reducing(
     holding_long = ticket.is_long == (ticket.owned > 0)
     qty = abs(ticket.owned)
     last = ticket.exits[-1] if ticket.exits else None
-    if plan.is_crypto and last is not None and last.refusal and last.available:
-        qty = min(qty, last.available)
+    if last is not None and last.refusal and last.available:
+        qty = max(plan.lot, min(qty, last.available))
     attempt = ticket.attempts[leg] = ticket.attempts.get(leg, 0) + 1
     return ReducingOrder(
         client_order_id=client_order_id(ticket.intent_id, leg, attempt),
