@@ -18,6 +18,7 @@ from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, 
 from hands.core.events import DocumentReceived, DocumentSettled, Link, QuoteFetched
 from hands.core.intents import Intent, Refusal, read_document
 from hands.core.ledger_rows import intent_record, order_record, rejection_record
+from hands.core.limits import DEFAULT_AGENT
 from hands.core.market import TriggerDirection, TriggerOn
 from hands.core.orders import ApprovedEntry
 from hands.core.receipts import finding_row, time_text
@@ -32,6 +33,18 @@ from hands.core.watch import arm, disarm
 Out = list[AnyCommand]
 
 RATE_WINDOW_NS = 60 * NANO
+_FAULTS = frozenset(
+    {
+        Code.MALFORMED_JSON,
+        Code.DUPLICATE_KEY,
+        Code.SCHEMA,
+        Code.NOT_FINITE,
+        Code.TOO_LARGE,
+        Code.DUPLICATE_INTENT,
+    }
+)
+"""Refusals that are the agent's own fault; a file somebody else put there latches nobody."""
+
 ACCEPTED_KEPT_NS = 86_400 * NANO
 """How long accepted intents are remembered for the semantic-duplicate check: its longest window."""
 
@@ -117,8 +130,9 @@ def _refuse(state: State, event: DocumentReceived, refusal: Refusal, out: Out) -
             refusal.intent_id, event.agent, refusal.code, None, refusal.message[:200], detail, state.now_ns
         )
     )
-    limits = state.limits.effective(event.agent, "")
-    count_fault(state, out, event.agent, limits.rejections_latch)
+    if refusal.code in _FAULTS and (event.agent == DEFAULT_AGENT or event.agent in state.limits.agents):
+        limits = state.limits.effective(event.agent, "")
+        count_fault(state, out, event.agent, limits.rejections_latch)
 
 
 def _refusal_receipt(state: State, agent: str, refusal: Refusal, now_ns: Ns) -> dict[str, Any]:
@@ -184,7 +198,8 @@ def _note_indicators(state: State, ticket: Ticket) -> None:
     index = state.market.index.get(ticket.symbol)
     if index is not None:
         found = state.market.indicators(index)
-        ticket.indicators = {"rsi_14": found.rsi_14, "macd_signal": found.macd_signal, "vwap": found.vwap}
+        names = ("rsi_14", "macd_signal", "vwap", "volume_24h")
+        ticket.indicators = {name: getattr(found, name) for name in names}
 
 
 def _reject(state: State, ticket: Ticket, judgement: Judgement, out: Out) -> None:
@@ -239,7 +254,9 @@ def recall_approvals(state: State) -> None:
     state.approvals = deque(
         (int(accepted.at_ns), state.seen[accepted.intent_id].agent)
         for accepted in state.accepted
-        if accepted.at_ns > state.now_ns - RATE_WINDOW_NS and accepted.intent_id in state.seen
+        if accepted.entered
+        and accepted.at_ns > state.now_ns - RATE_WINDOW_NS
+        and accepted.intent_id in state.seen
     )
 
 
@@ -267,6 +284,7 @@ def _remember(state: State, ticket: Ticket, case: Case) -> None:
         symbol=ticket.symbol,
         direction=ticket.intent.direction,
         prices=idea(case),
+        entered=not case.arming,
     )
     state.accepted.append(accepted)
     state.changed["accepted", ticket.intent_id] = accepted
@@ -332,10 +350,11 @@ def _wait_for_touch(state: State, ticket: Ticket) -> None:
     ticket.arming = Arming(level=intent.trigger_price, upward=upward, until_ns=Ns(until))
     ticket.verdict, ticket.code, ticket.state = Verdict.ACCEPTED, Code.OK, TradeState.ARMED
     ticket.message = "waiting for its price"
-    _arm_touch(state, ticket)
+    arm_touch(state, ticket)
 
 
-def _arm_touch(state: State, ticket: Ticket) -> None:
+def arm_touch(state: State, ticket: Ticket) -> None:
+    """Arm a touch, or arm it again after a start."""
     arming = ticket.arming
     assert arming is not None
     on = TriggerOn.TRADE
@@ -346,11 +365,8 @@ def _arm_touch(state: State, ticket: Ticket) -> None:
     state.wake_at(arming.until_ns, "ticket", ticket.intent_id)
 
 
-def rejudge_touch(state: State, ticket: Ticket, out: Out, *, only_rearm: bool = False) -> None:
-    """A touch fired: a fresh time to live starts and everything is judged again. (Or: arm it again after a start.)"""
-    if only_rearm:
-        _arm_touch(state, ticket)
-        return
+def rejudge_touch(state: State, ticket: Ticket, out: Out) -> None:
+    """A touch fired: a fresh time to live starts and everything is judged again."""
     disarm(state, ticket.intent_id, "touch")
     ticket.deadline_ns = Ns(state.now_ns + ticket.intent.ttl_ns)
     ticket.fired_ns = state.now_ns

@@ -6,6 +6,8 @@ sizing: the check whose cap binds at less than the smallest order says no, and n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hands.core.case import Case, Denial
 from hands.core.checks import Result, unpriced
 from hands.core.limits import Limits
@@ -77,6 +79,11 @@ def order_rate(case: Case) -> Result:
     return finding
 
 
+def _tightest(budgets: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Return (used, allowed) of the scope that leaves least."""
+    return min(budgets, key=lambda budget: budget[1] - budget[0])
+
+
 def _binds(case: Case, name: str) -> bool:
     """Whether the cap `name` binds and leaves less than the smallest order."""
     terms = case.terms
@@ -91,8 +98,10 @@ def daily_loss(case: Case) -> Result:
     terms, state = case.terms, case.state
     if terms is None:
         return unpriced(case, "daily_loss")
-    allowed = day_loss_allowed(state, case.limits)
-    used = day_loss_usd(state) + open_risk_usd(state)
+    used, allowed = _tightest(
+        (day_loss_usd(state, agent) + open_risk_usd(state, agent), day_loss_allowed(state, limits))
+        for agent, limits in _scopes(case)
+    )
     finding = Finding("daily_loss", not _binds(case, "max_daily_loss"), used, allowed, Form.USD)
     if not finding.ok:
         message = f"{usd_text(used)} USD of today's {usd_text(allowed)} are lost or at risk"
@@ -118,8 +127,11 @@ def order_notional(case: Case) -> Result:
 def gross_exposure(case: Case) -> Result:
     if case.terms is None:
         return unpriced(case, "gross_exposure")
-    used = exposure_usd(case.state)
-    most = mul_floor(sizing_equity(case.state), case.limits.max_gross_exposure)
+    equity = sizing_equity(case.state)
+    used, most = _tightest(
+        (exposure_usd(case.state, agent), mul_floor(equity, limits.max_gross_exposure))
+        for agent, limits in _scopes(case)
+    )
     finding = Finding("gross_exposure", not _binds(case, "max_gross_exposure"), used, most, Form.USD)
     if not finding.ok:
         message = f"{usd_text(used)} USD of the allowed {usd_text(most)} are in the market or on the way"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hands.core.admission import (
+    arm_touch,
     document_received,
     document_settled,
     quote_fetched,
@@ -20,7 +21,7 @@ from hands.core.admission import (
 )
 from hands.core.breakers import hold_reason, keep_watching, operate, roll_day, watch_losses
 from hands.core.closing import reopen
-from hands.core.commands import Alert, AnyCommand, CancelOrder, ReceiptChanged, RequestTruth, Stopped
+from hands.core.commands import Alert, AnyCommand, ReceiptChanged, RequestTruth, Stopped
 from hands.core.events import (
     AccountReport,
     AnyEvent,
@@ -46,7 +47,7 @@ from hands.core.events import (
 )
 from hands.core.ledger_rows import intent_record
 from hands.core.orders import is_ours
-from hands.core.ownership import reconcile
+from hands.core.ownership import cancel_orphan, reconcile
 from hands.core.protection import supervise, want_exit
 from hands.core.reports import absorb, is_group, submit_answered, submit_failed
 from hands.core.state import State
@@ -179,8 +180,7 @@ def _unknown_order(state: State, event: OrderReport, out: Out) -> None:
     """An order we cannot place: a leg whose parent has not answered yet, an orphan of ours, or somebody else's."""
     report = event.order
     if is_ours(report.client_order_id):
-        if f"-{Leg.ENTRY}-" in report.client_order_id and report.status and not report.status.is_terminal:
-            out.append(CancelOrder(order_id=report.order_id, client_order_id=report.client_order_id))
+        cancel_orphan(state, report, out)
         _ask_for_truth(state, f"an unknown order of ours: {report.client_order_id}", out)
         return
     for ticket in state.live_on(report.symbol):
@@ -188,14 +188,20 @@ def _unknown_order(state: State, event: OrderReport, out: Out) -> None:
             ticket.group_read = False  # most likely one of its legs: read the group
             _look_after(state, ticket, out)
     if report.symbol in state.limits.allow:
-        _ask_for_truth(state, f"an order on {report.symbol} that is not known", out)
+        if report.status is not None and not report.status.is_terminal:
+            state.foreign.setdefault(
+                report.symbol, f"an order that is not ours works there ({report.order_id})"
+            )
+        ours = bool(state.live_on(report.symbol))
+        pace = TRUTH_AGAIN_NS * (2 if ours else 10)  # somebody else's trading must not use up our requests
+        _ask_for_truth(state, f"an order on {report.symbol} that is not known", out, pace)
 
 
-def _ask_for_truth(state: State, reason: str, out: Out) -> None:
-    """Ask the venue for everything, at most once a second; asked sooner it is remembered for later."""
+def _ask_for_truth(state: State, reason: str, out: Out, pace_ns: int = TRUTH_AGAIN_NS) -> None:
+    """Ask the venue for everything, at most once in `pace_ns`; asked sooner it is remembered for later."""
     last = state.truth_asked_ns
-    if last is not None and state.now_ns < last + TRUTH_AGAIN_NS:
-        state.wake_at(last + TRUTH_AGAIN_NS, "truth", "")
+    if last is not None and state.now_ns < last + pace_ns:
+        state.wake_at(last + pace_ns, "truth", "")
         return
     state.truth_asked_ns = state.now_ns
     asked = [
@@ -276,14 +282,22 @@ def _assets(state: State, event: AssetsReport, _out: Out) -> None:
 
 
 def _session(state: State, event: SessionReport, out: Out) -> None:
+    opens = event.is_open and (state.session is None or not state.session.is_open)
     state.session = event
     for ticket in list(state.tickets.values()):
+        if opens:
+            ticket.retry_exit_ns = state.now_ns  # what was refused overnight is tried at once
         _look_after(state, ticket, out)
 
 
 def _truth(state: State, event: TruthReport, out: Out) -> None:
+    first = not state.reconciled
     reconcile(state, event, out)
     for ticket in list(state.tickets.values()):
+        if first and ticket.state is TradeState.ARMED:
+            arm_touch(
+                state, ticket
+            )  # not before: what fires before the venue has spoken could only be denied
         for order in ticket.orders.values():
             order.query_ns, order.queries = None, 0
         _look_after(state, ticket, out)
@@ -295,6 +309,10 @@ def _truth(state: State, event: TruthReport, out: Out) -> None:
 def _link(state: State, event: LinkReport, out: Out) -> None:
     before = state.links.get(event.link, False)
     state.links[event.link] = event.up
+    if event.up:
+        state.down_since_ns.pop(event.link, None)
+    else:
+        state.down_since_ns.setdefault(event.link, state.now_ns)
     if before is not event.up:
         level = "info" if event.up else "warning"
         message = f"{event.link} is {'up' if event.up else f'down: {event.reason}'}"
@@ -314,7 +332,7 @@ def _link(state: State, event: LinkReport, out: Out) -> None:
 
 def _judge_links(state: State, out: Out) -> None:
     """A link that stays down becomes a reason (and disarms); one that comes back at once is only not ready."""
-    down = {link for link, up in state.links.items() if not up}
+    down = {link for link, since in state.down_since_ns.items() if state.now_ns - since >= LINK_PATIENCE_NS}
     lost = sorted(down & {Link.ORDER_ENTRY, Link.TRADE_UPDATES})
     hold_reason(state, out, "VENUE_UNREACHABLE", f"{', '.join(lost)} down" if lost else None)
     feeds = {Link.EQUITY_DATA, Link.CRYPTO_DATA} & set(state.links)
@@ -350,7 +368,7 @@ def _operator(state: State, event: OperatorRequest, out: Out) -> None:
     operate(state, event, out)
 
 
-def _started(state: State, event: Started, out: Out) -> None:
+def _started(state: State, event: Started, _out: Out) -> None:
     """Begin a session: what was in flight when the last one ended is unknown until the venue has spoken."""
     state.rolls_ns = sorted(event.rolls_ns)
     for ticket in list(state.tickets.values()):
@@ -358,8 +376,6 @@ def _started(state: State, event: Started, out: Out) -> None:
             if order.status is OrderStatus.UNSENT:
                 order.status = OrderStatus.UNKNOWN
             order.query_ns, order.cancel_ns = None, None
-        if ticket.state is TradeState.ARMED:
-            rejudge_touch(state, ticket, out, only_rearm=True)
         state.touch(ticket)
     recall_approvals(state)
     upcoming = state.next_roll_ns(state.now_ns)

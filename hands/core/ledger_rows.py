@@ -167,8 +167,9 @@ def episode_record(ticket: Ticket) -> Record | None:
         "slippage": None if entry_price is None else sign * (entry_price - ticket.intent.trigger_price),
     }
     for column in ("vix_at_entry", "funding_rate", "volume_24h"):
-        value = context.get(column)
-        row[column] = value if isinstance(value, float) else None
+        claimed = context.get(column)  # what only the agent can know; what we measured ourselves comes first
+        measured = ticket.indicators.get(column)
+        row[column] = measured if measured is not None else claimed if isinstance(claimed, float) else None
     regime = context.get("regime")
     row["regime"] = regime if isinstance(regime, str) else None
     return Record(table="trade_episodes", row=row)

@@ -14,8 +14,8 @@ from hands.core.orders import is_ours
 from hands.core.reports import absorb
 from hands.core.sizing import mark_price
 from hands.core.state import State
-from hands.core.ticket import Ticket
-from hands.core.units import NS_PER_S, Qty, decimal_text, mul_floor
+from hands.core.ticket import DOUBT_NS, Ticket
+from hands.core.units import NS_PER_S, Ns, Qty, decimal_text, mul_floor
 from hands.core.venue_rules import CRYPTO_MIN_NOTIONAL
 from hands.core.vocab import ExitReason, Leg, TradingState
 
@@ -25,6 +25,9 @@ QUIET_NS = NS_PER_S
 
 def reconcile(state: State, event: TruthReport, out: list[AnyCommand]) -> None:
     """Merge the venue's truth; afterwards the book says what the venue says, or the operator knows why not."""
+    if event.asked_ns < state.truth_of_ns:
+        return  # overtaken by a later question
+    state.truth_of_ns = event.asked_ns
     foreign: dict[str, str] = {}
     for report in event.orders:
         _merge_order(state, report, foreign, out)
@@ -48,10 +51,10 @@ def _merge_order(state: State, report: VenueOrder, foreign: dict[str, str], out:
         ticket, order = found
         absorb(state, ticket, order, report, out)
         if not ticket.is_live and order.is_live:
-            _cancel_orphan(report, out)
+            cancel_orphan(state, report, out)
         return
     if is_ours(report.client_order_id):
-        _cancel_orphan(report, out)
+        cancel_orphan(state, report, out)
         if report.filled_qty:
             detail = f"{report.symbol}: {report.client_order_id} filled, but the journal does not know it"
             set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
@@ -60,9 +63,12 @@ def _merge_order(state: State, report: VenueOrder, foreign: dict[str, str], out:
         foreign[report.symbol] = f"an order that is not ours works there ({report.order_id})"
 
 
-def _cancel_orphan(report: VenueOrder, out: list[AnyCommand]) -> None:
-    """Cancel an open entry of ours that no live ticket answers for. Its exits, if any, are left to protect."""
-    if report.status is None or report.status.is_terminal or not _is_entry(report):
+def cancel_orphan(state: State, report: VenueOrder, out: list[AnyCommand]) -> None:
+    """Cancel an open entry of ours that no live ticket answers for. Its exits, if any, are left to protect.
+
+    A dry run sends nothing: the order is most likely that of a real daemon beside it.
+    """
+    if state.dry_run or report.status is None or report.status.is_terminal or not _is_entry(report):
         return
     out.append(CancelOrder(order_id=report.order_id, client_order_id=report.client_order_id))
     message = f"{report.symbol}: cancelling {report.client_order_id}, which no live trade answers for"
@@ -91,14 +97,17 @@ def _compare_positions(
         entry = ticket.entry
         found = held.get(ticket.symbol)
         qty = (0 if found is None else found.qty) * (1 if ticket.is_long else -1)
-        if entry is None or entry.is_live or ticket.owned <= 0 or qty == ticket.owned:
+        if entry is None or entry.is_live or ticket.owned <= 0:
+            continue
+        if qty == ticket.owned:
+            ticket.doubted_qty = Qty(0)  # the snapshot agrees: whatever was doubted, was there
             continue
         if _moved_lately(ticket, event.asked_ns) or any(
             order.is_live and order.order_id not in told for order in ticket.exits
         ):
             _compare_again(state)  # an exit may be filling: with its own word the numbers will agree
         else:
-            _compare(state, ticket, qty, foreign, out)
+            _compare(state, ticket, qty, event.asked_ns, foreign, out)
 
 
 def _compare_again(state: State) -> None:
@@ -119,7 +128,9 @@ def _is_dust(state: State, position: PositionSnapshot) -> bool:
 def _ended_lately(state: State, symbol: str, asked_ns: int) -> bool:
     """Whether a trade of ours on the symbol ended so shortly before the snapshot that it may still show it."""
     for ticket in reversed(state.finished.values()):
-        if ticket.last_fill_ns and (ticket.closed_ns or 0) > asked_ns - QUIET_NS and ticket.symbol == symbol:
+        if (ticket.closed_ns or 0) <= asked_ns - QUIET_NS:
+            return False  # they stand in the order in which they ended
+        if ticket.last_fill_ns and ticket.symbol == symbol:
             return True
     return False
 
@@ -130,7 +141,14 @@ def _moved_lately(ticket: Ticket, asked_ns: int) -> bool:
     return unsettled or ticket.last_fill_ns > asked_ns - QUIET_NS
 
 
-def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], out: list[AnyCommand]) -> None:
+def _is_second_witness(ticket: Ticket, lost: int, asked_ns: int) -> bool:
+    """Whether an earlier snapshot, not long ago, missed as much: the venue's books may lag behind its own fills."""
+    return ticket.doubted_qty == lost and QUIET_NS <= asked_ns - ticket.doubted_ns <= DOUBT_NS
+
+
+def _compare(
+    state: State, ticket: Ticket, qty: int, asked_ns: int, foreign: dict[str, str], out: list[AnyCommand]
+) -> None:
     """Hold the venue's position (in the trade's direction) against what the trade owns."""
     owned = ticket.owned
     entry = ticket.entry
@@ -143,11 +161,10 @@ def _compare(state: State, ticket: Ticket, qty: int, foreign: dict[str, str], ou
         foreign[ticket.symbol] = f"{decimal_text(qty - owned)} more than our trade owns: not ours"
         return
     lost = owned - max(0, qty)
-    if (
-        ticket.doubted_qty != lost
-    ):  # the venue's books may lag behind its fills: believe what two snapshots say
-        ticket.doubted_qty = Qty(lost)
-        state.touch(ticket, receipt=False)
+    if not _is_second_witness(ticket, lost, asked_ns):
+        if ticket.doubted_qty != lost or asked_ns - ticket.doubted_ns > DOUBT_NS:
+            ticket.doubted_qty, ticket.doubted_ns = Qty(lost), Ns(asked_ns)
+            state.touch(ticket, receipt=False)
         _compare_again(state)
         return
     ticket.doubted_qty = Qty(0)

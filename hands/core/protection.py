@@ -45,6 +45,8 @@ from hands.core.vocab import (
 from hands.core.watch import disarm, watch_position
 
 TRIES_AT_ONCE = 8
+DEAD_ORDERS_KEPT = 20
+"""Refused and cancelled exits kept with their trade; the ledger has them all."""
 
 __all__ = ["TRIES_AT_ONCE", "protected_qty", "supervise", "want_exit"]
 
@@ -52,7 +54,7 @@ __all__ = ["TRIES_AT_ONCE", "protected_qty", "supervise", "want_exit"]
 def supervise(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     """Do the next thing for one trade; harmless to call at any time. Before the venue has spoken there is none."""
     entry = ticket.entry
-    if not state.reconciled or not ticket.is_live or ticket.plan is None or entry is None:
+    if not state.reconciled or state.dry_run or not ticket.is_live or ticket.plan is None or entry is None:
         return
     notice_dues(state, ticket)
     end_entry(state, ticket, entry, out)
@@ -133,7 +135,11 @@ def _mind_resting(
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
     overdue = ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound
     waits = [order for order in on_the_way if not overdue or order.order_id is None]
-    if not on_the_way and _is_all_there_is(ticket, covered) and not (overdue and not ticket.doubted_qty):
+    if (
+        not on_the_way
+        and _is_all_there_is(ticket, covered)
+        and not (overdue and not ticket.in_doubt(state.now_ns))
+    ):
         look_again(state, ticket)  # the next snapshots tell whether the rest was sold elsewhere
         return
     if not waits and not (covers(ticket, covered) and covered <= ticket.owned):
@@ -151,8 +157,8 @@ def _mind_resting(
 
 def _is_all_there_is(ticket: Ticket, covered: int) -> bool:
     """Whether a stop covers less than is owned because the venue, refusing more, said that no more is there."""
-    said = (order.available for order in ticket.exits if order.refusal)
-    return 0 < covered < ticket.owned and any(available == covered for available in said)
+    last = next((order for order in reversed(ticket.exits) if order.refusal and order.parent is None), None)
+    return last is not None and 0 < covered < ticket.owned and last.available == covered
 
 
 def _calm_after(ticket: Ticket) -> int:
@@ -171,7 +177,7 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
         want_exit(state, ticket, ExitReason.STOP_LOSS, "the market is already through the stop")
         return True
     bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
-    if ticket.doubted_qty:
+    if ticket.in_doubt(state.now_ns):
         bound *= 2  # the owner may have sold: the next snapshot tells, and explains the refusals
     since = ticket.naked_since_ns
     if since is None or state.now_ns - since < bound:
@@ -362,6 +368,7 @@ def _submit(state: State, ticket: Ticket, exit_order: ReducingOrder, out: list[A
         take_profit=exit_order.take_profit,
         created_ns=state.now_ns,
     )
+    state.forget_orders(ticket, DEAD_ORDERS_KEPT)
     ticket.orders[order.client_order_id] = order
     state.index_order(order)
     out.append(SubmitExit(order=exit_order))

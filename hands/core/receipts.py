@@ -26,6 +26,11 @@ def time_text(ns: int | None) -> str | None:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
+def _at(state: State, ns: int | None) -> str | None:
+    """Return a moment of the engine's clock as wall time."""
+    return None if ns is None else time_text(ns + state.wall_offset_ns)
+
+
 def _number(value: int | str | None, form: Form) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -76,7 +81,7 @@ def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
         "protection": _protection(ticket),
         "nearest_admissible": None,
         "retry": str(ticket.retry),
-        "retry_at": time_text(ticket.retry_at_ns),
+        "retry_at": _at(state, ticket.retry_at_ns),
         "fills": [
             {
                 "execution_id": execution.execution_id,
@@ -87,7 +92,7 @@ def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
             }
             for execution in ticket.executions.values()
         ],
-        "exit": _exit(ticket),
+        "exit": _exit(state, ticket),
         "stamps_ns": {
             "file_event": stamps.file_event,
             "decided": stamps.decided,
@@ -162,7 +167,7 @@ def _protection(ticket: Ticket) -> dict[str, Any] | None:
     return None
 
 
-def _exit(ticket: Ticket) -> dict[str, Any] | None:
+def _exit(state: State, ticket: Ticket) -> dict[str, Any] | None:
     if ticket.state is not TradeState.CLOSED:
         return None
     value, pnl, price = ticket.entry_value, ticket.realised_usd(), ticket.avg_exit
@@ -171,7 +176,7 @@ def _exit(ticket: Ticket) -> dict[str, Any] | None:
         "price": None if price is None else decimal_text(price, 2),
         "pnl_usd": usd_text(pnl),
         "pnl_pct": None if not value else decimal_text(pnl * NANO // value),
-        "at": time_text(ticket.closed_ns),
+        "at": _at(state, ticket.closed_ns),
     }
 
 
@@ -192,13 +197,13 @@ _NEXT = {
 
 def _next(state: State, ticket: Ticket) -> str:
     if ticket.verdict is not Verdict.ACCEPTED:
-        return _next_after_denial(ticket)
+        return _next_after_denial(state, ticket)
     plan, intent = ticket.plan, ticket.intent
     text = _NEXT[ticket.state].format(
         symbol=ticket.symbol,
         trigger=decimal_text(intent.trigger_price),
-        armed_until=time_text(ticket.arming.until_ns if ticket.arming else None),
-        deadline=time_text(ticket.deadline_ns),
+        armed_until=_at(state, ticket.arming.until_ns if ticket.arming else None),
+        deadline=_at(state, ticket.deadline_ns),
         stop=decimal_text(plan.stop_loss if plan else intent.stop_loss),
         target=decimal_text(plan.take_profit if plan else intent.take_profit),
         exit_note=ticket.exit_note or "an exit is on its way",
@@ -207,13 +212,13 @@ def _next(state: State, ticket: Ticket) -> str:
     waits = ticket.state is TradeState.CLOSING and plan is not None and not plan.is_crypto
     if waits and session is not None and not session.is_open:
         text += (
-            f" The market is closed: its stop stays, the exit waits for {time_text(session.next_open_ns)}."
+            f" The market is closed: its stop stays, the exit waits for {_at(state, session.next_open_ns)}."
         )
     return text
 
 
-def _next_after_denial(ticket: Ticket) -> str:
-    when = time_text(ticket.retry_at_ns)
+def _next_after_denial(state: State, ticket: Ticket) -> str:
+    when = _at(state, ticket.retry_at_ns)
     match str(ticket.retry):
         case "after":
             return f"May pass later{f', from {when}' if when else ''}; send it under a new id."

@@ -15,7 +15,18 @@ from hands.core.ledger_rows import fill_record, order_record
 from hands.core.order_table import UnknownArcError, next_status
 from hands.core.state import State
 from hands.core.ticket import ExecutionRecord, Order, Ticket
-from hands.core.units import NANO, NumberError, Price, Qty, Usd, div_half_up, mul_floor, nano_truncated
+from hands.core.units import (
+    NANO,
+    NS_PER_MS,
+    Ns,
+    NumberError,
+    Price,
+    Qty,
+    Usd,
+    div_half_up,
+    mul_floor,
+    nano_truncated,
+)
 from hands.core.venue_rules import received_qty
 from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradeState, TradingState
 
@@ -29,6 +40,7 @@ _ALREADY_THROUGH = (
 FEE_SLACK = 100
 """The largest part of a coin position (1/100) that a refusal may explain as fees."""
 
+TRIES_BEFORE_PATIENCE = 20
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.MARKET)
 
 
@@ -230,6 +242,20 @@ def _amount(text: str | None) -> Qty | None:
         return None
 
 
+def _refused_wait_ms(state: State, ticket: Ticket, tries: int) -> int:
+    """Return how long to wait after a refused exit: 0.1 s to 2 s at first, up to a minute when it goes on and on.
+
+    Equities outside the session wait up to five minutes: nothing can be sold then; the open ends the wait at once.
+    """
+    wait = min(100 << min(tries, 5), 2_000)
+    if tries > TRIES_BEFORE_PATIENCE:
+        wait = min(wait << min(tries - TRIES_BEFORE_PATIENCE, 5), 60_000)
+    closed = state.session is not None and not state.session.is_open
+    if closed and ticket.plan is not None and not ticket.plan.is_crypto:
+        wait = min(100 << min(tries, 12), 300_000)
+    return wait
+
+
 def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnswered) -> None:
     """Decide from a refused exit whether the market is already through the stop; otherwise try again shortly.
 
@@ -241,9 +267,7 @@ def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnsw
         ticket.retry_exit_ns = state.now_ns
         return
     tries = sum(ticket.attempts.values())
-    ticket.retry_exit_ns = type(ticket.retry_exit_ns)(
-        state.now_ns + min(100 << min(tries, 5), 2_000) * 1_000_000
-    )
+    ticket.retry_exit_ns = Ns(state.now_ns + _refused_wait_ms(state, ticket, tries) * NS_PER_MS)
     if ticket.exit_reason is not None:
         return
     for words, reason, level in _ALREADY_THROUGH:

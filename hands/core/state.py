@@ -82,6 +82,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     direction: Direction
     prices: tuple[int, int, int]
+    entered: bool = True
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,8 @@ class State:
         self.links: dict[Link, bool] = {}
         self.reconciled = False
         self.truth_asked_ns: Ns | None = None
+        self.truth_of_ns = Ns(0)
+        self.down_since_ns: dict[Link, Ns] = {}
         # our own business
         self.tickets: dict[str, Ticket] = {}
         self.finished: OrderedDict[str, Ticket] = OrderedDict()
@@ -260,6 +263,19 @@ class State:
         self.by_client_id[order.client_order_id] = order.intent_id
         if order.order_id is not None:
             self.by_order_id[order.order_id] = (order.intent_id, order.client_order_id)
+
+    def forget_orders(self, ticket: Ticket, kept: int) -> None:
+        """Drop a ticket's oldest exits that ended without a fill, so that a long row of refusals stays small."""
+        parents = {order.parent for order in ticket.orders.values() if order.is_live}
+        dead = [
+            order
+            for order in ticket.exits
+            if not order.is_live and not order.filled_qty and order.client_order_id not in parents
+        ]
+        for order in dead[: max(0, len(dead) - kept)]:
+            del ticket.orders[order.client_order_id]
+            self.by_client_id.pop(order.client_order_id, None)
+            self.by_order_id.pop(order.order_id or "", None)
 
     def find_order(self, client_order_id: str, order_id: str | None = None) -> tuple[Ticket, Order] | None:
         """Return the ticket and order behind either id, live or recently finished."""

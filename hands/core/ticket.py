@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from hands.core.intents import Intent
-from hands.core.units import Ns, Price, Qty, Ratio, Usd, div_half_up, mul_floor
+from hands.core.units import NS_PER_S, Ns, Price, Qty, Ratio, Usd, div_half_up, mul_floor
 from hands.core.vocab import (
     AssetClass,
     Code,
@@ -30,6 +30,9 @@ from hands.core.vocab import (
     TradeState,
     Verdict,
 )
+
+DOUBT_NS = 10 * NS_PER_S
+"""How long one snapshot's doubt about what is owned stands; then it takes two new ones."""
 
 
 class Form(StrEnum):
@@ -200,6 +203,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     received_qty: Qty = Qty(0)
     written_off: Qty = Qty(0)
     doubted_qty: Qty = Qty(0)
+    doubted_ns: Ns = Ns(0)
     fee_rate: Ratio = Ratio(0)
     attempts: dict[str, int] = {}
     exit_reason: ExitReason | None = None
@@ -238,6 +242,10 @@ class Ticket(msgspec.Struct, kw_only=True):
     def is_live(self) -> bool:
         """Whether it still has business: armed, working, open, or not known to be over."""
         return self.state not in _FINISHED
+
+    def in_doubt(self, now_ns: int) -> bool:
+        """Whether the venue's last snapshot missed some of what is owned, and the next has yet to say so too."""
+        return bool(self.doubted_qty) and now_ns - self.doubted_ns <= DOUBT_NS
 
     @property
     def is_committed(self) -> bool:

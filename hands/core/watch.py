@@ -52,10 +52,9 @@ def arm(
 ) -> None:
     """Arm one of a ticket's triggers, once."""
     key = (ticket.intent_id, kind)
-    index = state.market.index.get(ticket.symbol)
-    if key in state.armed_slots or index is None:
+    if key in state.armed_slots:
         return
-    slot = state.market.arm(index, on, direction, level / NANO)
+    slot = state.market.arm(state.market.index[ticket.symbol], on, direction, level / NANO)
     state.armed_slots[key] = slot
     state.triggers[slot] = key
 

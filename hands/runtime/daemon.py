@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import uvloop
 
 from hands.core.events import (
@@ -28,6 +30,7 @@ from hands.core.events import (
 )
 from hands.core.market import Market
 from hands.core.state import State
+from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.core.vocab import Venue
 from hands.intake.inbox import HALT_FILE, Inbox
@@ -91,6 +94,15 @@ def run(options: Options, ready: Ready) -> int:
         journal.close()
 
 
+def _still_open(journal: JournalStore, allow: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the symbols of trades that the last session left open and that are not allowed any more.
+
+    Their market is still watched and their exits are still ours; only entries are held against the allow-list.
+    """
+    tickets = (msgspec.json.decode(doc, type=Ticket) for _, doc in journal.load("ticket"))
+    return tuple(sorted({ticket.symbol for ticket in tickets if ticket.is_live} - set(allow)))
+
+
 class Daemon:
     """Everything of one process life."""
 
@@ -99,13 +111,14 @@ class Daemon:
         self._journal = journal
         self._clock = Clock()
         self._exit_code = 0
-        market = Market(config.limits.allow, tuple(config.settings.market.intervals_s))
+        self._symbols = config.limits.allow + _still_open(journal, config.limits.allow)
+        market = Market(self._symbols, tuple(config.settings.market.intervals_s))
         self.state = State(config.limits, market, config.venue)
         self.state.dry_run = config.dry_run
         self._dispatcher = Dispatcher(self.state, self._clock)
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
-        symbols = config.limits.allow
+        symbols = self._symbols
         budget = RateBudget.sharing(settings.venue.requests_per_minute)
         self._order_entry = OrderEntry(
             config.endpoints,
@@ -159,7 +172,7 @@ class Daemon:
         )
 
     def _market_feeds(self) -> dict[Link, MarketFeed]:
-        symbols = self._config.limits.allow
+        symbols = self._symbols
         wanted = {
             Link.EQUITY_DATA: [symbol for symbol in symbols if "/" not in symbol],
             Link.CRYPTO_DATA: [symbol for symbol in symbols if "/" in symbol],
@@ -220,8 +233,8 @@ class Daemon:
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
         rehearse(self.state, self._clock())
-        await self._open_inbox()
         self._poller.start()
+        await self._open_inbox()
         gc.collect()
         gc.freeze()
         ready(self._ready_line(account))
@@ -255,6 +268,12 @@ class Daemon:
             )
         )
         self._recovered = True
+        self._look_for_halt()
+
+    def _look_for_halt(self) -> None:
+        """Halt if the HALT file is there: until the inbox watches the folder, nobody else looks."""
+        if "HALT_FILE" not in self.state.reasons and os.path.lexists(self._config.intents / HALT_FILE):
+            self._operate(OperatorAction.HALT_FILE)
 
     async def _until_ready(self) -> None:
         """Wait for the first reconciliation and for order entry; for market data only a little while."""
@@ -266,6 +285,7 @@ class Daemon:
             if able and (all(links.get(link) for link in self._feeds) or loop.time() > patience):
                 return
             await asyncio.sleep(0.01)
+            self._look_for_halt()
 
     async def _open_inbox(self) -> None:
         """Watch the drop folder. One that cannot be watched safely refuses to start, unless something is owned."""
@@ -277,6 +297,7 @@ class Daemon:
                     raise Unsafe(str(error)) from error
                 log.critical("no intents are taken in, but what is owned is looked after: %s", error)
                 await asyncio.sleep(HOUSEKEEPING_S)
+                self._look_for_halt()
             else:
                 return
 

@@ -212,6 +212,8 @@ class Dispatcher:
             row = {
                 "intent_id": intent_id,
                 "state": document["state"],
+                "sent_ns": ticket.stamps.sent,
+                "updated_ns": self._clock(),
                 "receipt": orjson.dumps(document).decode(),
             }
             self._sequencer.add_row("intents", row)

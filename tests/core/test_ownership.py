@@ -137,7 +137,7 @@ def test_an_order_that_is_not_ours_makes_the_symbol_busy_until_it_is_gone() -> N
     desk.drop(1)
     assert desk.receipt()["code"] == Code.SYMBOL_BUSY
     venue.end(made, S.CANCELED)
-    desk.run(2)
+    desk.run(11)  # a stranger's orders are worth a question every ten seconds
     desk.quote("AAPL", "149.98", "150.00")
     desk.drop(2)
     assert desk.receipt(2)["code"] == Code.OK
