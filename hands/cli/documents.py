@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hands.cli.output import ExitCode, JsonFlag, fail, print_json, print_receipt, receipt_lines
+from hands.cli.output import ExitCode, JsonFlag, fail, print_json, print_receipt, receipt_lines, say
 from hands.cli.places import (
     DEFAULT_CONFIG,
     ConfigFlag,
@@ -161,11 +161,11 @@ def _exit_code(receipts: list[dict[str, Any]]) -> ExitCode:
 
 def _show(receipt: dict[str, Any]) -> None:
     if receipt["verdict"] is None:
-        typer.echo(f"hands: {receipt['intent_id']}: {receipt['message']}", err=True)
+        say(f"hands: {receipt['intent_id']}: {receipt['message']}", err=True)
         return
-    typer.echo("\n".join(receipt_lines(receipt)))
+    say("\n".join(receipt_lines(receipt)))
     if receipt.get("timed_out"):
-        typer.echo("  (not over when the time to wait was)")
+        say("  (not over when the time to wait was)")
 
 
 def send(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hands.cli.output import ExitCode, JsonFlag, fail, print_json, table
+from hands.cli.output import ExitCode, JsonFlag, fail, harmless, print_json, say, table
 from hands.cli.places import (
     DEFAULT_CONFIG,
     ConfigFlag,
@@ -50,7 +50,7 @@ def status(
     if as_json:
         print_json(document)
     else:
-        typer.echo("\n".join(_status_lines(document)))
+        say("\n".join(_status_lines(document)))
     fine = document["state"] == "ACTIVE" and document["ready"]
     raise typer.Exit(int(ExitCode.FINE if fine else ExitCode.NEGATIVE))
 
@@ -130,10 +130,10 @@ def quote(
     else:
         rows = [_quote_row(row) for row in found]
         headings = ("symbol", "bid", "ask", "last", "age ms", "rsi 14", "macd", "vwap")
-        typer.echo("\n".join(table(headings, rows)))
+        say("\n".join(table(headings, rows)))
     missing = [row["symbol"] for row in found if row["bid"] is None and row["ask"] is None]
     if missing:
-        typer.echo(f"hands: no quote of {', '.join(missing)}", err=True)
+        say(f"hands: no quote of {', '.join(missing)}", err=True)
         raise typer.Exit(int(ExitCode.NEGATIVE))
 
 
@@ -166,6 +166,7 @@ def halt(
     Example: hands halt --reason "news I do not understand"
     """
     folder = state_folder(config, state)
+    reason = " ".join(harmless(reason).split())[:200]
     try:
         answer = call(folder, {"do": "halt", "reason": reason}, HALT_TIMEOUT_S)
         refusal = None if answer.get("ok") else str(answer.get("error"))
@@ -179,12 +180,12 @@ def halt(
         if as_json:
             print_json({"ok": True, "by": "file", "file": str(path), "message": message})
         else:
-            typer.echo(f"HALT file written: {message}")
+            say(f"HALT file written: {message}")
         return
     if as_json:
         print_json(answer | {"by": "daemon"})
     else:
-        typer.echo("HALTED; positions keep their protection. `hands resume` clears it.")
+        say("HALTED; positions keep their protection. `hands resume` clears it.")
 
 
 def _write_halt(folder: Path, reason: str, *, as_json: bool) -> Path:
@@ -219,9 +220,9 @@ def resume(
     if as_json:
         print_json({"ok": not blocking, "state": document["state"], "blocking": blocking})
     elif not blocking:
-        typer.echo(f"{document['state']}: nothing blocks")
+        say(f"{document['state']}: nothing blocks")
     else:
-        typer.echo(f"{document['state']}: still blocked by")
-        typer.echo("\n".join(f"  {b['code']}: {b['detail']} (clears: {b['clears']})" for b in blocking))
+        say(f"{document['state']}: still blocked by")
+        say("\n".join(f"  {b['code']}: {b['detail']} (clears: {b['clears']})" for b in blocking))
     if blocking:
         raise typer.Exit(int(ExitCode.NEGATIVE))

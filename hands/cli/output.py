@@ -25,9 +25,24 @@ class ExitCode(IntEnum):
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
+def harmless(text: str) -> str:
+    """Return `text` as a terminal may show it: what an agent wrote must not move a cursor or set a title.
+
+    Control characters (C0, DEL, C1) and what is no character at all become a question mark; line ends stay.
+    """
+    return "".join(
+        c if c == "\n" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else "?" for c in text
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Write lines for people."""
+    typer.echo(harmless(text), err=err)
+
+
 def print_json(document: Any) -> None:
-    """Write `document` as one line of JSON."""
-    typer.echo(json.dumps(document, separators=(",", ":"), ensure_ascii=False))
+    """Write `document` as one line of JSON, in ASCII: it may hold anything."""
+    typer.echo(json.dumps(document, separators=(",", ":")))
 
 
 def fail(code: ExitCode, problems: str | Sequence[str], *, as_json: bool = False) -> NoReturn:
@@ -36,7 +51,7 @@ def fail(code: ExitCode, problems: str | Sequence[str], *, as_json: bool = False
     if as_json:
         print_json({"ok": False, "error": "; ".join(lines), "problems": lines})
     for line in lines:
-        typer.echo(f"hands: {line}", err=True)
+        say(f"hands: {line}", err=True)
     raise typer.Exit(int(code))
 
 
@@ -88,4 +103,4 @@ def print_receipt(receipt: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(receipt)
     else:
-        typer.echo("\n".join(receipt_lines(receipt)))
+        say("\n".join(receipt_lines(receipt)))

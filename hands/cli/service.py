@@ -126,7 +126,7 @@ def sim(
         symbols=_listed(symbols) or DEFAULT_SYMBOLS,
         cash=cash,
         seed=seed,
-        fills=fills or SimConfig().fills,
+        fills=fills,
     )
     try:
         uvloop.run(serve(config, _sim_ready))

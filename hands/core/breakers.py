@@ -131,7 +131,7 @@ def roll_day(state: State, out: list[AnyCommand]) -> None:
 
 def _open_results(state: State) -> dict[str, int]:
     """Return each agent's P&L in trades that are still open: earned or lost before the day that begins now."""
-    agents = {ticket.agent for ticket in state.committed()}
+    agents = sorted({ticket.agent for ticket in state.committed()})
     return {
         agent: sum(t.realised_usd() for t in state.committed(agent)) + unrealised_usd(state, agent)
         for agent in agents

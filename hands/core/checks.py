@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from hands.core.case import Case, Denial, seconds_text
 from hands.core.events import Link
+from hands.core.limits import Limits
 from hands.core.orders import ID_PREFIX
+from hands.core.state import State
 from hands.core.ticket import Finding, Form
 from hands.core.units import CENT, NANO, decimal_text, ratio_of, ratio_up
 from hands.core.venue_rules import illegal
@@ -90,26 +92,30 @@ def _reasons(case: Case) -> str:
     )
 
 
-def ready(case: Case) -> Result:
-    state, age = case.state, None
-    account = state.account
-    if account is not None:
-        age = case.now_ns - account.asked_ns
+def missing_for_ready(state: State, now_ns: int, limits: Limits, *, is_crypto: bool) -> str | None:
+    """Return what entries still wait for, None where nothing is missing."""
     if not state.reconciled:
-        missing = "not yet reconciled with the venue"
-    elif state.stopping:
-        missing = "the engine is stopping"
-    elif account is None or age is None or age > case.limits.account_age_max_ms:
-        missing = "no fresh account from the venue"
-    elif not state.links.get(Link.TRADE_UPDATES):
-        missing = "the trade stream is down"
-    elif not state.links.get(Link.ORDER_ENTRY):
-        missing = "order entry is down"
-    elif account.trading_blocked or account.account_blocked or account.suspended_by_user:
-        missing = "the venue has blocked trading on this account"
-    elif account.status != "ACTIVE" or (case.is_crypto and account.crypto_status not in ("", "ACTIVE")):
-        missing = f"the account is {account.status or 'not active'}"
-    else:
+        return "not yet reconciled with the venue"
+    if state.stopping:
+        return "the engine is stopping"
+    if (account := state.account) is None or now_ns - account.asked_ns > limits.account_age_max_ms:
+        return "no fresh account from the venue"
+    if not state.links.get(Link.TRADE_UPDATES):
+        return "the trade stream is down"
+    if not state.links.get(Link.ORDER_ENTRY):
+        return "order entry is down"
+    if account.trading_blocked or account.account_blocked or account.suspended_by_user:
+        return "the venue has blocked trading on this account"
+    if account.status != "ACTIVE" or (is_crypto and account.crypto_status not in ("", "ACTIVE")):
+        return f"the account is {account.status or 'not active'}"
+    return None
+
+
+def ready(case: Case) -> Result:
+    account = case.state.account
+    age = None if account is None else case.now_ns - account.asked_ns
+    missing = missing_for_ready(case.state, case.now_ns, case.limits, is_crypto=case.is_crypto)
+    if missing is None:
         return Finding("ready", True, "ready", age_ns=age)
     finding = Finding("ready", False, missing, age_ns=age)
     return _deny(finding, f"not ready: {missing}", Retry.AFTER)

@@ -33,9 +33,13 @@ class CancelOrder(Command, frozen=True, tag="cancel_order", kw_only=True):
 
 
 class QueryOrder(Command, frozen=True, tag="query_order", kw_only=True):
-    """Ask the venue for one order by our id, with its legs (nested)."""
+    """Ask the venue for one order by our id, with its legs (nested).
+
+    `protective`: a position hangs on the answer, so the question may use the lane kept for protection.
+    """
 
     client_order_id: str
+    protective: bool = False
 
 
 class FetchQuote(Command, frozen=True, tag="fetch_quote", kw_only=True):

@@ -47,9 +47,9 @@ from hands.core.events import (
 )
 from hands.core.ledger_rows import intent_record
 from hands.core.orders import is_ours
-from hands.core.ownership import cancel_orphan, reconcile
+from hands.core.ownership import cancel_orphan, note_foreign, reconcile
 from hands.core.protection import supervise, want_exit
-from hands.core.reports import absorb, is_group, submit_answered, submit_failed
+from hands.core.reports import absorb, deny, is_group, submit_answered, submit_failed
 from hands.core.state import State
 from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_S
@@ -69,6 +69,7 @@ def decide(state: State, event: AnyEvent) -> Out:
     state.now_ns = type(state.now_ns)(max(state.now_ns, event.ts_ns))
     _run_timers(state, out)
     _HANDLERS[type(event)](state, event, out)
+    _judge_coverage(state, out)
     _enforce_state(state, out)
     for intent_id in state.receipts_due:
         ticket = state.ticket(intent_id)
@@ -83,8 +84,12 @@ def decide(state: State, event: AnyEvent) -> Out:
 
 
 def _run_timers(state: State, out: Out) -> None:
+    due = []
     while (timer := state.due(state.now_ns)) is not None:
-        _, kind, key = timer
+        due.append(
+            timer
+        )  # taken first: one that asks to run again at once runs with the next event, not for ever
+    for _, kind, key in due:
         match kind:
             case "ticket":
                 ticket = state.tickets.get(key)
@@ -120,6 +125,20 @@ def _disarm_ticket(state: State, ticket: Ticket, ended: TradeState, message: str
     ticket.state, ticket.message, ticket.closed_ns = ended, message, state.now_ns
     state.finish(ticket)
     out.append(intent_record(ticket))
+
+
+def _judge_coverage(state: State, out: Out) -> None:
+    """While anything is unprotected beyond its bound nothing new is entered, and the operator sees it."""
+    naked = [
+        ticket.symbol
+        for ticket in state.committed()
+        if ticket.naked_since_ns is not None
+        and state.now_ns - ticket.naked_since_ns
+        >= state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
+    ]
+    if naked or "UNPROTECTED" in state.reasons:
+        detail = f"{', '.join(sorted(naked))}: no stop rests at the venue for all that is owned"
+        hold_reason(state, out, "UNPROTECTED", detail if naked else None)
 
 
 def _enforce_state(state: State, out: Out) -> None:
@@ -188,11 +207,14 @@ def _unknown_order(state: State, event: OrderReport, out: Out) -> None:
             ticket.group_read = False  # most likely one of its legs: read the group
             _look_after(state, ticket, out)
     if report.symbol in state.limits.allow:
-        if report.status is not None and not report.status.is_terminal:
-            state.foreign.setdefault(
-                report.symbol, f"an order that is not ours works there ({report.order_id})"
-            )
         ours = bool(state.live_on(report.symbol))
+        works = report.status is not None and not report.status.is_terminal
+        if (
+            works and not ours and report.symbol not in state.foreign
+        ):  # beside a trade of ours it is busy anyway
+            note_foreign(
+                state, report.symbol, f"an order that is not ours works there ({report.order_id})", out
+            )
         pace = TRUTH_AGAIN_NS * (2 if ours else 10)  # somebody else's trading must not use up our requests
         _ask_for_truth(state, f"an order on {report.symbol} that is not known", out, pace)
 
@@ -251,8 +273,7 @@ def _request_answered(state: State, event: RequestAnswered, out: Out) -> None:
                     is_group(order) and (terminal or order.status.is_terminal)
                 )
             elif event.status == 404:
-                order.missing += 1
-                state.touch(ticket, receipt=False)
+                deny(state, ticket, order, out)
     _after_report(state, ticket, out)
 
 
@@ -292,12 +313,12 @@ def _session(state: State, event: SessionReport, out: Out) -> None:
 
 def _truth(state: State, event: TruthReport, out: Out) -> None:
     first = not state.reconciled
-    reconcile(state, event, out)
+    if not reconcile(state, event, out):
+        return
     for ticket in list(state.tickets.values()):
         if first and ticket.state is TradeState.ARMED:
-            arm_touch(
-                state, ticket
-            )  # not before: what fires before the venue has spoken could only be denied
+            # not before: what fires before the venue has spoken could only be denied
+            arm_touch(state, ticket)
         for order in ticket.orders.values():
             order.query_ns, order.queries = None, 0
         _look_after(state, ticket, out)

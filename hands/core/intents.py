@@ -262,6 +262,10 @@ def read_document(data: bytes) -> Intent | Refusal:
         document = _decoder.decode(text)
         if not isinstance(document, dict):
             return Refusal(code=Code.SCHEMA, message=f"must be a JSON object, found {_kind(document)}")
+        kind = document.get("kind", "intent")
+        if kind != "intent":
+            message = f"kind: only 'intent' is offered by this version, found {_shown(kind)}"
+            return Refusal(code=Code.SCHEMA, message=message, intent_id=_known_id(document))
         parsed = IntentDocument.model_validate(document)
         return _intent(parsed)
     except UnicodeDecodeError as error:
@@ -282,6 +286,11 @@ def read_document(data: bytes) -> Intent | Refusal:
         return Refusal(code=Code.SCHEMA, message=f"nested deeper than {DEPTH_MAX} levels")
 
 
+def _shown(value: Any) -> str:
+    """Return a value of a document for a message: short, and in ASCII."""
+    return json.dumps(value, default=str)[:60]
+
+
 def _known_id(document: Any) -> str | None:
     found = document.get("intent_id") if isinstance(document, dict) else None
     return found if isinstance(found, str) and re.fullmatch(_UUID, found) else None
@@ -299,7 +308,7 @@ def _explain(error: ValidationError) -> str:
             case "extra_forbidden":
                 message = "is not a known key"
             case "string_type" | "literal_error" | "string_pattern_mismatch":
-                message = f"{message}, found {json.dumps(item['input'], default=str)[:60]}"
+                message = f"{message}, found {_shown(item['input'])}"
         problems.append(f"{where}: {message}" if where else message)
     rest = error.error_count() - len(problems)
     return "; ".join(problems) + (f"; and {rest} more" if rest > 0 else "")

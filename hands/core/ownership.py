@@ -11,7 +11,7 @@ from hands.core.breakers import OPERATOR, set_reason
 from hands.core.commands import Alert, AnyCommand, CancelOrder
 from hands.core.events import PositionSnapshot, TruthReport, VenueOrder
 from hands.core.orders import is_ours
-from hands.core.reports import absorb
+from hands.core.reports import absorb, deny
 from hands.core.sizing import mark_price
 from hands.core.state import State
 from hands.core.ticket import DOUBT_NS, Ticket
@@ -23,26 +23,36 @@ QUIET_NS = NS_PER_S
 """A trade that filled this shortly before a snapshot was asked for is not compared with it."""
 
 
-def reconcile(state: State, event: TruthReport, out: list[AnyCommand]) -> None:
-    """Merge the venue's truth; afterwards the book says what the venue says, or the operator knows why not."""
+def reconcile(state: State, event: TruthReport, out: list[AnyCommand]) -> bool:
+    """Merge the venue's truth; afterwards the book says what the venue says, or the operator knows why not.
+
+    A snapshot that a later question has overtaken is not merged: False.
+    """
     if event.asked_ns < state.truth_of_ns:
-        return  # overtaken by a later question
+        return False
     state.truth_of_ns = event.asked_ns
     foreign: dict[str, str] = {}
     for report in event.orders:
         _merge_order(state, report, foreign, out)
     for client_order_id in event.missing:
         found = state.find_order(client_order_id)
-        if found is not None and found[1].is_live:
-            found[1].missing += 1
-            state.touch(found[0], receipt=False)
+        if found is not None:
+            deny(state, found[0], found[1], out)
     _compare_positions(state, event, foreign, out)
+    for symbol in sorted(state.foreign.keys() - foreign.keys()):
+        del state.foreign[symbol]
     for symbol, what in foreign.items():
-        if symbol in state.limits.allow and symbol not in state.foreign:
-            out.append(Alert(level="info", code="FOREIGN", message=f"{symbol}: {what}; no entries there"))
-    state.foreign = foreign
+        note_foreign(state, symbol, what, out)
     state.positions = {position.symbol: position for position in event.positions}
     state.reconciled = True
+    return True
+
+
+def note_foreign(state: State, symbol: str, what: str, out: list[AnyCommand]) -> None:
+    """Note that somebody else holds or works something on a symbol; the first time on one of ours, tell the operator."""
+    if symbol in state.limits.allow and symbol not in state.foreign:
+        out.append(Alert(level="info", code="FOREIGN", message=f"{symbol}: {what}; no entries there"))
+    state.foreign[symbol] = what
 
 
 def _merge_order(state: State, report: VenueOrder, foreign: dict[str, str], out: list[AnyCommand]) -> None:

@@ -45,6 +45,7 @@ from hands.core.vocab import (
 from hands.core.watch import disarm, watch_position
 
 TRIES_AT_ONCE = 8
+RESEND_LONGEST_NS = 2 * NS_PER_S
 DEAD_ORDERS_KEPT = 20
 """Refused and cancelled exits kept with their trade; the ledger has them all."""
 
@@ -83,7 +84,12 @@ def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
         if order.qty > abs(ticket.owned):
             _give_up(state, ticket, order, out)  # what it was to sell has gone elsewhere
             return
+        again_ns = order.updated_ns + min(ASK_FIRST_NS << min(order.resends, 5), RESEND_LONGEST_NS)
+        if state.now_ns < again_ns:  # a venue that is out of order is not helped by a storm
+            state.wake_at(again_ns, "ticket", ticket.intent_id)
+            return
         order.missing = 0
+        order.resends += 1
         order.status = OrderStatus.UNSENT
         order.sent_ns = None
         out.append(SubmitExit(order=_again(ticket, order)))
@@ -180,7 +186,10 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
     if ticket.in_doubt(state.now_ns):
         bound *= 2  # the owner may have sold: the next snapshot tells, and explains the refusals
     since = ticket.naked_since_ns
-    if since is None or state.now_ns - since < bound:
+    if since is None:
+        return False
+    if state.now_ns < since + bound:
+        state.wake_at(since + bound, "ticket", ticket.intent_id)
         return False
     tried = [order for order in ticket.exits if order.parent is None and order.created_ns >= since]
     if any(order.leg is not Leg.EXIT for order in tried):  # nothing is live now, so it did not hold

@@ -83,5 +83,5 @@ def ask(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> No
         return
     target.queries += 1
     target.query_ns = state.now_ns
-    out.append(QueryOrder(client_order_id=target.client_order_id))
+    out.append(QueryOrder(client_order_id=target.client_order_id, protective=ticket.owned != 0))
     state.wake_at(state.now_ns + wait, "ticket", ticket.intent_id)

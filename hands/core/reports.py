@@ -40,7 +40,10 @@ _ALREADY_THROUGH = (
 FEE_SLACK = 100
 """The largest part of a coin position (1/100) that a refusal may explain as fees."""
 
-TRIES_BEFORE_PATIENCE = 20
+DENIALS_BELIEVED = 3
+TRIES_BEFORE_PATIENCE = 15
+"""Refusals in a row (about half a minute of them) after which exits are tried ever less often."""
+
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.MARKET)
 
 
@@ -242,6 +245,25 @@ def _amount(text: str | None) -> Qty | None:
         return None
 
 
+def _refusals_in_a_row(state: State, ticket: Ticket) -> int:
+    """Return how many of the last exits the venue has refused, the latest included.
+
+    What was accepted in between ends the row, and so does the open: refusals of a closed market say nothing of an
+    open one.
+    """
+    session = state.session
+    coins = ticket.plan is not None and ticket.plan.is_crypto
+    since = (session.open_ns or 0) if session is not None and session.is_open and not coins else 0
+    count = 0
+    for order in reversed(ticket.exits):
+        if order.parent is not None:
+            continue
+        if not order.refusal or order.created_ns < since:
+            break
+        count += 1
+    return count
+
+
 def _refused_wait_ms(state: State, ticket: Ticket, tries: int) -> int:
     """Return how long to wait after a refused exit: 0.1 s to 2 s at first, up to a minute when it goes on and on.
 
@@ -266,7 +288,7 @@ def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnsw
         ticket.received_qty = Qty(ticket.received_qty - short)
         ticket.retry_exit_ns = state.now_ns
         return
-    tries = sum(ticket.attempts.values())
+    tries = _refusals_in_a_row(state, ticket)
     ticket.retry_exit_ns = Ns(state.now_ns + _refused_wait_ms(state, ticket, tries) * NS_PER_MS)
     if ticket.exit_reason is not None:
         return
@@ -293,6 +315,24 @@ def submit_failed(
     order.updated_ns = state.now_ns
     out.append(order_record(order))
     state.touch(ticket)
+
+
+def deny(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
+    """Note that the venue denies knowing an order. One that it had acknowledged, denied three times, is gone.
+
+    Then its legs are gone too, what they were believed to protect is bare, and the operator has to look.
+    """
+    order.missing += 1
+    state.touch(ticket, receipt=False)
+    family = [o for o in ticket.orders.values() if o is order or o.parent == order.client_order_id]
+    forgotten = [member for member in family if member.is_live]
+    if order.order_id is None or order.missing < DENIALS_BELIEVED or not forgotten:
+        return
+    for member in forgotten:
+        member.status, member.refusal = OrderStatus.CANCELED, "the venue does not know it any more"
+        member.updated_ns = state.now_ns
+        out.append(order_record(member))
+    freeze(state, ticket, f"the venue has forgotten the {order.leg} order {order.client_order_id}", out)
 
 
 def is_group(order: Order) -> bool:

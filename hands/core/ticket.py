@@ -125,6 +125,7 @@ class Order(msgspec.Struct, kw_only=True):
     query_ns: Ns | None = None
     queries: int = 0
     missing: int = 0
+    resends: int = 0
     refusal: str | None = None
     available: Qty | None = None
 

@@ -23,7 +23,7 @@ SELLABLE_MARGIN = Ratio(1_100_000_000)
 
 _DAY_GTC = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 _CRYPTO_TIF = frozenset({TimeInForce.GTC, TimeInForce.IOC})
-_SESSION_TIF = _DAY_GTC | {TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS}
+_SESSION_TIF = _DAY_GTC | {TimeInForce.IOC, TimeInForce.FOK}
 
 LEGAL: dict[tuple[AssetClass, OrderClass, OrderType], frozenset[TimeInForce]] = {
     (AssetClass.EQUITY, OrderClass.SIMPLE, OrderType.MARKET): _SESSION_TIF,

@@ -19,6 +19,8 @@ from hands.intake.inotify import InotifyWatcher, PollingWatcher
 from hands.intake.reading import IntakeError
 
 DEFAULT_AGENT = "default"
+_DROP_ONLY = stat.S_ISVTX | stat.S_ISGID
+
 OWN_FOLDERS = ("receipts", "archive", "refused", "agents")
 
 FOLDERS_MAX = 256
@@ -82,7 +84,7 @@ class DropFolders:
             IntakeError: something else stands in the place of a folder of ours, or everybody may write to the root.
             OSError: a folder cannot be made, opened or watched.
         """
-        self.root.mkdir(mode=0o775, parents=True, exist_ok=True)
+        _make_root(self.root)
         if self.root.stat().st_mode & stat.S_IWOTH:
             raise IntakeError(f"{self.root} is writable by everybody: chmod o-w {self.root}")
         for name in OWN_FOLDERS:
@@ -151,6 +153,39 @@ class DropFolders:
                     self._watcher.remove(self._parent)
                 self._parent = self._watcher.add(fd, path)
                 self._parent_key = (opened.st_dev, opened.st_ino)
+
+
+def drop_folder_risks(root: Path) -> list[str]:
+    """Return what lets another user do more in the drop folder than drop documents; nothing where it is still to be made.
+
+    With real money each of these is a reason not to start; alone on a machine with paper money they are worth a warning.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        found = root.stat()
+    except FileNotFoundError:
+        return []
+    risks = []
+    if found.st_uid != os.geteuid():
+        risks.append(f"{root} belongs to user {found.st_uid}, not to the one that Hands runs as")
+    if found.st_mode & stat.S_IWOTH:
+        risks.append(f"{root} is writable by everybody: chmod o-w {root}")
+    if found.st_mode & _DROP_ONLY != _DROP_ONLY:
+        risks.append(f"{root} is not sticky and set-gid: chmod +t,g+s {root}")
+    return risks
+
+
+def _make_root(root: Path) -> None:
+    """Make the drop folder, if it is not there, so that others of its group can drop and do nothing else."""
+    try:
+        root.mkdir(parents=True)
+    except FileExistsError:
+        if not root.is_dir():
+            raise
+    else:
+        root.chmod(0o775 | _DROP_ONLY)
 
 
 def _make(path: Path, mode: int) -> None:

@@ -50,11 +50,14 @@ def archive(
 ) -> None:
     """File judged bytes as `archive/<UTC date>/<intent_id>.json` and take `name` out of the folder `drop`.
 
+    Where another document is filed under that id (by an engine that knew nothing of this one's state), `.1`, `.2` … is
+    added: nothing is overwritten.
+
     `claimed` are the other documents of that name that were delivered and are still to be filed. Doing it again is
     harmless. What stands under `name` by now and is not `data` stays, to be judged itself.
 
     Raises:
-        IntakeError: it could not be done, or another document is already filed under that id; try again.
+        IntakeError: it could not be done; try again.
     """
     if not _SAFE_ID.match(intent_id):
         raise ValueError(f"{intent_id!r} cannot be a file name")
@@ -63,9 +66,10 @@ def archive(
     try:
         place.mkdir(parents=True, exist_ok=True)
         with open_folder(place) as place_fd:
-            filed = f"{intent_id}{SUFFIX}"
-            if not _create(place_fd, filed, data) and content(place_fd, filed, len(data)) != data:
-                raise IntakeError(f"archive/{day}/{filed} holds another document")
+            filed, clashes = f"{intent_id}{SUFFIX}", 0
+            while not _create(place_fd, filed, data) and content(place_fd, filed, len(data)) != data:
+                clashes += 1
+                filed = f"{intent_id}{SUFFIX}.{clashes}"
         _take_content(drop, name, data, claimed)
     except OSError as error:
         raise IntakeError(f"{name} not archived: {error}") from error

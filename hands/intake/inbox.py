@@ -111,11 +111,18 @@ class Inbox:
         self._loop = loop
         try:
             self._watcher = open_watcher(self.folder)
+        except OSError as error:
+            raise IntakeError(f"{self.folder} cannot be watched: {error}") from error
+        try:
             self._drops = DropFolders(self.folder, self._agents, self._watcher)
             self._drops.look_after()
             for drop in self._drops:
                 files.return_taken(drop.fd)
+        except IntakeError:
+            self._let_go()
+            raise
         except OSError as error:
+            self._let_go()
             raise IntakeError(f"{self.folder} cannot be watched: {error}") from error
         self._running = True
         loop.add_reader(self._watcher.fileno(), self._on_readable)
@@ -131,6 +138,9 @@ class Inbox:
             if handle is not None:
                 handle.cancel()
         self._queue.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._drops.close()
         self._watcher.close()
 

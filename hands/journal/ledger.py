@@ -57,7 +57,6 @@ class Ledger:
         self._inode = 0
         self._ceiling: int | None = None
         self._position = 0
-        self._projected_seq = 0
         self._set_aside = 0
         self._fault: str | None = None
         self._wake = threading.Event()
@@ -103,11 +102,6 @@ class Ledger:
     def position(self) -> int:
         """The outbox position up to which everything is projected: what `JournalStore.trim_outbox` takes."""
         return self._position
-
-    @property
-    def projected_seq(self) -> int:
-        """The sequence number of the last projected row's event."""
-        return self._projected_seq
 
     @property
     def fault(self) -> str | None:
@@ -172,7 +166,7 @@ class Ledger:
         position, seq = rows[-1][0], rows[-1][1]
         db.execute("UPDATE projection SET position = ?, seq = ?", (position, seq))
         db.execute("COMMIT")
-        self._position, self._projected_seq = position, seq
+        self._position = position
         self._set_aside += misfits
         return len(rows)
 
@@ -199,12 +193,12 @@ class Ledger:
         try:
             _prepare(db)
             [(journal_id,)] = self._ask_journal("SELECT value FROM meta WHERE key = 'journal_id'")
-            position, seq = _resume(db, str(journal_id), self._ceiling)
+            position = _resume(db, str(journal_id), self._ceiling)
         except BaseException:
             db.close()
             raise
         self._ceiling = None
-        self._position, self._projected_seq = position, seq
+        self._position = position
         self._inode = _inode(self.path)
         self._db = db
         return db
@@ -264,19 +258,19 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
 
 
-def _resume(db: sqlite3.Connection, journal_id: str, ceiling: int | None) -> tuple[int, int]:
-    """Return (position, seq) to go on from: from nothing in a new ledger, or where the journal is another one.
+def _resume(db: sqlite3.Connection, journal_id: str, ceiling: int | None) -> int:
+    """Return the position to go on from: from nothing in a new ledger, or where the journal is another one.
 
     A power cut may take the journal's last commits although their rows were projected; positions above `ceiling`
     will then be given out again, so they do not count as projected.
     """
     found = db.execute("SELECT journal_id, position, seq FROM projection").fetchone()
     if found is not None and found[0] == journal_id and (ceiling is None or found[1] <= ceiling):
-        return int(found[1]), int(found[2])
+        return int(found[1])
     same = found is not None and found[0] == journal_id
     position, seq = (ceiling or 0, int(found[2])) if same else (0, 0)
     db.execute("INSERT OR REPLACE INTO projection VALUES (1, ?, ?, ?)", (journal_id, position, seq))
-    return position, seq
+    return position
 
 
 def _inode(path: Path) -> int:

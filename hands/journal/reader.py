@@ -102,16 +102,6 @@ def intent(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
     return next(_ask(db, "SELECT * FROM intents WHERE intent_id = ?", intent_id), None)
 
 
-def orders_of(db: sqlite3.Connection, intent_id: str) -> list[dict[str, Any]]:
-    """Return the orders of one intent, oldest first."""
-    return list(_ask(db, "SELECT * FROM orders WHERE intent_id = ? ORDER BY created_ns", intent_id))
-
-
-def fills_of(db: sqlite3.Connection, intent_id: str) -> list[dict[str, Any]]:
-    """Return the fills of one intent, oldest first."""
-    return list(_ask(db, "SELECT * FROM fills WHERE intent_id = ? ORDER BY at_ns", intent_id))
-
-
 def journal_events(path: Path, from_seq: int = 0) -> Iterator[tuple[int, int, str, bytes]]:
     """Yield (seq, ts_ns, kind, payload) of a journal's committed events without taking its lock.
 

@@ -69,6 +69,7 @@ class JournalStore:
         self._state: dict[tuple[str, str], bytes | None] = {}
         self._outbox: list[tuple[int, str, bytes]] = []
         self._closed = False
+        self._patient = True
         self._lock = StateDirLock(path.parent)
         try:
             self._db, self._last_seq = _open_writer(path, durability)
@@ -130,10 +131,13 @@ class JournalStore:
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
+            self._wait_when_busy(0.0)
             raise JournalError(f"journal not written ({_said(error)}); kept for the next commit") from error
         self._events.clear()
         self._state.clear()
         self._outbox.clear()
+        if not self._patient:
+            self._wait_when_busy(BUSY_TIMEOUT_S)
         self._checkpointer.commits += 1
 
     def refresh(self) -> None:
@@ -195,10 +199,6 @@ class JournalStore:
             "SELECT seq, ts_ns, kind, payload FROM events WHERE seq >= ? ORDER BY seq", (from_seq,)
         )
 
-    def outbox_rows(self, after: int = 0) -> Iterator[tuple[int, int, str, bytes]]:
-        """Yield (position, seq, table, row) of the ledger rows still kept, after `after`."""
-        yield from self._rows("SELECT id, seq, tbl, row FROM outbox WHERE id > ? ORDER BY id", (after,))
-
     def last_seq(self) -> int:
         """Return the highest sequence number ever appended here, 0 in a new journal."""
         return self._last_seq
@@ -233,6 +233,11 @@ class JournalStore:
     def _admit(self) -> None:
         if len(self._events) + len(self._outbox) >= BACKLOG_MAX:
             raise JournalError(f"{BACKLOG_MAX} rows wait for the disk: the journal takes no more")
+
+    def _wait_when_busy(self, timeout_s: float) -> None:
+        """Wait so long for a lock. After a failed commit not at all: the engine's thread would stand at each retry."""
+        self._patient = timeout_s > 0
+        self._db.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
 
     def _roll_back(self) -> None:
         if not self._db.in_transaction:  # a full disk has already ended it

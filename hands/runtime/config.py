@@ -13,19 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hands.core.limits import LimitsError, LimitsFile, read_limits
 from hands.core.units import NS_PER_S
 from hands.core.vocab import Venue
+from hands.intake.drops import drop_folder_risks
 from hands.venues.alpaca.endpoints import Credentials, EndpointError, Endpoints, Feed, venue_of
 
 ROLL_DAYS_BACK = 4
 ROLL_DAYS_AHEAD = 800
+BAR_LONGEST_S = 7 * 86_400
 
 
 class ConfigError(Exception):
@@ -78,7 +80,14 @@ class JournalSection(_Section):
 
 
 class MarketSection(_Section):
-    intervals_s: list[int] = Field(min_length=1, max_length=8)
+    intervals_s: list[Annotated[int, Field(gt=0, le=BAR_LONGEST_S)]] = Field(min_length=1, max_length=8)
+
+    @field_validator("intervals_s")
+    @classmethod
+    def _once_each(cls, intervals_s: list[int]) -> list[int]:
+        if len(set(intervals_s)) != len(intervals_s):
+            raise ValueError(f"an interval twice among {intervals_s}")
+        return intervals_s
 
 
 class PollSection(_Section):
@@ -142,10 +151,13 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
     if venue is Venue.LIVE and options.live is None:
         host = endpoints.trading.split("//")[-1]
         raise Unsafe(f"{host} is a live host; say --live ACCOUNT_NUMBER if real money is meant")
+    intents = (options.intents or Path(settings.folders.intents)).absolute()
+    if venue is Venue.LIVE and (risks := drop_folder_risks(intents)):
+        raise Unsafe("; ".join(risks))
     return Config(
         settings=settings,
         limits=limits,
-        intents=(options.intents or Path(settings.folders.intents)).absolute(),
+        intents=intents,
         state=(options.state or Path(settings.folders.state)).absolute(),
         endpoints=endpoints,
         credentials=credentials,
@@ -204,6 +216,9 @@ def _limits(options: Options, problems: list[str]) -> LimitsFile | None:
     wider = [symbol for symbol in options.symbols if symbol not in limits.allow]
     if wider:
         problems.append(f"--symbols only narrows [symbols] allow; not allowed there: {', '.join(wider)}")
+    twice = sorted({symbol for symbol in options.symbols if options.symbols.count(symbol) > 1})
+    if twice:
+        problems.append(f"--symbols names a symbol twice: {', '.join(twice)}")
     return msgspec.structs.replace(limits, allow=options.symbols)
 
 

@@ -30,6 +30,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hands.venues.alpaca.standing import standing_task
+
 SOCKET_NAME = "control.sock"
 
 REQUEST_BYTES_MAX = 512 * 1024
@@ -37,6 +39,7 @@ REQUEST_BYTES_MAX = 512 * 1024
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CLIENTS_MAX = 32
+CLOSE_WITHIN_S = 0.5
 ADDRESS_BYTES_MAX = 100
 """The kernel takes 107 bytes of address; a longer path is reached through its directory's descriptor."""
 
@@ -87,7 +90,7 @@ class ControlServer:
             OSError: the directory is not there or not ours.
         """
         listener = self._bind()
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=REQUEST_BYTES_MAX)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=REQUEST_BYTES_MAX)
 
     def _bind(self) -> socket.socket:
         with suppress(FileNotFoundError):
@@ -119,16 +122,21 @@ class ControlServer:
         for client in list(self._clients):
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
-        await self._server.wait_closed()
+        with suppress(TimeoutError):  # a client that does not read its answer must not hold up the end
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._server.wait_closed()
         self._server = None
         with suppress(FileNotFoundError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin to serve a client; what `handle` raises is a bug, and the loop's exception handler hears of it."""
+        task = standing_task(self._serve(reader, writer), "the control socket")
         self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if len(self._clients) > CLIENTS_MAX:
                 writer.write(_line(_refusal(f"more than {CLIENTS_MAX} clients at once")))
@@ -138,7 +146,6 @@ class ControlServer:
         except (ConnectionError, asyncio.CancelledError):
             return  # the client left, or the server stops
         finally:
-            self._clients.discard(task)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +172,8 @@ def _request(line: bytes) -> Request | str:
     """Return the request in a line, or what is wrong with it."""
     try:
         request = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        json.dumps(request, ensure_ascii=False).encode()  # half a character can be written nowhere
+    except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         return f"not JSON: {error}"
     if not isinstance(request, dict) or not isinstance(request.get("do"), str):
         return 'a request is an object with "do": a string'

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -24,15 +25,14 @@ from hands.core.events import (
     DocumentReceived,
     Link,
     OperatorAction,
-    OperatorRequest,
     SessionReport,
     Started,
 )
 from hands.core.market import Market
 from hands.core.state import State
 from hands.core.ticket import Ticket
-from hands.core.units import NS_PER_MS, NS_PER_S
-from hands.core.vocab import Venue
+from hands.core.units import NS_PER_MS
+from hands.intake.drops import drop_folder_risks
 from hands.intake.inbox import HALT_FILE, Inbox
 from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
@@ -44,10 +44,11 @@ from hands.runtime.config import Config, ConfigError, Options, Unsafe, load
 from hands.runtime.control import SOCKET_NAME, ControlError, ControlServer, note_drop_folder
 from hands.runtime.dispatcher import Dispatcher
 from hands.runtime.logs import set_up_logging
+from hands.runtime.operator_desk import OperatorDesk
 from hands.runtime.polling import Poller
 from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
-from hands.runtime.what_if import what_if
+from hands.runtime.session_resets import SessionResets
 from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.order_entry import OrderEntry
@@ -58,7 +59,13 @@ from hands.version import __version__
 
 log = logging.getLogger("hands")
 
-STOP_WITHIN_S = 5.0
+STOP_WITHIN_S = 4.5
+"""From the signal to the end of everything below; the contract gives five seconds to the whole process."""
+
+CLOSE_WITHIN_S = 1.5
+FLUSH_WITHIN_S = 0.5
+"""The last parts of it: for the connections, and of that for what is still to be written."""
+
 DATA_GRACE_S = 5.0
 HOUSEKEEPING_S = 1.0
 STEP_MIN_NS = 5 * NS_PER_MS
@@ -74,7 +81,9 @@ def run(options: Options, ready: Ready) -> int:
         Unsafe: starting would be unsafe; nothing is owned yet.
     """
     config = load(options)
-    set_up_logging(as_json=config.log_json, secrets=(config.credentials.secret,))
+    set_up_logging(as_json=config.log_json, secrets=(config.credentials.secret, config.credentials.key_id))
+    for risk in drop_folder_risks(config.intents):
+        log.warning("%s; accepted on %s", risk, config.venue)
     Market.warm_up()
     try:
         config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,9 +98,20 @@ def run(options: Options, ready: Ready) -> int:
     try:
         note_drop_folder(config.state, config.intents)  # only once the directory is known to be ours
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Daemon(config, journal).live(ready))
+            code = runner.run(Daemon(config, journal).live(ready))
     finally:
+        saved = _saved(journal)
+    return code if saved else 3
+
+
+def _saved(journal: JournalStore) -> bool:
+    """Close the journal; False if its last records could not be written."""
+    try:
         journal.close()
+    except JournalError as error:
+        log.critical("stopped with records that could not be saved: %s", error)
+        return False
+    return True
 
 
 def _still_open(journal: JournalStore, allow: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,10 +131,12 @@ class Daemon:
         self._journal = journal
         self._clock = Clock()
         self._exit_code = 0
+        self._stop_by_s = math.inf
         self._symbols = config.limits.allow + _still_open(journal, config.limits.allow)
         market = Market(self._symbols, tuple(config.settings.market.intervals_s))
         self.state = State(config.limits, market, config.venue)
         self.state.dry_run = config.dry_run
+        self._session_resets = SessionResets(market, self._clock())
         self._dispatcher = Dispatcher(self.state, self._clock)
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
@@ -130,6 +152,7 @@ class Daemon:
             symbols=symbols,
             budget=budget,
             close_intent=settings.venue.close_intent,
+            read_only=config.dry_run,
         )
         self._snapshots = Snapshots(
             config.endpoints,
@@ -141,16 +164,23 @@ class Daemon:
         )
         self._trade_stream = TradeStream(config.endpoints, config.credentials, feed, clock, symbols=symbols)
         self._feeds = self._market_feeds()
+        self._desk = OperatorDesk(
+            self.state,
+            clock,
+            intents=config.intents,
+            agents=config.agents,
+            feed=feed,
+            faults=self._faults,
+        )
         self._inbox = Inbox(
             config.intents,
             config.agents,
             clock=clock,
             deliver=self._take_document,
-            on_halt=lambda: self._operate(OperatorAction.HALT_FILE),
+            on_halt=lambda: self._desk.operate(OperatorAction.HALT_FILE),
         )
         self._ledger = Ledger(config.state / "hands.db", journal.path)
-        self._control_server = ControlServer(config.state / SOCKET_NAME, self._control)
-        self._recovered = False
+        self._control_server = ControlServer(config.state / SOCKET_NAME, self._desk.answer)
         self._poller = Poller(
             self._snapshots,
             settings.poll,
@@ -207,15 +237,19 @@ class Daemon:
         work = asyncio.ensure_future(self._start_and_trade(ready))
         stop = asyncio.ensure_future(self._stop_asked.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        self._stop_by_s = loop.time() + STOP_WITHIN_S
         try:
-            if work.done() and not self._stop_asked.is_set():
+            if work.done():
                 work.result()  # it ends by itself only by failing
-            return await self._stop()
+            await self._stop()
         finally:
             for task in (work, stop):
                 task.cancel()
-            await asyncio.gather(work, stop, return_exceptions=True)
+            await asyncio.wait({work, stop}, timeout=self._left_s(FLUSH_WITHIN_S))
             await self._close()
+        if work.done() and not work.cancelled():
+            work.result()  # it failed while everything was being stopped
+        return self._exit_code
 
     async def _start_and_trade(self, ready: Ready) -> None:
         try:
@@ -243,7 +277,7 @@ class Daemon:
     def _check_account(self, account: AccountReport) -> None:
         """Refuse an account that was not meant, before anything is owned."""
         config, number = self._config, account.account_number
-        if config.venue is Venue.LIVE and config.live != number:
+        if config.live is not None and config.live != number:
             raise Unsafe(f"--live {config.live} is not this account's number")
         try:
             host = origin_of(config.endpoints.trading).host
@@ -267,13 +301,13 @@ class Daemon:
                 rolls_ns=config.rolls_ns,
             )
         )
-        self._recovered = True
+        self._desk.is_open = True
         self._look_for_halt()
 
     def _look_for_halt(self) -> None:
         """Halt if the HALT file is there: until the inbox watches the folder, nobody else looks."""
         if "HALT_FILE" not in self.state.reasons and os.path.lexists(self._config.intents / HALT_FILE):
-            self._operate(OperatorAction.HALT_FILE)
+            self._desk.operate(OperatorAction.HALT_FILE)
 
     async def _until_ready(self) -> None:
         """Wait for the first reconciliation and for order entry; for market data only a little while."""
@@ -330,14 +364,18 @@ class Daemon:
 
     # --- the end -------------------------------------------------------------------------------------------
 
-    async def _stop(self) -> int:
+    def _left_s(self, less_s: float = 0.0) -> float:
+        """Return the seconds left of the time to stop, `less_s` kept for later; never negative."""
+        return max(0.0, self._stop_by_s - less_s - asyncio.get_running_loop().time())
+
+    async def _stop(self) -> None:
         """No new intents; unfilled entries are cancelled; protection stays; everything is saved."""
         log.info("stopping")
         self._inbox.stop()
         if self._sequencer.state.reconciled:
-            self._operate(OperatorAction.STOP)
+            self._desk.operate(OperatorAction.STOP)
             try:
-                async with asyncio.timeout(STOP_WITHIN_S - 1.0):
+                async with asyncio.timeout(self._left_s(CLOSE_WITHIN_S)):
                     await self._stopping.wait()
             except TimeoutError:
                 open_entries = [t.symbol for t in self.state.tickets.values() if t.entry and t.entry.is_live]
@@ -351,22 +389,33 @@ class Daemon:
         stopped = self._dispatcher.stopped
         if stopped is not None and stopped.still_open:
             log.info("protection stays at the venue for: %s", ", ".join(stopped.still_open))
-        return self._exit_code
 
     async def _close(self) -> None:
-        await self._poller.stop()
-        if not self._dispatcher.finish_papers():
-            self._exit_code = self._exit_code or 1
-        for feed in self._feeds.values():
-            await feed.stop()
-        await self._trade_stream.stop()
-        await self._order_entry.stop()
-        await self._snapshots.close()
-        await self._control_server.close()
+        """Close everything, one thing after the other, by the one deadline; what is not closed by then is named."""
+        closing: dict[str, Callable[[], Awaitable[None]]] = {
+            "questions to the venue": self._poller.stop,
+            **{str(link): feed.stop for link, feed in self._feeds.items()},
+            "trade stream": self._trade_stream.stop,
+            "order entry": self._order_entry.stop,
+            "connections for questions": self._snapshots.close,
+            "control socket": self._control_server.close,
+        }
+        still_open = []
+        for name, close in closing.items():
+            try:
+                async with asyncio.timeout(self._left_s(FLUSH_WITHIN_S)):
+                    await close()
+            except TimeoutError:
+                still_open.append(name)
         self._sequencer.stop()
-        self._sequencer.commit()
-        self._ledger.flush(2.0)
-        self._ledger.close()
+        if not self._dispatcher.finish_papers(self._left_s(FLUSH_WITHIN_S / 2)):
+            self._exit_code = self._exit_code or 1
+        if not self._ledger.flush(self._left_s(FLUSH_WITHIN_S / 4)) and self._desk.is_open:
+            log.warning("the views in hands.db are not complete; the next start completes them")
+        self._ledger.close(self._left_s())
+        if still_open:
+            log.critical("stopped with these still open: %s", ", ".join(still_open))
+            self._exit_code = 3
 
     def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception nobody expected: our own bug. Stop loudly; the venue keeps the protection."""
@@ -381,67 +430,19 @@ class Daemon:
     def _take_document(self, event: DocumentReceived) -> None:
         self._sequencer.feed(event)
 
-    def _operate(self, action: OperatorAction, *, agent: str | None = None, reason: str = "") -> None:
-        self._sequencer.feed(OperatorRequest(ts_ns=self._clock(), action=action, agent=agent, reason=reason))
-
     def _on_session(self, report: SessionReport) -> None:
         """Outside the session a silent equity feed is not a dead one."""
         feed = self._feeds.get(Link.EQUITY_DATA)
         if feed is not None:
-            feed.mute_after_s = self._config.settings.venue.mute_after_s if report.is_open else None
-        for symbol, index in self.state.market.index.items():
-            if "/" in symbol:
-                midnight = (self._clock() // (86_400 * NS_PER_S) + 1) * 86_400 * NS_PER_S
-                self.state.market.set_session(index, midnight, 86_400 * NS_PER_S)
-            elif not report.is_open:
-                self.state.market.set_session(index, report.next_open_ns, 0)
+            feed.expect_data(self._config.settings.venue.mute_after_s if report.is_open else None)
+        self._session_resets.take(report)
 
-    def _control(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer the operator. Everything here is the operator's: the socket is private to the engine's user."""
-        if not self._recovered and request.get("do") not in ("status", "quote", "view"):
-            # what was latched before is not known yet, so nothing can be added to it or taken from it
-            return {"ok": False, "error": "still starting: the venue has not answered yet; use the HALT file"}
-        match request.get("do"):
-            case "status":
-                return {"ok": True, "status": self._status()}
-            case "quote":
-                symbols = request.get("symbols")
-                wanted = symbols if isinstance(symbols, list) and symbols else list(self.state.market.symbols)
-                return {"ok": True, "quotes": status.quotes(self.state, wanted, now_ns=self._clock())}
-            case "view":
-                return {"ok": True, "view": status.view(self.state, now_ns=self._clock())}
-            case "check":
-                return self._check(request)
-            case "halt":
-                self._operate(OperatorAction.HALT, reason=str(request.get("reason") or ""))
-                return {"ok": True, "status": self._status()}
-            case "resume":
-                return self._resume(request)
-            case other:
-                return {"ok": False, "error": f"unknown request {other!r}"}
-
-    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
-        document, agent = request.get("document"), request.get("agent") or "default"
-        if not isinstance(document, str) or not isinstance(agent, str):
-            return {"ok": False, "error": "document must be a string"}
-        answer = what_if(self.state, document.encode("utf-8", "surrogatepass"), agent, self._clock())
-        return {"ok": True, "receipt": answer}
-
-    def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
-        agent = request.get("agent")
-        if agent is not None and not isinstance(agent, str):
-            return {"ok": False, "error": "agent must be a name"}
-        if agent is not None and agent != "default" and agent not in self._config.agents:
-            return {"ok": False, "error": f"there is no agent {agent!r}"}
-        still_there = (self._config.intents / HALT_FILE).exists()
-        self._operate(OperatorAction.RESUME, agent=agent, reason="HALT_FILE" if still_there else "")
-        return {"ok": True, "status": self._status()}
-
-    def _status(self) -> dict[str, Any]:
-        faults = {
-            "journal": self._sequencer.journal_fault,
-            "ledger": self._ledger.fault,
+    def _faults(self) -> dict[str, str | None]:
+        """Return what is wrong with each part, for the operator to see; None where nothing is."""
+        return {
+            "journal": self._sequencer.journal_fault or self._journal.checkpoint_fault,
+            "ledger": self._ledger.fault or status.set_aside_fault(self._ledger.set_aside),
             "intake": self._inbox.fault,
+            "papers": self._dispatcher.papers_fault,
+            **{str(link): status.feed_fault(feed.counts) for link, feed in self._feeds.items()},
         }
-        answer = status.status(self.state, self._clock(), intents=str(self._config.intents))
-        return answer | {"faults": {name: fault for name, fault in faults.items() if fault is not None}}

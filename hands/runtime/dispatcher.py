@@ -1,7 +1,7 @@
 """The dispatcher: carries out what was decided, orders first, papers after.
 
-Owns the way from a command to a shell, and the work that waits until the orders are out: the commit, receipts,
-filing of documents. May not decide. The one idea: a submit is a synchronous write on a warm connection inside
+Owns the way from a command to a shell, and when the work is done that waits until the orders are out: the commit,
+receipts, filing of documents. May not decide. The one idea: a submit is a synchronous write on a warm connection inside
 the same turn as the decision; everything a person reads is written when the loop comes round again.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
 from collections.abc import Callable
 
 import orjson
@@ -41,9 +41,9 @@ from hands.core.receipts import receipt
 from hands.core.state import State
 from hands.core.units import Ns
 from hands.intake.inbox import Inbox
-from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
 from hands.journal.ledger import Ledger
+from hands.runtime.papers import Filing, Papers
 from hands.runtime.sequencer import Sequencer
 from hands.venues.alpaca.order_entry import OrderEntry
 
@@ -53,6 +53,8 @@ PAPERS_PER_TURN = 32
 """Receipts and filings done per loop turn, so that a flood of them never holds up the market for long."""
 
 RETRY_S = 0.25
+"""How long what could not be written waits for the next attempt."""
+
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
 
 
@@ -64,10 +66,9 @@ class Dispatcher:
         self.on_stopped: Callable[[], None] = lambda: None
         self._state = state
         self._clock = clock
-        self._receipts_due: dict[str, None] = {}
-        self._filings: deque[ArchiveDocument | RefuseDocument] = deque()
+        self._papers = Papers(self._write_receipt, self._file)
         self._scheduled = False
-        self._papers_fault: str | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     def connect(
         self,
@@ -106,9 +107,9 @@ class Dispatcher:
                     log.info("asking for the venue's truth: %s", reason)
                     self._request_truth(ids)
                 case ReceiptChanged(intent_id=intent_id):
-                    self._receipts_due[intent_id] = None
+                    self._papers.add_receipt(intent_id)
                 case ArchiveDocument() | RefuseDocument():
-                    self._filings.append(command)
+                    self._papers.add_filing(command)
                 case Alert(level=level, code=code, message=message):
                     log.log(_LEVELS[level], "%s: %s", code, message, extra={"code": code})
                 case Stopped():
@@ -116,7 +117,7 @@ class Dispatcher:
                     self.on_stopped()
                 case _:
                     pass  # records went into the journal with the event
-        self._schedule(0.0)
+        self._schedule()
 
     # --- orders --------------------------------------------------------------------------------------------
 
@@ -158,52 +159,34 @@ class Dispatcher:
 
     # --- papers --------------------------------------------------------------------------------------------
 
-    def _schedule(self, delay_s: float) -> None:
+    @property
+    def papers_fault(self) -> str | None:
+        """Why something that people read could not be written; None while all of it is."""
+        return self._papers.fault
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            loop = asyncio.get_running_loop()
-            if delay_s:
-                loop.call_later(delay_s, self._do_papers)
-            else:
-                loop.call_soon(self._do_papers)
+            asyncio.get_running_loop().call_soon(self._do_papers)
 
     def _do_papers(self) -> None:
-        """Commit, then write what people read. What fails is kept and tried again."""
+        """Commit, then write what people read. What fails is kept and tried again, and holds nothing else up."""
         self._scheduled = False
         self._sequencer.commit()
         self._sequencer.drain()
         self._ledger.wake()
-        try:
-            self._some_papers()
-        except IntakeError as error:
-            if self._papers_fault is None:
-                log.error("papers cannot be written, trying again: %s", error)  # noqa: TRY400  (the world, not a bug)
-            self._papers_fault = str(error)
-            self._schedule(RETRY_S)
-            return
-        if self._papers_fault is not None:
-            log.info("papers are written again")
-            self._papers_fault = None
-        if self._receipts_due or self._filings or self._sequencer.has_unwritten:
-            self._schedule(0.0)
+        self._papers.write_some(PAPERS_PER_TURN)
+        if self._papers.are_due or self._sequencer.has_unwritten:
+            self._schedule()
+        if self._retry is None and (self._papers.have_failed or self._sequencer.journal_fault is not None):
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
 
-    def _some_papers(self) -> None:
-        for _ in range(PAPERS_PER_TURN):
-            if self._receipts_due:
-                intent_id = next(iter(self._receipts_due))
-                del self._receipts_due[intent_id]  # first: what changes while it is written is due again
-                try:
-                    self.write_receipt(intent_id)
-                except IntakeError:
-                    self._receipts_due[intent_id] = None
-                    raise
-            elif self._filings:
-                self._file(self._filings[0])
-                self._filings.popleft()
-            else:
-                return
+    def _try_again(self) -> None:
+        self._retry = None
+        self._papers.try_again()
+        self._do_papers()
 
-    def write_receipt(self, intent_id: str) -> None:
+    def _write_receipt(self, intent_id: str) -> None:
         """Write the current receipt of an intent. Raises IntakeError."""
         ticket = self._state.ticket(intent_id)
         if ticket is not None:
@@ -220,7 +203,7 @@ class Dispatcher:
             if not ticket.is_live:
                 self._feed(ReceiptWritten(ts_ns=self._clock(), intent_id=intent_id, seq=ticket.seq))
 
-    def _file(self, filing: ArchiveDocument | RefuseDocument) -> None:
+    def _file(self, filing: Filing) -> None:
         if isinstance(filing, RefuseDocument):
             self._inbox.refuse(filing.agent, filing.name, filing.data, filing.receipt)
             return
@@ -228,14 +211,20 @@ class Dispatcher:
         self._inbox.archive(filing.intent_id, filing.agent, filing.name, filing.data, judged_ns)
         self._feed(DocumentSettled(ts_ns=self._clock(), intent_id=filing.intent_id))
 
-    def finish_papers(self) -> bool:
-        """Write everything that waits, for the end of a session; False if some of it cannot be written."""
-        self._sequencer.commit()
-        try:
-            while self._receipts_due or self._filings:
-                self._some_papers()
-        except IntakeError as error:
-            log.error("left unwritten: %s", error)  # noqa: TRY400
+    def finish_papers(self, within_s: float) -> bool:
+        """Write everything that waits, for the end of a session; False if some of it cannot be written in time."""
+        end_s = time.monotonic() + within_s
+        self._sequencer.commit(at_once=True)
+        self._papers.try_again()
+        while self._papers.are_due and time.monotonic() < end_s:
+            self._papers.write_some(PAPERS_PER_TURN)
+        self._sequencer.commit(at_once=True)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._papers.are_due or self._papers.have_failed:
+            log.error(
+                "receipts or documents are left unwritten: %s", self._papers.fault or "no time was left"
+            )
             return False
-        self._sequencer.commit()
         return self._sequencer.journal_fault is None

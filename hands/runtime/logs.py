@@ -1,6 +1,6 @@
 """Logs: to stderr, as JSON lines or as text, and never with a secret in them.
 
-Owns the format. The account's secret is struck out of every record, whatever wrote it, tracebacks included.
+Owns the format. The account's keys are struck out of every record, whatever wrote it, tracebacks included.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC)
-        message = record.getMessage()
-        trace = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
+        message = self._struck(record.getMessage())
+        trace = None
+        if record.exc_info and record.exc_info[0]:
+            trace = self._struck(self.formatException(record.exc_info))
         if self._as_json:
             row = {
                 "at": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z",
@@ -41,9 +43,12 @@ class _Lines(logging.Formatter):
         else:
             line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {record.levelname.lower():8} {message}"
             line = line if trace is None else f"{line}\n{trace}"
-        for secret in self._secrets:
-            line = line.replace(secret, STRUCK_OUT)
         return line
+
+    def _struck(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, STRUCK_OUT)
+        return text
 
 
 def set_up_logging(*, as_json: bool, secrets: tuple[str, ...] = (), level: int = logging.INFO) -> None:

@@ -18,6 +18,7 @@ from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime.config import PollSection
 from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
+from hands.venues.alpaca.standing import standing_task
 
 log = logging.getLogger("hands")
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Poller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._truth: asyncio.Task[None] | None = None
         self._truth_again: tuple[str, ...] | None = None
+        self._truth_turn = asyncio.Lock()
 
     # --- at start ------------------------------------------------------------------------------------------
 
@@ -90,16 +92,10 @@ class Poller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        task = standing_task(work, "a question to the venue")
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            context = {"message": "a question to the venue failed by our own fault", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
 
     async def _every(self, period_s: float, what: str, ask: Callable[[], Awaitable[None]]) -> None:
         failing = False
@@ -141,21 +137,28 @@ class Poller:
         self._truth = self._spawn(self._ask_truth(client_order_ids))
 
     async def _ask_truth(self, client_order_ids: tuple[str, ...]) -> None:
-        waiting: list[tuple[str, ...]] = [client_order_ids]
-        while waiting:
+        asked: tuple[str, ...] | None = client_order_ids
+        failing = False
+        while asked is not None:
             try:
-                self._feed(await self._snapshots.truth(waiting[-1]))
-                waiting.clear()
+                await self._take_truth(asked)
+                asked, failing = None, False
             except VenueUnavailable as error:
-                log.warning("truth: %s; asking again", error)
+                if not failing:
+                    log.warning("truth: %s; asking until it is answered", error)
+                failing = True
                 await asyncio.sleep(TRUTH_RETRY_S)
             if self._truth_again is not None:
-                waiting.append(self._truth_again)
-                self._truth_again = None
+                asked, self._truth_again = self._truth_again, None
 
     async def _ask_regular_truth(self) -> None:
-        if self._truth is None or self._truth.done():
-            self._feed(await self._snapshots.truth(()))
+        if not self._truth_turn.locked() and (self._truth is None or self._truth.done()):
+            await self._take_truth((), regular=True)
+
+    async def _take_truth(self, client_order_ids: tuple[str, ...], *, regular: bool = False) -> None:
+        """Ask and feed, one truth at a time: of two side by side the older could be the last to be believed."""
+        async with self._truth_turn:
+            self._feed(await self._snapshots.truth(client_order_ids, regular=regular))
 
     def fetch_quote(self, symbol: str) -> None:
         """Ask once for a symbol's latest quote; it goes through the market like any other row."""

@@ -8,6 +8,7 @@ arrives while another is being decided waits its turn, so `decide` is never ente
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -17,9 +18,14 @@ from hands.core.commands import AnyCommand, Record, SubmitEntry, SubmitExit
 from hands.core.engine import decide
 from hands.core.events import AnyEvent, Link, LinkReport, TriggersFired, Wake
 from hands.core.state import State, encode
-from hands.core.units import NS_PER_S, Ns
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.journal.schema import encode_row
 from hands.journal.store import JournalError, JournalStore
+
+log = logging.getLogger("hands")
+
+RETRY_NS = 100 * NS_PER_MS
+"""A disk that refuses is not asked again by every frame that comes in."""
 
 _SUBMITS = (SubmitEntry, SubmitExit)
 
@@ -41,11 +47,13 @@ class Sequencer:
         self.state = state
         self.seq = journal.last_seq()
         self.journal_fault: str | None = None
+        self.records_lost = 0
         self._journal = journal
         self._clock = clock
         self._dispatch = dispatch
         self._queue: deque[AnyEvent] = deque()
         self._busy = False
+        self._retry_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
 
@@ -96,7 +104,7 @@ class Sequencer:
                 if isinstance(command, Record):
                     journal.outbox(seq, command.table, encode_row(command.row))
         except JournalError as error:
-            self._fault(str(error))
+            self._lose(error)
         for (kind, key), entity in self.state.changed.items():
             if entity is None:
                 journal.delete(kind, key)
@@ -114,18 +122,33 @@ class Sequencer:
         try:
             self._journal.outbox(self.seq, table, encode_row(row))
         except JournalError as error:
-            self._fault(str(error))
+            self._lose(error)
 
-    def commit(self) -> None:
-        """Write what is gathered; a failure is told to the core, which then allows no entries."""
+    def commit(self, *, at_once: bool = False) -> None:
+        """Write what is gathered; a failure is told to the core, which then allows no entries.
+
+        While the journal fails, calls within `RETRY_NS` of the last attempt do nothing, unless `at_once`.
+        """
+        if self.journal_fault is not None and not at_once and self._clock() < self._retry_ns:
+            return
         try:
             self._journal.commit()
         except JournalError as error:
+            self._retry_ns = self._clock() + RETRY_NS
             self._fault(str(error))
         else:
             if self.journal_fault is not None:
+                log.warning("the journal is written again; %d records were lost", self.records_lost)
                 self.journal_fault = None
+                self.records_lost = 0
                 self._queue.append(LinkReport(ts_ns=self._clock(), link=Link.JOURNAL, up=True))
+
+    def _lose(self, error: JournalError) -> None:
+        """The backlog is full: trading state is kept, but this record of what happened is gone."""
+        if not self.records_lost:
+            log.critical("records are being lost: %s", error, extra={"code": "RECORDS_LOST"})
+        self.records_lost += 1
+        self._fault(str(error))
 
     def _fault(self, reason: str) -> None:
         if self.journal_fault is None:

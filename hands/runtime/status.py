@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from hands.core.breakers import AT_ROLL, OPERATOR
-from hands.core.events import Link
+from hands.core.checks import missing_for_ready
 from hands.core.protection import protected_qty
 from hands.core.receipts import receipt, time_text
 from hands.core.sizing import (
@@ -32,6 +32,7 @@ from hands.core.ticket import Order, Ticket
 from hands.core.units import NS_PER_MS, decimal_text, mul_floor, usd_text
 from hands.core.vocab import Verdict
 from hands.journal import reader
+from hands.venues.alpaca.market_feed import FeedCounts
 
 VERDICTS_SHOWN = 12
 ORDERS_SHOWN = 14
@@ -76,18 +77,8 @@ def status(
 
 
 def not_ready(state: State, now_ns: int) -> str | None:
-    """Return what entries still wait for, None where nothing is missing (the guardian's `ready` check)."""
-    if not state.reconciled:
-        return "not yet reconciled with the venue"
-    if state.stopping:
-        return "the engine is stopping"
-    if state.account is None or now_ns - state.account.asked_ns > state.limits.hard.account_age_max_ms:
-        return "no fresh account from the venue"
-    if not state.links.get(Link.TRADE_UPDATES):
-        return "the trade stream is down"
-    if not state.links.get(Link.ORDER_ENTRY):
-        return "order entry is down"
-    return None
+    """Return what entries still wait for, None where nothing is missing: the guardian's own words."""
+    return missing_for_ready(state, now_ns, state.limits.hard, is_crypto=False)
 
 
 def _reasons(state: State) -> list[Document]:
@@ -159,6 +150,21 @@ def _known(state: State) -> list[Ticket]:
     lately = itertools.islice(reversed(state.finished.values()), KNOWN_LOOKED_AT)
     live = itertools.islice(reversed(state.tickets.values()), KNOWN_LOOKED_AT)
     return sorted([*lately, *live], key=lambda ticket: ticket.received_ns)
+
+
+def set_aside_fault(rows: int) -> str | None:
+    """Return what is wrong where ledger rows did not fit their tables, None where all did."""
+    return f"{rows} rows did not fit the tables of hands.db and were set aside there" if rows else None
+
+
+def feed_fault(counts: FeedCounts) -> str | None:
+    """Return what came in on a market-data stream and could not be used, None where nothing did."""
+    strange = {
+        "frames that could not be read": counts.unreadable_frames,
+        "malformed rows": counts.malformed,
+        "rows of symbols that were not asked for": counts.unknown_symbols,
+    }
+    return ", ".join(f"{count} {what}" for what, count in strange.items() if count) or None
 
 
 # --- the market ----------------------------------------------------------------------------------------------
@@ -330,7 +336,7 @@ def percentiles_us(values_ns: Sequence[int]) -> Document:
 # --- with the daemon down ------------------------------------------------------------------------------------
 
 
-SELF_CLEARING = frozenset({"ACCOUNT_BLOCKED", "JOURNAL", "STALE_FEED", "VENUE_UNREACHABLE"})
+SELF_CLEARING = frozenset({"ACCOUNT_BLOCKED", "JOURNAL", "STALE_FEED", "UNPROTECTED", "VENUE_UNREACHABLE"})
 """Reasons that are about a running daemon: of one that is down they say nothing. Unknown ones count as latched."""
 
 

@@ -28,7 +28,7 @@ def main(
     symbols: str = ",".join(DEFAULT_SYMBOLS),
     cash: str = "100000",
     seed: int = 0,
-    fills: str = "instant",
+    fills: str = "realistic",
     rate_limit: int = 0,
 ) -> None:
     """Serve a simulated venue until SIGTERM; the ready line carries its URL."""

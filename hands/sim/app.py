@@ -46,7 +46,7 @@ class SimConfig:
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     cash: str = "100000"
     seed: int = 0
-    fills: str = "instant"
+    fills: str = "realistic"
     rate_limit: int = 0
     settle_ms: int = 0
     stream_stop_cancel: bool = False

@@ -120,16 +120,6 @@ class History:
         """Forget everything."""
         self._memories.clear()
 
-    def last_quote(self, symbol: str) -> Quote | None:
-        """Return the newest quote of `symbol`, or None if there was none."""
-        memory = self._memories.get(symbol)
-        return memory.quotes[-1] if memory is not None and memory.quotes else None
-
-    def last_trade(self, symbol: str) -> Trade | None:
-        """Return the newest trade of `symbol`, or None if there was none."""
-        memory = self._memories.get(symbol)
-        return memory.trades[-1] if memory is not None and memory.trades else None
-
     def routes(self) -> list[web.RouteDef]:
         """Return the REST routes, the more specific before those with a symbol in their path."""
         stocks, crypto = "/v2/stocks", "/v1beta3/crypto/us"

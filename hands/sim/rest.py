@@ -9,7 +9,8 @@ between reading a request and its effect, so requests take effect in the order i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -106,9 +107,24 @@ class TradingRest:
         nested = parse.read_flag(query, "nested")
         wanted = _OrderFilter(query)
         matching = [order for order in self._exchange.blotter if wanted.admits(order)]
-        chosen = list(_parents(matching)) if nested else matching
+        first, last = self._page_bounds(query)
+        shown = _parents(matching) if nested else matching
+        chosen = [order for order in shown if first < order.sequence < last]
         chosen.sort(key=lambda order: order.sequence, reverse=not is_ascending)
         return json_response([order_json(order.snapshot(), nested=nested) for order in chosen[:limit]])
+
+    def _page_bounds(self, query: Mapping[str, str]) -> tuple[float, float]:
+        """Return the places, exclusive, between which the orders asked for were submitted."""
+        after_id, before_id = query.get("after_order_id"), query.get("before_order_id")
+        if after_id and before_id:
+            raise errors.parameter("only one of before_order_id or after_order_id is accepted")
+        if (after_id or before_id) and (query.get("after") or query.get("until")):
+            raise errors.parameter("before_order_id and after_order_id cannot be used with after or until")
+        find = self._exchange.blotter.find
+        return (
+            find(parse.read_order_id(after_id)).sequence if after_id else -math.inf,
+            find(parse.read_order_id(before_id)).sequence if before_id else math.inf,
+        )
 
     async def _list_positions(self, request: web.Request) -> web.Response:
         del request

@@ -12,8 +12,10 @@ import pytest
 from hands.core.vocab import Code
 from hands.intake import files
 from hands.intake import reading as reading_module
+from hands.intake.drops import DropFolders, drop_folder_risks
 from hands.intake.files import archive, refuse
-from hands.intake.reading import IntakeError, read_document
+from hands.intake.inotify import open_watcher
+from hands.intake.reading import read_document
 
 ID = "00000000-0000-4000-8000-000000000001"
 JUDGED_NS = 1_767_571_199_999_999_999  # the last nanosecond of 2026-01-04, UTC
@@ -143,10 +145,17 @@ def test_an_archived_document_is_never_overwritten(root: Path):
     archive(root, root, "a.json", b"first", intent_id=ID, judged_ns=JUDGED_NS)
     archive(root, root, "a.json", b"first", intent_id=ID, judged_ns=JUDGED_NS)
     (root / "a.json").write_bytes(b"second")
-    with pytest.raises(IntakeError, match="another document"):
-        archive(root, root, "a.json", b"second", intent_id=ID, judged_ns=JUDGED_NS)
-    assert (root / "archive/2026-01-04" / f"{ID}.json").read_bytes() == b"first"
-    assert (root / "a.json").read_bytes() == b"second"
+    archive(root, root, "a.json", b"second", intent_id=ID, judged_ns=JUDGED_NS)
+    (root / "a.json").write_bytes(b"third")
+    archive(root, root, "a.json", b"third", intent_id=ID, judged_ns=JUDGED_NS)
+    archive(root, root, "a.json", b"second", intent_id=ID, judged_ns=JUDGED_NS)
+    day = root / "archive/2026-01-04"
+    assert {name: (day / name).read_bytes() for name in listing(day)} == {
+        f"{ID}.json": b"first",
+        f"{ID}.json.1": b"second",
+        f"{ID}.json.2": b"third",
+    }
+    assert not (root / "a.json").exists()
 
 
 @pytest.mark.parametrize("intent_id", ["../x", "", "a/b", ".hidden", "x" * 65, "a\nb"])
@@ -290,3 +299,20 @@ except IntakeError as error:
     assert done.returncode == 0, done.stderr
     assert "Permission denied" in done.stdout
     assert (tmp_path / "a.json").exists()
+
+
+def test_a_drop_folder_that_hands_makes_lets_its_group_drop_and_do_nothing_else(tmp_path: Path):
+    folder = tmp_path / "intents"
+    assert drop_folder_risks(folder) == [], "not there yet"
+    watcher = open_watcher(tmp_path)
+    drops = DropFolders(folder, {}, watcher)
+    try:
+        drops.look_after()
+        assert folder.stat().st_mode & 0o7777 == 0o3775
+        assert drop_folder_risks(folder) == []
+        folder.chmod(0o757)
+        drops_only = drop_folder_risks(folder)
+        assert [any(word in risk for risk in drops_only) for word in ("everybody", "sticky")] == [True, True]
+    finally:
+        drops.close()
+        watcher.close()

@@ -93,8 +93,8 @@ def test_a_ledger_can_be_read_when_no_daemon_runs(ledger_path: Path):
         assert (denied["limit_value"], denied["observed"]) == (150.15, 151)
         assert [row["at_ns"] for row in reader.states(db, limit=2)] == [3, 2]
         assert [(row["reason"], row["event"]) for row in reader.reasons(db)] == [("operator", "set")]
-        assert [row["client_order_id"] for row in reader.orders_of(db, "a")] == ["o1"]
-        assert [row["execution_id"] for row in reader.fills_of(db, "a")] == ["e1"]
+        assert [row["client_order_id"] for row in reader.rows(db, "orders")] == ["o1"]
+        assert [row["execution_id"] for row in reader.rows(db, "fills")] == ["e1"]
         found = reader.intent(db, "c")
         assert found is not None
         assert found["state"] == "CLOSED"

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def journal(tmp_path: Path):
     store = JournalStore(tmp_path / "journal.db")
     yield store
     store.close()
+
+
+def outbox_rows(store: JournalStore) -> Iterator[tuple[int, int, str, bytes]]:
+    """What the projector will find."""
+    return store._db.execute("SELECT id, seq, tbl, row FROM outbox ORDER BY id")
 
 
 def reopened(store: JournalStore) -> JournalStore:
@@ -52,7 +58,7 @@ def test_committed_events_state_and_outbox_are_there_after_reopening(journal: Jo
     assert list(again.events(2)) == [(2, 200, "document", b"\x00\xff")]
     assert list(again.load("trade")) == [("AAPL", b"2")]
     assert list(again.load("day")) == [("count", b"4")]
-    assert list(again.outbox_rows()) == [(1, 2, "intents", b"{}")]
+    assert list(outbox_rows(again)) == [(1, 2, "intents", b"{}")]
     assert again.last_seq() == 2
     again.close()
 
@@ -196,7 +202,28 @@ def test_a_full_disk_loses_nothing_once_there_is_room_again(journal: JournalStor
     journal.commit()
     assert [row[0] for row in journal.events()] == [1, 2, 3]
     assert list(journal.load("trade")) == [("AAPL", b"z" * 100_000)]
-    assert [row[2] for row in journal.outbox_rows()] == ["intents"]
+    assert [row[2] for row in outbox_rows(journal)] == ["intents"]
+
+
+def test_a_journal_that_is_locked_is_waited_for_once_and_then_only_looked_at(journal: JournalStore):
+    """Trap 26: the engine's thread must not stand for a tenth of a second at every attempt."""
+
+    def patience_ms() -> int:
+        return journal._db.execute("PRAGMA busy_timeout").fetchone()[0]
+
+    assert patience_ms() == 100
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    journal.append(1, 1, "wake", b"")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="locked"):
+            journal.commit()
+        assert patience_ms() == 0
+    other.execute("ROLLBACK")
+    other.close()
+    journal.commit()
+    assert patience_ms() == 100
+    assert [row[0] for row in journal.events()] == [1]
 
 
 def test_a_write_that_the_system_refuses_is_reported_and_never_partly_applied(tmp_path: Path):
@@ -291,10 +318,10 @@ def test_the_outbox_is_trimmed_in_small_steps_and_keeps_what_is_new_or_not_proje
     assert journal.trim_outbox(8) == 5
     assert journal.trim_outbox(8) == 3
     assert journal.trim_outbox(8) == 0
-    assert next(journal.outbox_rows())[0] == 9
+    assert next(outbox_rows(journal))[0] == 9
     while journal.trim_outbox(30):
         pass
-    assert [row[0] for row in journal.outbox_rows()] == list(range(21, 31))
+    assert [row[0] for row in outbox_rows(journal)] == list(range(21, 31))
 
 
 def test_a_journal_can_be_read_while_it_is_being_written(journal: JournalStore):
@@ -348,6 +375,6 @@ def test_sigkill_at_any_moment_leaves_every_committed_row_and_no_torn_one(tmp_pa
         assert last % 3 == 0, "half of a turn"
         assert [row[0] for row in store.events()] == list(range(1, last + 1))
         assert all(row[3] == str(row[0]).encode() * 50 for row in store.events())
-        assert [row[1] for row in store.outbox_rows()] == list(range(1, last + 1))
+        assert [row[1] for row in outbox_rows(store)] == list(range(1, last + 1))
         assert dict(store.load("trade")) == {"last": str(last).encode(), str(last): b"x"}
         store.close()

@@ -226,3 +226,38 @@ def test_word_of_the_drop_folder_is_left_and_found(state_dir: Path, tmp_path: Pa
     control.note_drop_folder(state_dir, tmp_path / "intents")
     assert control.noted_drop_folder(state_dir) == tmp_path / "intents"
     assert [path.name for path in state_dir.iterdir()] == ["drop-folder"]
+
+
+def test_a_bug_in_the_handler_reaches_the_loop_and_the_client_is_let_go(state_dir: Path) -> None:
+    heard: list[dict[str, Any]] = []
+
+    def fail(request: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError(f"our own bug in {request['do']}")
+
+    async def talk() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        with pytest.raises(NoDaemon, match="closed the connection"):
+            await asyncio.to_thread(call, state_dir, {"do": "status"})
+
+    served(state_dir / SOCKET_NAME, talk, fail)
+    assert [str(context["exception"]) for context in heard] == ["our own bug in status"]
+
+
+def test_a_request_with_half_a_character_is_refused_and_never_reaches_the_engine(tmp_path):
+    handled = []
+
+    async def scenario() -> dict:
+        server = ControlServer(
+            tmp_path / "control.sock", lambda request: handled.append(request) or {"ok": True}
+        )
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"))
+        writer.write(b'{"do": "halt", "reason": "\\ud800"}\n')
+        answer = json.loads(await reader.readline())
+        writer.close()
+        await server.close()
+        return answer
+
+    answer = asyncio.run(scenario())
+    assert not answer["ok"]
+    assert handled == []

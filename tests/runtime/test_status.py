@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hands.cli.check import ordinary_state
 from hands.core.commands import Record
@@ -90,6 +91,15 @@ def test_what_is_missing_is_named(state: State, spoil: Any, why: str) -> None:
     found = status.status(state, NOW)
     assert found["ready"] is False
     assert why in found["not_ready"]
+
+
+def test_what_the_guardian_would_say_is_what_status_says(state: State) -> None:
+    assert state.account is not None
+    state.account = structs.replace(state.account, status="ACCOUNT_CLOSED_PENDING")
+    found = status.status(state, NOW)
+    assert (found["ready"], found["not_ready"]) == (False, "the account is ACCOUNT_CLOSED_PENDING")
+    state.account = structs.replace(state.account, status="ACTIVE", trading_blocked=True)
+    assert "blocked" in status.status(state, NOW)["not_ready"]
 
 
 def test_an_old_account_is_not_ready(state: State) -> None:

@@ -95,6 +95,20 @@ def test_order_list_filters(on_simulator):
         assert await ids("status=closed") == ["mine"]
         assert await ids("status=all&nested=true") == ["resting", "mine"]
         assert await ids("status=all&nested=true&direction=asc&limit=1") == ["mine"]
+        every = (await client.call("GET", "/v2/orders?status=all&direction=asc"))[1]
+        first, last = every[0]["id"], every[-1]["id"]
+        names = [o["client_order_id"] for o in every]
+        assert await ids(f"status=all&direction=asc&after_order_id={first}") == names[1:]
+        assert await ids(f"status=all&direction=asc&after_order_id={first}&limit=1") == names[1:2]
+        assert await ids(f"status=all&direction=asc&after_order_id={last}") == []
+        assert await ids(f"status=all&before_order_id={last}") == names[-2::-1]
+        assert await ids(f"status=all&nested=true&direction=asc&after_order_id={first}") == ["resting"]
+        for wrong in (
+            f"after_order_id={first}&before_order_id={last}",
+            f"after_order_id={first}&after=2100-01-01T00:00:00Z",
+            "after_order_id=x",
+        ):
+            assert (await client.call("GET", f"/v2/orders?{wrong}"))[0] == 422
         assert len(await ids("side=sell")) == 2
         assert await ids("symbols=SPY,BTC/USD&status=all") == []
         assert await ids("status=all&after=2100-01-01T00:00:00Z") == []

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from hands.venues.alpaca.backoff import Backoff
 from hands.venues.alpaca.endpoints import Origin
-from hands.venues.alpaca.http import HttpConnection, connect_reason, default_tls
+from hands.venues.alpaca.http import HttpConnection, close_all, connect_reason, default_tls
+from hands.venues.alpaca.standing import standing_task
 
 _SHORT_LIFE_S = 1.0
 
@@ -57,7 +58,7 @@ class WarmConnections:
         """Begin to open the connections."""
         assert not self._tasks, "started twice"
         self._tasks = [
-            asyncio.create_task(self._keep_one(), name=f"order-entry-{n}") for n in range(self._count)
+            standing_task(self._keep_one(), f"order entry connection {n}") for n in range(self._count)
         ]
 
     async def stop(self) -> None:
@@ -66,10 +67,7 @@ class WarmConnections:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        connections = list(self._open)
-        for connection in connections:
-            connection.close()
-        await asyncio.gather(*(connection.closed for connection in connections))
+        await close_all(self._open)
 
     @property
     def free(self) -> int:

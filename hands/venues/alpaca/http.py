@@ -14,7 +14,7 @@ import socket
 import ssl
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +24,7 @@ from hands.venues.alpaca.rate import RateBudget
 
 BODY_MAX = 16 * 1024 * 1024
 USER_AGENT = "hands"
+CLOSE_WITHIN_S = 0.25
 _PATH_LETTERS = frozenset(string.ascii_letters + string.digits + "/-._~%?&=:,+")
 
 
@@ -253,11 +254,24 @@ class HttpPool:
             raise HttpError(HttpFailure(reason, may_have_been_sent=False)) from None
 
     async def close(self) -> None:
-        """Close every idle connection and wait until they are closed."""
+        """Close every idle connection; return when they are closed (`close_all`)."""
         connections, self._idle = self._idle, []
-        for connection in connections:
-            connection.close()
-        await asyncio.gather(*(connection.closed for connection in connections))
+        await close_all(connections)
+
+
+async def close_all(connections: Iterable[HttpConnection]) -> None:
+    """Close connections, idle or not, and wait a little; those whose peer does not play along are then dropped."""
+    closing = list(connections)
+    for connection in closing:
+        connection.close()
+    if not closing:
+        return
+    # Over TLS a close waits for the peer's goodbye, for half a minute if it does not come.
+    _, late = await asyncio.wait([connection.closed for connection in closing], timeout=CLOSE_WITHIN_S)
+    if late:
+        for connection in closing:
+            connection.abort("it did not close in time")
+        await asyncio.wait(late, timeout=CLOSE_WITHIN_S)
 
 
 def default_tls() -> ssl.SSLContext:

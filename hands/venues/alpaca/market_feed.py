@@ -42,8 +42,8 @@ class MarketFeed:
     """Streams trades and quotes of `symbols`; `index` gives each its number in the market.
 
     `on_rows(rows, count)` gets the first `count` of `rows`, which are overwritten by the next frame. `mute_after_s`
-    is how long an open connection may bring no row at all before it is taken for dead; it may be changed while
-    running (None: as long as it likes, for when the market is closed).
+    is how long an open connection may bring no row at all before it is taken for dead (None: as long as it likes);
+    `expect_data` changes it while running.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class MarketFeed:
         assert symbols, "a feed without symbols"
         assert link in {Link.EQUITY_DATA, Link.CRYPTO_DATA}, "not a data link"
         self.counts = FeedCounts()
-        self.mute_after_s = mute_after_s
+        self._mute_after_s = mute_after_s
         self._credentials = credentials
         self._symbols = sorted(set(symbols))
         self._on_rows = on_rows
@@ -99,6 +99,15 @@ class MarketFeed:
     @property
     def is_up(self) -> bool:
         return self._connection.is_up
+
+    def expect_data(self, within_s: float | None) -> None:
+        """Take an open connection without a row for `within_s` seconds for dead from now on; None: never.
+
+        Where any silence was allowed before, the clock starts now: the quiet of a closed market proves nothing.
+        """
+        if self._mute_after_s is None:
+            self._data_seen_s = asyncio.get_running_loop().time()
+        self._mute_after_s = within_s
 
     def _take_message(self, data: bytes, is_text: bool) -> None:
         del is_text  # the first byte tells the encoding
@@ -158,7 +167,7 @@ class MarketFeed:
 
     def _watch_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
-        allowed_s = self.mute_after_s
+        allowed_s = self._mute_after_s
         if allowed_s is not None and self._connection.is_up and loop.time() - self._data_seen_s > allowed_s:
             self._connection.give_up(f"connected, but without any data for {allowed_s:g} s")
         self._watch = loop.call_later(min(1.0, (allowed_s or 4.0) / 4), self._watch_for_silence)

@@ -77,7 +77,8 @@ class OrderEntry:
 
     `clock` gives the engine's time in nanoseconds. `submit`, `cancel` and `query` return the moment at which the
     bytes were handed to the socket; then the caller records that itself. They return None when the request
-    waits or was refused here: a `RequestSent` or a `RequestFailed` follows.
+    waits or was refused here: a `RequestSent` or a `RequestFailed` follows. With `read_only` no order and no cancel is
+    ever written: each ends as proof that it was not sent; questions are asked as ever.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class OrderEntry:
         symbols: Iterable[str] = (),
         budget: RateBudget | None = None,
         close_intent: bool = True,
+        read_only: bool = False,
         idle_max_s: float = 30.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class OrderEntry:
         self._timeout_s = request_timeout_s
         self._slashes = slash_forms(symbols)
         self._close_intent = close_intent
+        self._read_only = read_only
         self._budget = budget if budget is not None else RateBudget()
         self._head = RequestHead(origin, credentials)
         self._reserve = 1 if connections > 1 else 0
@@ -129,11 +132,6 @@ class OrderEntry:
         await self._connections.stop()
         self._loop = None
 
-    @property
-    def requests_used(self) -> int:
-        """Requests of the last minute, all users of the budget together."""
-        return self._budget.used
-
     def submit(self, order: ApprovedEntry | ReducingOrder) -> Ns | None:
         """Send an order. An entry at or past its deadline, or over the request budget, is refused here."""
         body = encode.submit_body(order, close_intent=self._close_intent)
@@ -156,7 +154,8 @@ class OrderEntry:
     def query(self, command: QueryOrder) -> Ns | None:
         """Ask for one order with its legs; that can take two requests, and has one answer."""
         data = self._head.request("GET", encode.query_path(command.client_order_id))
-        return self._offer(_Request(RequestKind.QUERY, Lane.QUESTION, command.client_order_id, data))
+        lane = Lane.PROTECTIVE if command.protective else Lane.QUESTION
+        return self._offer(_Request(RequestKind.QUERY, lane, command.client_order_id, data))
 
     # --- sending
 
@@ -176,6 +175,8 @@ class OrderEntry:
 
     def _refusal(self, request: _Request) -> str | None:
         """Return why a request must not be sent now; nothing that protects is ever held back for the budget."""
+        if self._read_only and request.kind is not RequestKind.QUERY:
+            return "dry run"
         if request.deadline_ns is not None and self._clock() >= request.deadline_ns:
             return "the entry's deadline has passed"
         if request.lane is Lane.PROTECTIVE:

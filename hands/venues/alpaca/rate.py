@@ -11,25 +11,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-VENUE_LIMIT = 200
-"""What Alpaca allows an account in a minute, unless its plan says otherwise."""
-
 
 class RateBudget:
     """Counts requests in a sliding window of `window_s` seconds; `monotonic` returns seconds.
 
-    `entries_max` and `queries_max` are where entries and questions stop, in requests of everybody together.
+    Where each kind stops, in requests of everybody together: entries at `entries_max`, what is asked regularly at
+    `regular_max`, what has to be known now at `queries_max`. What is above that is kept for what protects.
     """
 
     def __init__(
         self,
         *,
         entries_max: int = 150,
+        regular_max: int = 160,
         queries_max: int = 180,
         window_s: float = 60.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.entries_max = entries_max
+        self.regular_max = regular_max
         self.queries_max = queries_max
         self._window_s = window_s
         self._monotonic = monotonic
@@ -37,8 +37,12 @@ class RateBudget:
 
     @classmethod
     def sharing(cls, requests_per_minute: int) -> RateBudget:
-        """Return the budget of a venue that allows so many: three quarters may be entries, nine tenths questions too."""
-        return cls(entries_max=requests_per_minute * 3 // 4, queries_max=requests_per_minute * 9 // 10)
+        """Return the budget of a venue that allows so many: the last tenth is for what protects alone."""
+        return cls(
+            entries_max=requests_per_minute * 3 // 4,
+            regular_max=requests_per_minute * 4 // 5,
+            queries_max=requests_per_minute * 9 // 10,
+        )
 
     def note(self) -> None:
         """Count one request that is being sent."""

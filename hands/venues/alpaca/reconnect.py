@@ -18,6 +18,7 @@ from hands.core.units import Ns
 from hands.venues.alpaca.backoff import Backoff
 from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.http import default_tls
+from hands.venues.alpaca.standing import standing_task
 from hands.venues.alpaca.websocket import Closed, WebSocketClient
 
 
@@ -79,7 +80,7 @@ class StandingConnection:
         """Begin to connect, and go on until `stop`."""
         assert self._task is None, "started twice"
         self._stopping = False
-        self._task = asyncio.create_task(self._keep(), name=f"{self._link}")
+        self._task = standing_task(self._keep(), f"the {self._link} connection")
 
     async def stop(self) -> None:
         """Close the connection and connect no more; nothing is reported."""

@@ -50,7 +50,8 @@ class VenueUnavailable(Exception):  # noqa: N818
 class Snapshots:
     """Asks over its own few connections; `clock` gives the engine's time in nanoseconds.
 
-    Requests to the trading host count in `budget`, which order entry shares.
+    Requests to the trading host count in `budget`, which order entry shares; the data host allows as many again. A
+    question that the budget does not allow is not asked: `VenueUnavailable`, like any other that got no answer.
     """
 
     def __init__(
@@ -69,16 +70,23 @@ class Snapshots:
         self._feed = endpoints.feed
         self._slashes = slash_forms(symbols)
         self._opens: dict[str, Ns | None] = {}
+        self._budget = budget if budget is not None else RateBudget()
+        self._data_budget = RateBudget()
         self._trading = HttpPool(
             origin_of(endpoints.trading),
             credentials,
             connections=connections,
             timeout_s=timeout_s,
-            budget=budget,
+            budget=self._budget,
             tls=tls,
         )
         self._data = HttpPool(
-            origin_of(endpoints.data), credentials, connections=connections, timeout_s=timeout_s, tls=tls
+            origin_of(endpoints.data),
+            credentials,
+            connections=connections,
+            timeout_s=timeout_s,
+            budget=self._data_budget,
+            tls=tls,
         )
 
     async def close(self) -> None:
@@ -88,6 +96,7 @@ class Snapshots:
 
     async def account(self) -> AccountReport:
         """Return the account. Raises `VenueUnavailable`."""
+        _afford(self._budget, self._budget.regular_max)
         asked_ns = self._clock()
         response = await self._get(self._trading, encode.ACCOUNT_PATH)
         try:
@@ -119,6 +128,7 @@ class Snapshots:
         The venue's times are moved by the difference of the two clocks, taking its reading to be from the
         middle of the exchange.
         """
+        _afford(self._budget, self._budget.regular_max)
         asked_ns = self._clock()
         response = await self._get(self._trading, encode.CLOCK_PATH)
         answered_ns = self._clock()
@@ -149,12 +159,17 @@ class Snapshots:
             self._opens = {day: opens.get(day)}
         return self._opens[day]
 
-    async def truth(self, client_order_ids: Sequence[str] = ()) -> TruthReport:
+    async def truth(self, client_order_ids: Sequence[str] = (), *, regular: bool = False) -> TruthReport:
         """Return every open order with its legs, all positions, and each asked order besides.
+
+        A `regular` one leaves more of the request budget to others.
 
         Raises:
             VenueUnavailable: any part of it could not be had.
         """
+        budget = self._budget
+        # All of it is afforded at once: half a truth would be requests spent on nothing.
+        _afford(budget, budget.regular_max if regular else budget.queries_max, 2 + len(client_order_ids))
         asked_ns = self._clock()
         # Positions first: a fill in between then shows in the orders alone, which the engine can tell from a loss.
         response = await self._get(self._trading, encode.POSITIONS_PATH)
@@ -187,8 +202,10 @@ class Snapshots:
             new = [order for order in page if order.order_id not in found]
             found.update((order.order_id, order) for order in new)
             # Legs may count towards the page's limit, so a page is full when orders and legs together are.
-            if not new or sum(1 + len(order.legs) for order in page) < encode.PAGE_LIMIT:
+            if sum(1 + len(order.legs) for order in page) < encode.PAGE_LIMIT:
                 return list(found.values())
+            if not new:  # a venue that does not page: what it does not show may be there all the same
+                raise VenueUnavailable("a full page of open orders brought nothing new")
             after = page[-1].order_id
         raise VenueUnavailable(f"more than {PAGES_MAX} pages of open orders")
 
@@ -214,6 +231,7 @@ class Snapshots:
         Raises:
             VenueUnavailable: the question was not answered.
         """
+        _afford(self._data_budget, self._data_budget.regular_max)
         crypto = "/" in symbol
         path = (
             encode.latest_crypto_quote_path(symbol)
@@ -242,6 +260,15 @@ class Snapshots:
             return response
         number = f" {code}" if code is not None else ""
         raise VenueUnavailable(f"GET {what}: HTTP {response.status}{number} {message}", response.status)
+
+
+def _afford(budget: RateBudget, most: int, needed: int = 1) -> None:
+    """Raise `VenueUnavailable` unless `needed` requests more stay within `most`; alone, a question is always asked."""
+    used = budget.used
+    if used + min(needed, most) > most:
+        raise VenueUnavailable(
+            f"request budget: {used} requests in the last minute; {most} are allowed before questions have to wait"
+        )
 
 
 def _unreadable(what: str, error: Exception) -> VenueUnavailable:

@@ -131,4 +131,4 @@ def test_the_rate_budget_slides():
 
 def test_entries_stop_before_questions_and_both_before_the_venues_limit():
     budget = RateBudget.sharing(200)
-    assert (budget.entries_max, budget.queries_max) == (150, 180)
+    assert (budget.entries_max, budget.regular_max, budget.queries_max) == (150, 160, 180)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import msgspec
@@ -220,7 +221,7 @@ def test_connected_but_mute_is_a_loss(watch, wait_until):
         await wait_until(lambda: rows)
         assert [event.up for event in links] == [True, False, True]
         assert "without any data" in links[1].reason
-        feed.mute_after_s = None
+        feed.expect_data(None)
 
     watch(scenario, mute, good, mute_after_s=0.3)
 
@@ -232,6 +233,49 @@ def test_silence_is_allowed_where_it_is_expected(watch, wait_until):
         assert feed.is_up
 
     watch(scenario, mute, mute_after_s=None)
+
+
+def test_a_feed_that_was_quiet_before_the_open_is_not_dropped_at_the_open(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.is_up)
+        feed._data_seen_s -= 8 * 3600.0  # a quiet night
+        feed.expect_data(30.0)
+        feed._watch_for_silence()
+        assert feed.is_up
+        feed._data_seen_s -= 31.0
+        feed.expect_data(30.0)  # said again in the middle of the session: the clock runs on
+        feed._watch_for_silence()
+        assert not feed.is_up
+
+    watch(scenario, mute, mute_after_s=None)
+
+
+def test_a_bug_in_what_takes_the_rows_reaches_the_loop(run, credentials, wait_until):
+    def fail(rows, count):
+        raise RuntimeError("our own bug")
+
+    async def play():
+        heard = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        async with serve(Venue(good), "127.0.0.1", 0, close_timeout=0.1) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            feed = MarketFeed(
+                Endpoints.of(url),
+                credentials,
+                ("AAPL",),
+                {"AAPL": 0},
+                fail,
+                lambda _: None,
+                lambda: 1,
+                Link.EQUITY_DATA,
+                pace=Pace(first_s=60.0),
+            )
+            await feed.start()
+            await wait_until(lambda: heard)
+            await feed.stop()
+        assert str(heard[0]["exception"]) == "our own bug"
+
+    run(play())
 
 
 def test_a_symbol_the_venue_leaves_out_is_named(watch, wait_until):

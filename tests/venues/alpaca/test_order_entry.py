@@ -401,9 +401,28 @@ def test_the_budget_stops_entries_then_questions_and_never_protection(trade, acc
             ("e3", False),
             ("q2", False),
         ]
-        assert len(server.requests) == desk.entry.requests_used == 5
+        assert len(server.requests) == budget.used == 5
 
     trade(scenario, accept, budget=budget)
+
+
+def test_a_dry_run_asks_and_never_writes_an_order_or_a_cancel(trade, accept, wait_until):
+    async def scenario(desk, server):
+        assert desk.submit(entry("e1")) is None
+        assert desk.submit(exit_("x1")) is None
+        assert desk.cancel("id-1", "c1") is None
+        assert desk.query("q1") is not None
+        await wait_until(lambda: desk.of(RequestAnswered))
+        assert {
+            (f.kind, f.client_order_id, f.may_have_been_sent, f.reason) for f in desk.of(RequestFailed)
+        } == {
+            (RequestKind.SUBMIT, "e1", False, "dry run"),
+            (RequestKind.SUBMIT, "x1", False, "dry run"),
+            (RequestKind.CANCEL, "c1", False, "dry run"),
+        }
+        assert [request.method for request in server.requests] == ["GET"]
+
+    trade(scenario, accept, read_only=True)
 
 
 def test_a_group_without_legs_is_asked_for_again(trade, reply, wait_until):

@@ -151,6 +151,48 @@ def test_open_orders_are_read_to_the_last_page(ask):
     assert [o.client_order_id for o in report.orders] == [f"o{n}" for n in range(1100)]
 
 
+def test_a_full_page_that_brings_nothing_new_is_not_taken_for_the_last(ask):
+    rows = [order(f"o{n}") for n in range(500)]
+    with pytest.raises(VenueUnavailable, match="nothing new"):
+        ask(lambda s, _: s.truth(), {"/v2/orders": rows, "/v2/positions": []})
+
+
+def test_regular_questions_stop_first_then_pressing_ones_and_the_rest_is_for_protection(ask):
+    """Traps 20 and 25."""
+    budget = RateBudget(entries_max=3, regular_max=4, queries_max=7)
+    routes = {"/v2/orders": [], "/v2/positions": [], "/v2/orders:by_client_order_id": NOT_FOUND}
+
+    async def scenario(snapshots, server):
+        await snapshots.truth(["x"])
+        budget.note()
+        for regular in (snapshots.account(), snapshots.session(), snapshots.truth(regular=True)):
+            with pytest.raises(VenueUnavailable, match="request budget"):
+                await regular
+        await snapshots.truth()
+        with pytest.raises(VenueUnavailable, match="request budget"):
+            await snapshots.truth()
+        return [line.partition(" ")[2].partition("?")[0] for line in server.lines]
+
+    assert ask(scenario, routes, budget=budget) == [
+        "/v2/positions",
+        "/v2/orders",
+        "/v2/orders:by_client_order_id",
+        "/v2/positions",
+        "/v2/orders",
+    ]
+
+
+def test_quotes_stop_at_the_data_hosts_own_budget(ask):
+    async def scenario(snapshots, server):
+        for _ in range(snapshots._data_budget.regular_max):
+            snapshots._data_budget.note()
+        with pytest.raises(VenueUnavailable, match="request budget"):
+            await snapshots.latest_quote("AAPL")
+        return len(server.requests)
+
+    assert ask(scenario, {"/v2/stocks/AAPL/quotes/latest": {"quote": QUOTE}}) == 0
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [

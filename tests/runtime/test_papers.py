@@ -1,0 +1,105 @@
+"""What cannot be written steps aside and comes back; nothing waits behind it but its own name."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from hands.core.commands import ArchiveDocument
+from hands.intake.reading import IntakeError
+from hands.runtime.papers import Filing, Papers
+
+
+class Desk:
+    """Papers whose writing fails where the test says so."""
+
+    def __init__(self) -> None:
+        self.wrote: list[str] = []
+        self.broken: dict[str, str] = {}
+        self.papers = Papers(self._receipt, self._file)
+
+    def _receipt(self, intent_id: str) -> None:
+        self._write(f"receipt {intent_id}", intent_id)
+
+    def _file(self, filing: Filing) -> None:
+        self._write(f"{filing.name} {filing.data.decode()}", filing.name)
+
+    def _write(self, paper: str, key: str) -> None:
+        if key in self.broken:
+            raise IntakeError(f"{paper} not written") from OSError(28, self.broken[key])
+        self.wrote.append(paper)
+
+    def file(self, name: str, data: str = "x") -> None:
+        filing = ArchiveDocument(intent_id=data, agent="default", name=name, data=data.encode(), judged_ns=1)
+        self.papers.add_filing(filing)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_receipts_go_before_filings_and_a_changed_one_is_written_once(desk: Desk) -> None:
+    desk.file("a.json")
+    for intent_id in ("i1", "i2", "i1", "i1"):
+        desk.papers.add_receipt(intent_id)
+    desk.papers.write_some(10)
+    assert desk.wrote == ["receipt i1", "receipt i2", "a.json x"]
+    assert not desk.papers.are_due
+
+
+def test_no_more_than_so_many_are_written_at_once(desk: Desk) -> None:
+    for n in range(5):
+        desk.papers.add_receipt(f"i{n}")
+    desk.papers.write_some(3)
+    assert len(desk.wrote) == 3
+    assert desk.papers.are_due
+
+
+def test_one_that_fails_holds_up_no_other(desk: Desk) -> None:
+    desk.broken = {"a.json": "Read-only file system", "i1": "Read-only file system"}
+    for name in ("a.json", "b.json", "c.json"):
+        desk.file(name)
+    for intent_id in ("i1", "i2"):
+        desk.papers.add_receipt(intent_id)
+    desk.papers.write_some(100)
+    assert desk.wrote == ["receipt i2", "b.json x", "c.json x"]
+    assert desk.papers.have_failed
+    assert not desk.papers.are_due, "what failed is not tried again at once"
+    desk.broken = {}
+    desk.papers.try_again()
+    desk.papers.write_some(100)
+    assert desk.wrote[3:] == ["receipt i1", "a.json x"]
+    assert not desk.papers.have_failed
+
+
+def test_documents_of_one_name_are_filed_in_the_order_in_which_they_were_judged(desk: Desk) -> None:
+    desk.broken = {"a.json": "No space left on device"}
+    desk.file("a.json", "first")
+    desk.papers.write_some(10)
+    desk.file("a.json", "second")
+    desk.broken = {}
+    desk.papers.write_some(10)
+    assert desk.wrote == [], "the second waits for the first"
+    desk.papers.try_again()
+    desk.papers.write_some(10)
+    assert desk.wrote == ["a.json first", "a.json second"]
+
+
+def test_a_fault_is_logged_once_and_so_is_its_end(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    desk.broken = {f"i{n}": "No space left on device" for n in range(50)} | {"a.json": "Permission denied"}
+    desk.file("a.json")
+    for n in range(50):
+        desk.papers.add_receipt(f"i{n}")
+    for _ in range(5):
+        desk.papers.try_again()
+        desk.papers.write_some(100)
+    assert len([r for r in caplog.records if "cannot be written" in r.getMessage()]) == 2
+    assert "not written" in str(desk.papers.fault)
+    desk.broken = {}
+    desk.papers.try_again()
+    desk.papers.write_some(100)
+    assert desk.papers.fault is None
+    assert [r.getMessage() for r in caplog.records][-1] == "papers are written again"

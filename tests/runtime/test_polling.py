@@ -1,0 +1,119 @@
+"""What is asked of the venue, and in which order the answers are believed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hands.core.events import AnyEvent, TruthReport
+from hands.core.units import Ns
+from hands.runtime.config import PollSection
+from hands.runtime.polling import Poller
+from hands.venues.alpaca.snapshots import VenueUnavailable
+
+REGULARLY = PollSection(account_s=600.0, session_s=3600.0, truth_s=0.01)
+
+
+class Venue:
+    """Snapshots whose truth is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, ...], bool, asyncio.Future[None]]] = []
+        self.at_once_max = 0
+        self._at_once = 0
+
+    async def truth(self, client_order_ids: tuple[str, ...] = (), *, regular: bool = False) -> TruthReport:
+        number = len(self.asked) + 1
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.asked.append((client_order_ids, regular, answered))
+        self._at_once += 1
+        self.at_once_max = max(self.at_once_max, self._at_once)
+        try:
+            await answered
+        finally:
+            self._at_once -= 1
+        return TruthReport(ts_ns=Ns(number), asked_ns=Ns(number), orders=(), missing=(), positions=())
+
+    def answer(self, number: int, failure: Exception | None = None) -> None:
+        answered = self.asked[number][2]
+        if failure is None:
+            answered.set_result(None)
+        else:
+            answered.set_exception(failure)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event of its own)
+            await asyncio.sleep(0.002)
+
+
+def polled(scenario: Callable[[Venue, Poller, list[AnyEvent]], Awaitable[None]]) -> None:
+    async def play() -> None:
+        venue, events = Venue(), list[AnyEvent]()
+        poller = Poller(
+            venue,  # type: ignore[arg-type]
+            REGULARLY,
+            (),
+            {},
+            clock=lambda: Ns(1),
+            feed=events.append,
+            take_rows=lambda rows, count: None,
+            on_session=lambda report: None,
+        )
+        try:
+            await scenario(venue, poller, events)
+        finally:
+            await poller.stop()
+
+    asyncio.run(play())
+
+
+def test_a_truth_asked_for_on_demand_waits_for_the_regular_one() -> None:
+    """Two side by side: the older snapshot could be applied last."""
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        poller.start()
+        await until(lambda: venue.asked)
+        poller.request_truth(("c1",))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(venue.asked) == 1, "one truth at a time"
+        venue.answer(0)
+        await until(lambda: len(venue.asked) == 2)
+        assert [(ids, regular) for ids, regular, _ in venue.asked] == [((), True), (("c1",), False)]
+        venue.answer(1)
+        await until(lambda: len(events) == 2)
+        assert [event.ts_ns for event in events] == [1, 2]
+        assert venue.at_once_max == 1
+
+    polled(scenario)
+
+
+def test_a_truth_asked_for_while_one_is_asked_follows_it_once() -> None:
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        poller.request_truth(("c1",))
+        await until(lambda: venue.asked)
+        poller.request_truth(("c2",))
+        poller.request_truth(("c3",))
+        venue.answer(0)
+        await until(lambda: len(venue.asked) == 2)
+        venue.answer(1)
+        await until(lambda: len(events) == 2)
+        assert [ids for ids, _, _ in venue.asked] == [("c1",), ("c3",)]
+
+    polled(scenario)
+
+
+def test_a_truth_that_cannot_be_had_is_asked_for_again() -> None:
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        poller.request_truth(("c1",))
+        await until(lambda: venue.asked)
+        venue.answer(0, VenueUnavailable("request budget"))
+        await until(lambda: len(venue.asked) == 2)
+        venue.answer(1)
+        await until(lambda: events)
+        assert [ids for ids, _, _ in venue.asked] == [("c1",), ("c1",)]
+
+    polled(scenario)
