@@ -84,7 +84,7 @@ class DropFolders:
             IntakeError: something else stands in the place of a folder of ours, or everybody may write to the root.
             OSError: a folder cannot be made, opened or watched.
         """
-        _make_root(self.root)
+        make_drop_folder(self.root)
         if self.root.stat().st_mode & stat.S_IWOTH:
             raise IntakeError(f"{self.root} is writable by everybody: chmod o-w {self.root}")
         for name in OWN_FOLDERS:
@@ -177,7 +177,7 @@ def drop_folder_risks(root: Path) -> list[str]:
     return risks
 
 
-def _make_root(root: Path) -> None:
+def make_drop_folder(root: Path) -> None:
     """Make the drop folder, if it is not there, so that others of its group can drop and do nothing else."""
     try:
         root.mkdir(parents=True)

@@ -12,6 +12,7 @@ that was written to within the last second. A file found both ways is delivered 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import stat
 import time
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 from hands.core.events import DocumentReceived
 from hands.core.units import NS_PER_S, Ns
 from hands.intake import files
-from hands.intake.drops import DEFAULT_AGENT, Drop, DropFolders
+from hands.intake.drops import DEFAULT_AGENT, Drop, DropFolders, make_drop_folder
 from hands.intake.inotify import GONE_MASK, IN_CREATE, IN_Q_OVERFLOW, FileEvent, open_watcher
 from hands.intake.reading import (
     Identity,
@@ -99,6 +100,7 @@ class Inbox:
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._running = False
+        self._held: int | None = None
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -109,6 +111,7 @@ class Inbox:
             IntakeError: the folders cannot be made or watched, or everybody may write to the drop folder.
         """
         self._loop = loop
+        self._claim_folder()
         try:
             self._watcher = open_watcher(self.folder)
         except OSError as error:
@@ -139,10 +142,29 @@ class Inbox:
                 handle.cancel()
         self._queue.clear()
         self._let_go()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _let_go(self) -> None:
         self._drops.close()
         self._watcher.close()
+
+    def _claim_folder(self) -> None:
+        """Hold the folder for this process: two daemons would judge the same documents and overwrite receipts."""
+        if self._held is not None:
+            return
+        try:
+            make_drop_folder(self.folder)
+            held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise IntakeError(f"{self.folder} cannot be watched: {error}") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(held)
+            raise IntakeError(f"another daemon watches {self.folder}") from error
+        self._held = held
 
     def rescan(self) -> None:
         """Look into every folder for documents that no event told of, oldest first, and deliver them.

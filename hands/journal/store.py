@@ -76,10 +76,16 @@ class JournalStore:
         except BaseException:
             self._lock.release()
             raise
+        self._identity = _identity(path)
         self._checkpointer = _Checkpointer(path)
         self._checkpointer.start()
 
     # --- writing -----------------------------------------------------------------------------------------
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was removed or replaced under us: what is written now ends with the process."""
+        return _identity(self.path) != self._identity
 
     @property
     def pending(self) -> bool:
@@ -252,6 +258,14 @@ class JournalStore:
             yield from self._db.execute(sql, values)
         except sqlite3.Error as error:
             raise JournalError(f"journal not read: {_said(error)}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Checkpointer(threading.Thread):

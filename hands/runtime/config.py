@@ -139,6 +139,8 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
     endpoints = _endpoints(options, settings, environ, problems)
     venue = None if endpoints is None else venue_of(endpoints)
     credentials = _credentials(environ, venue, problems)
+    if settings is not None:
+        _folders(*_places(options, settings), problems)
     if (
         problems
         or settings is None
@@ -151,14 +153,14 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
     if venue is Venue.LIVE and options.live is None:
         host = endpoints.trading.split("//")[-1]
         raise Unsafe(f"{host} is a live host; say --live ACCOUNT_NUMBER if real money is meant")
-    intents = (options.intents or Path(settings.folders.intents)).absolute()
+    intents, state = _places(options, settings)
     if venue is Venue.LIVE and (risks := drop_folder_risks(intents)):
         raise Unsafe("; ".join(risks))
     return Config(
         settings=settings,
         limits=limits,
         intents=intents,
-        state=(options.state or Path(settings.folders.state)).absolute(),
+        state=state,
         endpoints=endpoints,
         credentials=credentials,
         venue=venue,
@@ -168,6 +170,19 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
         live=options.live,
         log_json=options.log_json,
     )
+
+
+def _places(options: Options, settings: Settings) -> tuple[Path, Path]:
+    """Return the drop folder and the state directory."""
+    intents = options.intents or Path(settings.folders.intents)
+    state = options.state or Path(settings.folders.state)
+    return intents.absolute(), state.absolute()
+
+
+def _folders(intents: Path, state: Path, problems: list[str]) -> None:
+    """The state directory is ours alone, so it must not lie where agents write."""
+    if state.resolve().is_relative_to(intents.resolve()):
+        problems.append(f"the state directory {state} must not lie in the drop folder {intents}")
 
 
 def _read(path: Path, problems: list[str]) -> str | None:
@@ -216,6 +231,8 @@ def _limits(options: Options, problems: list[str]) -> LimitsFile | None:
     wider = [symbol for symbol in options.symbols if symbol not in limits.allow]
     if wider:
         problems.append(f"--symbols only narrows [symbols] allow; not allowed there: {', '.join(wider)}")
+    if not options.symbols:
+        problems.append("--symbols names no symbol")
     twice = sorted({symbol for symbol in options.symbols if options.symbols.count(symbol) > 1})
     if twice:
         problems.append(f"--symbols names a symbol twice: {', '.join(twice)}")

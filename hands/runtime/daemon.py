@@ -97,6 +97,9 @@ def run(options: Options, ready: Ready) -> int:
         raise ConfigError([f"{config.state}: {error.strerror}"]) from error
     try:
         note_drop_folder(config.state, config.intents)  # only once the directory is known to be ours
+    except OSError as error:  # a full disk: what is owned needs us all the same
+        log.warning("%s: the drop folder's place cannot be noted: %s", config.state, error)
+    try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(Daemon(config, journal).live(ready))
     finally:
@@ -355,6 +358,8 @@ class Daemon:
             offset = self._clock.wall_offset_ns()
             if abs(offset - self.state.wall_offset_ns) > STEP_MIN_NS:
                 self._sequencer.feed(ClockStepped(ts_ns=self._clock(), wall_offset_ns=offset))
+            if self._journal.is_gone:
+                self._sequencer.give_up_journal()
             try:
                 if not self._journal.pending:
                     self._journal.trim_outbox(self._ledger.position)

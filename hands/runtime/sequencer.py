@@ -46,6 +46,7 @@ class Sequencer:
     ) -> None:
         self.state = state
         self.seq = journal.last_seq()
+        self._journal_gone = False
         self.journal_fault: str | None = None
         self.records_lost = 0
         self._journal = journal
@@ -137,11 +138,19 @@ class Sequencer:
             self._retry_ns = self._clock() + RETRY_NS
             self._fault(str(error))
         else:
-            if self.journal_fault is not None:
+            if self.journal_fault is not None and not self._journal_gone:
                 log.warning("the journal is written again; %d records were lost", self.records_lost)
                 self.journal_fault = None
                 self.records_lost = 0
                 self._queue.append(LinkReport(ts_ns=self._clock(), link=Link.JOURNAL, up=True))
+
+    def give_up_journal(self) -> None:
+        """The journal's file is gone: what is written now nobody will find, so no entry is sent any more."""
+        if not self._journal_gone:
+            self._journal_gone = True
+            log.critical("journal.db was removed or replaced while running: no entries until a restart")
+            self._fault("journal.db was removed or replaced while running")
+            self.drain()
 
     def _lose(self, error: JournalError) -> None:
         """The backlog is full: trading state is kept, but this record of what happened is gone."""

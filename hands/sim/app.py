@@ -7,6 +7,7 @@ floor built from it, and the tape and the clock running beside the server until 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,13 @@ _SHUTDOWN_S: Final = 1.0
 
 class ConfigError(ValueError):
     """The simulator cannot be started as asked; the message says why."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,16 @@ class SimConfig:
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ConfigError(f"listen {self.listen!r} is not HOST:PORT")
+        if not _is_loopback(host):
+            raise ConfigError(
+                f"listen {self.listen!r}: its controls know no password, so it serves this machine only"
+            )
         return host, int(port)
 
     def open_exchange(self, now_ns: Callable[[], int]) -> Exchange:
         """Return a fresh exchange. Random partial fills are off under a manual tape, so that tests are exact."""
+        if nano(self.cash) < 0:
+            raise ConfigError(f"cash {self.cash!r} is less than nothing")
         return Exchange(
             now_ns,
             symbols=self.symbols,

@@ -423,6 +423,15 @@ def test_documents_in_a_folder_that_everybody_may_write_to_are_refused_and_such_
         rig.run(scenario)
 
 
+def test_a_drop_folder_that_the_inbox_makes_lets_others_drop_and_do_nothing_else(tmp_path: Path):
+    rig = Rig(tmp_path / "fresh" / "intents", {})
+
+    async def scenario(rig: Rig) -> None:
+        assert rig.folder.stat().st_mode & 0o7777 == 0o3775
+
+    rig.run(scenario)
+
+
 def test_a_halt_file_halts_when_it_appears_again_when_it_reappears_and_when_it_is_there_at_start(rig: Rig):
     async def scenario(rig: Rig) -> None:
         assert rig.halts == 0

@@ -158,6 +158,9 @@ def test_an_entry_that_could_not_be_written_down_is_not_sent_and_its_receipt_say
             assert desk.wire.requests == []
             await until(lambda: intent_id in desk.receipts.writes)
             assert desk.receipt(intent_id)["state"] != "OPEN"
+            for _ in range(50):  # until nothing is left that would come round by itself
+                await asyncio.sleep(0)
+            desk.sequencer.stop()
         desk.books.clock.now = Ns(desk.books.clock() + RETRY_NS)
         await until(lambda: desk.sequencer.journal_fault is None)  # nobody but the retry is left to do it
         await until(lambda: "request_failed" in desk.books.written())
