@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,9 @@ CONFIG = Path(__file__).resolve().parent / "config"
 INTERVAL_NS = 29_000_000
 """Long enough for the engine's work after an order (receipts, filing, views: some 15 ms) to be over, and a prime
 number of milliseconds, so that the pace does not beat with anybody's timer."""
+
+STEADY_INTERVAL_NS = 5_000_000
+"""A second pace, at which files keep coming: processors neither sleep nor forget in between."""
 
 LONE_INTERVAL_NS = 250_000_000
 """For the naive peer: watchfiles gathers changes for 50 ms after the last, up to 1.6 s; each file is let be alone."""
@@ -88,18 +91,25 @@ def measure(room: Path, size: Size, tell: Tell) -> dict[str, Any]:
         for _ in range(size.rounds):
             for contender in (*others, hands):
                 _block(venue, contender, size.samples // size.rounds, tell)
+        steady = [
+            replace(c, interval_ns=STEADY_INTERVAL_NS, drops=[], arrived={}) for c in (others[0], hands)
+        ]
+        for _ in range(size.rounds):
+            for contender in steady:
+                _block(venue, contender, size.samples // size.rounds, tell)
         offsets_ns = (offset_ns, wall_offset_ns())
         receipts = read_receipts(hands.folder, hands.drops)
         stages = waterfall(receipts, hands.drops, hands.arrived, offsets_ns)
     by_name = {contender.name: contender for contender in others} | _naive(room, size.naive, tell)
     return _result(hands, by_name, stages) | {
+        "steady": _steady(*steady),
         "method": {
             "text": METHOD,
             "interval_ms": INTERVAL_NS / 1e6,
             "naive_interval_ms": LONE_INTERVAL_NS / 1e6,
             "warm_up_excluded": size.warm_up,
             "rounds": size.rounds,
-        }
+        },
     }
 
 
@@ -107,7 +117,15 @@ def drops_planned(size: Size) -> int:
     """Return how many drops `measure` will tell of."""
     contenders = 2 + (peers.missing("tuned") is None)
     naive = 0 if peers.missing("naive") is not None else size.naive
-    return contenders * (size.samples + size.warm_up) + naive
+    return contenders * (size.samples + size.warm_up) + 2 * size.samples + naive
+
+
+def _steady(floor: Contender, hands: Contender) -> dict[str, Any]:
+    """Return the same measure at the quicker pace."""
+    found, least = summary(hands.latencies_ns()), summary(floor.latencies_ns())
+    ratio = round(found["p50_us"] / least["p50_us"], 2)
+    floor_part = {f"floor_{name}": least[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}
+    return found | floor_part | {"ratio_p50": ratio, "interval_ms": STEADY_INTERVAL_NS / 1e6}
 
 
 def _result(

@@ -64,6 +64,11 @@ def _show_latencies(console: Console, found: Mapping[str, Any]) -> None:
         if values[0] is not None:
             cells = ["" if value is None else f"{value:,.1f}" for value in values]
             table.add_row(title, str(n), *cells, style="bold" if title == "hands" else None)
+    steady = found.get("steady")
+    if steady is not None:
+        for title, prefix in (("floor", "floor_"), ("hands", "")):
+            cells = [f"{steady[prefix + name]:,.1f}" for name in _LATENCIES]
+            table.add_row(f"{title}, every {steady['interval_ms']:g} ms", str(steady["n"]), *cells)
     console.print(table)
     console.print(f"{found['ratio_p50']} x the floor at p50; target: under 1 000 µs", highlight=False)
 

@@ -291,6 +291,12 @@ class State:
         return Qty(sum((t.owned if t.is_long else -t.owned) for t in self.live_on(symbol)))
 
 
+def open_symbols(tickets: Iterable[bytes]) -> set[str]:
+    """Return the symbols of the trades among `encode`d tickets that are not over: their market is still needed."""
+    found = (msgspec.json.decode(data, type=Ticket) for data in tickets)
+    return {ticket.symbol for ticket in found if ticket.is_live}
+
+
 class StoppedOut(msgspec.Struct, frozen=True, kw_only=True):
     """When a symbol was last stopped out, for the cooldown."""
 

@@ -16,7 +16,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import uvloop
 
 from hands.core.events import (
@@ -29,8 +28,7 @@ from hands.core.events import (
     Started,
 )
 from hands.core.market import Market
-from hands.core.state import State
-from hands.core.ticket import Ticket
+from hands.core.state import State, open_symbols
 from hands.core.units import NS_PER_MS
 from hands.intake.drops import drop_folder_risks
 from hands.intake.inbox import HALT_FILE, Inbox
@@ -117,15 +115,6 @@ def _saved(journal: JournalStore) -> bool:
     return True
 
 
-def _still_open(journal: JournalStore, allow: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the symbols of trades that the last session left open and that are not allowed any more.
-
-    Their market is still watched and their exits are still ours; only entries are held against the allow-list.
-    """
-    tickets = (msgspec.json.decode(doc, type=Ticket) for _, doc in journal.load("ticket"))
-    return tuple(sorted({ticket.symbol for ticket in tickets if ticket.is_live} - set(allow)))
-
-
 class Daemon:
     """Everything of one process life."""
 
@@ -135,7 +124,8 @@ class Daemon:
         self._clock = Clock()
         self._exit_code = 0
         self._stop_by_s = math.inf
-        self._symbols = config.limits.allow + _still_open(journal, config.limits.allow)
+        still_open = open_symbols(doc for _, doc in journal.load("ticket")) - set(config.limits.allow)
+        self._symbols = config.limits.allow + tuple(sorted(still_open))  # its exits need its market
         market = Market(self._symbols, tuple(config.settings.market.intervals_s))
         self.state = State(config.limits, market, config.venue)
         self.state.dry_run = config.dry_run
@@ -269,7 +259,7 @@ class Daemon:
         await self._poller.introduce()
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
-        rehearse(self.state, self._clock())
+        rehearse(self._config.limits, self._clock)
         self._poller.start()
         await self._open_inbox()
         gc.collect()
