@@ -13,7 +13,7 @@ from random import Random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hands.core.commands import CancelOrder, QueryOrder, RequestTruth, SubmitEntry, SubmitExit
@@ -31,6 +31,9 @@ REQUESTS = (SubmitEntry, SubmitExit, CancelOrder, QueryOrder, RequestTruth)
 TRADES = (("AAPL", "LONG"), ("AAPL", "SHORT"), ("SOL/USD", "LONG"), ("SPY", "LONG"))
 TICK = {"AAPL": "0.02", "SPY": "0.04", "SOL/USD": "0.05"}
 MINUTE_NS = 60 * NS_PER_S
+
+SOME = settings(max_examples=settings().max_examples * 4 // 10)
+"""Each example is minutes of trading: fewer than of a table, forty in `make test` and eight hundred in `make soak`."""
 
 
 def build(seed: int, *, lossy: bool, partial: bool) -> Desk:
@@ -161,6 +164,7 @@ def assert_sound(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("mode", ["calm", "partial", "lossy", "deaths", "gaps", "everything"])
+@SOME
 @given(seed=st.integers(0, 10**9))
 def test_every_position_ends_up_covered_or_flat_and_no_entry_happens_twice(mode: str, seed: int) -> None:
     drive(mode, seed)
@@ -187,6 +191,7 @@ def finish(desk: Desk) -> None:
         desk.run(5)
 
 
+@SOME
 @given(seed=st.integers(0, 10**9))
 def test_budgets_return_to_zero_when_everything_is_flat(seed: int) -> None:
     desk = drive("partial", seed)
@@ -202,6 +207,7 @@ def test_budgets_return_to_zero_when_everything_is_flat(seed: int) -> None:
     assert desk.state.day.trades_of(None) == len(filled)
 
 
+@SOME
 @given(seed=st.integers(0, 10**9))
 def test_the_same_events_lead_to_the_same_commands_and_the_same_tickets(seed: int) -> None:
     desk = drive("everything", seed)
