@@ -671,3 +671,14 @@ def test_without_inotify_files_arrive_once_nothing_was_written_to_them_for_a_whi
         await rig.until(lambda: rig.names == ["old.json", "young.json"])
 
     rig.run(scenario)
+
+
+def test_two_daemons_never_watch_one_folder(rig: Rig):
+    other = Rig(rig.folder)
+
+    async def scenario(_: Rig) -> None:
+        with pytest.raises(IntakeError, match="another daemon watches"):
+            other.inbox.start(asyncio.get_running_loop())
+
+    rig.run(scenario)
+    other.run(lambda again: again.settle())  # the first has let go: now it may

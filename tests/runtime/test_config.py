@@ -84,3 +84,18 @@ def test_real_money_with_a_safe_drop_folder_or_none_yet_is_taken(live: Options) 
     live.intents.mkdir()
     live.intents.chmod(0o3775)
     assert load(live, KEYS).live == "123456789"
+
+
+def test_an_empty_list_of_symbols_is_a_usage_error(options: Options) -> None:
+    assert "names no symbol" in problems(replace(options, symbols=()))
+
+
+@pytest.mark.parametrize("state", ["intents", "intents/var"])
+def test_the_state_directory_may_not_lie_where_agents_write(
+    options: Options, tmp_path: Path, state: str
+) -> None:
+    assert "must not lie in the drop folder" in problems(replace(options, state=tmp_path / state))
+
+
+def test_the_drop_folder_may_lie_in_the_state_directory(options: Options, tmp_path: Path) -> None:
+    assert load(replace(options, intents=tmp_path / "var" / "intents"), KEYS)

@@ -240,3 +240,19 @@ def test_a_bug_in_a_decision_comes_out_of_feed_and_the_next_event_is_still_taken
         assert any(isinstance(command, ReceiptChanged) for command in out.decisions[-1][0])
 
     played(scenario)
+
+
+def test_without_its_journals_file_no_entry_is_written_ahead_and_no_commit_forgives_it(books, out, sequencer):
+    async def scenario():
+        assert not books.journal.is_gone
+        books.journal.path.unlink()
+        assert books.journal.is_gone
+        sequencer.give_up_journal()
+        sequencer.feed(books.document())
+        sequencer.commit()
+        sequencer.drain()
+        assert "removed" in str(sequencer.journal_fault)
+        assert books.state.trading_state is TradingState.REDUCE_ONLY
+        assert all(journaled_ns is None for _, journaled_ns in out.submits())
+
+    played(scenario)

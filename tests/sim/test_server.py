@@ -15,6 +15,8 @@ import orjson
 import pytest
 from yarl import URL
 
+from hands.sim.app import ConfigError, SimConfig
+
 BRACKET = {
     "symbol": "AAPL",
     "qty": "66",
@@ -487,3 +489,19 @@ def test_process_that_cannot_start_says_why(root: Path, wrong):
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"Traceback" not in done.stderr
     assert done.stderr
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "192.168.1.7:8080", "example.org:80", "[::]:0"])
+def test_it_serves_this_machine_only(listen: str) -> None:
+    with pytest.raises(ConfigError, match="this machine only"):
+        SimConfig(listen=listen).address()
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.9.1:80", "localhost:0", "[::1]:8080"])
+def test_every_loopback_address_will_do(listen: str) -> None:
+    assert SimConfig(listen=listen).address()[1] >= 0
+
+
+def test_less_than_no_cash_is_refused() -> None:
+    with pytest.raises(ConfigError, match="less than nothing"):
+        SimConfig(cash="-5").open_exchange(lambda: 0)
