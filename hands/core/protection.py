@@ -45,7 +45,10 @@ from hands.core.vocab import (
 from hands.core.watch import disarm, watch_position
 
 TRIES_AT_ONCE = 8
-RESEND_LONGEST_NS = 2 * NS_PER_S
+RESEND_REFUSED_NS = NS_PER_S // 2
+RESEND_ASKED_NS = NS_PER_S
+"""The longest pause before a lost exit is sent again: after a 5xx, and after a question (two requests each time)."""
+
 DEAD_ORDERS_KEPT = 20
 """Refused and cancelled exits kept with their trade; the ledger has them all."""
 
@@ -84,7 +87,8 @@ def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
         if order.qty > abs(ticket.owned):
             _give_up(state, ticket, order, out)  # what it was to sell has gone elsewhere
             return
-        again_ns = order.updated_ns + min(ASK_FIRST_NS << min(order.resends, 5), RESEND_LONGEST_NS)
+        longest = RESEND_REFUSED_NS if order.query_ns is None else RESEND_ASKED_NS
+        again_ns = order.updated_ns + min(ASK_FIRST_NS << min(order.resends, 5), longest)
         if state.now_ns < again_ns:  # a venue that is out of order is not helped by a storm
             state.wake_at(again_ns, "ticket", ticket.intent_id)
             return

@@ -227,6 +227,8 @@ def submit_answered(
         if undecided:
             order.status = OrderStatus.UNKNOWN
             order.query_ns = None
+            # an exit may be sent again under its own id without asking: if it is there, the venue refuses the second
+            order.missing = int(event.status >= 500 and order.leg is not Leg.ENTRY)
     elif undecided:
         order.status = OrderStatus.REJECTED
         order.refusal = f"{event.status} {event.code or ''} {event.message}".strip()
