@@ -4,7 +4,7 @@ Owns a stage of its own: a `State` that nothing else sees, with a market, an acc
 On it the whole of `decide` is played for a made-up document, down to the bytes for the journal; nothing is sent,
 written or remembered. The one idea: the interpreter specialises code that has run a few times, and pydantic, numba and
 the JSON reader fill their caches on first use. (Repeating it every 10 ms for ever was measured too: it shortened the
-decision by a third and the way to the wire not at all, so it is not done.)
+decision but not measurably the way to the wire, so it is not done.)
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hands.core.commands import QueryOrder, SubmitExit
 from hands.core.events import Link
+from hands.core.units import NS_PER_S
 from hands.core.vocab import TradingState
 from tests.core.desk import Desk
 from tests.core.test_protection import opened
@@ -71,3 +74,25 @@ def test_a_venue_that_has_forgotten_everything_is_believed_and_told(asset: str) 
     before = len(desk.commands)
     desk.run(60)
     assert len(desk.commands) - before < 10, "it goes on asking for what is not there"
+
+
+def test_after_a_5xx_an_exit_goes_again_under_its_own_id_without_asking_and_never_an_entry() -> None:
+    desk = Desk()
+    submit, refused = desk.venue.submit, [0]
+
+    def out_of_order(order: Any) -> Any:
+        if "-entry-" in order.client_order_id or refused[0] == 8:
+            return submit(order)
+        refused[0] += 1
+        return (503, "out of order", {})
+
+    desk.venue.submit = out_of_order  # type: ignore[method-assign]
+    desk.drop(1, "SOL/USD")
+    desk.run(10)
+    sent = [command.order.client_order_id for command in desk.sent(SubmitExit)]
+    assert len(sent) == 9
+    assert len(set(sent)) == 1, "one exit, one id"
+    assert desk.sent(QueryOrder) == []
+    assert not desk.venue.is_naked("SOL/USD")
+    times = [at for at, command in desk.commands if isinstance(command, SubmitExit)]
+    assert times[-1] - times[0] >= 2 * NS_PER_S, "eight refusals are not met with a storm"
