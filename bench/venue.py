@@ -73,7 +73,8 @@ def open_venue(room: Path) -> Iterator[Venue]:
     """Start the simulator and the receiver, logs in `room`; end both afterwards. Raises BenchError."""
     simulator = [
         "-m",
-        "hands.sim",
+        "hands",
+        "sim",
         "--listen",
         "127.0.0.1:0",
         "--tape",

@@ -114,9 +114,9 @@ def sim(
     """
     import uvloop
 
-    from hands.sim.app import DEFAULT_SYMBOLS, ConfigError, SimConfig, serve
-    from hands.sim.file_rows import FileError
-    from hands.sim.tape import TapeError
+    from hands.sim.market.file_rows import FileError
+    from hands.sim.market.tape import TapeError
+    from hands.sim.server.app import DEFAULT_SYMBOLS, ConfigError, SimConfig, serve
 
     config = SimConfig(
         listen=listen,

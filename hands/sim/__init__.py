@@ -1,5 +1,7 @@
 """An Alpaca-compatible exchange on one loopback port: the other side of the socket.
 
-It shares only `hands.core.units` and `hands.core.vocab` with the engine and owns its rules, so that the two
+Three rooms, importing downwards only: `server` (REST, streams, faults, controls, the process), `market` (tapes and
+what they are encoded to), `venue` (the exchange itself: rules, orders, matching, account; synchronous and without
+I/O). It shares only `hands.core.units` and `hands.core.vocab` with the engine and owns its rules, so that the two
 can be checked against each other.
 """

@@ -14,10 +14,10 @@ import pytest
 from hands.core.units import NANO, Ns, Price, Qty, Usd, nano
 from hands.core.venue_rules import illegal
 from hands.core.vocab import AssetClass, OrderClass, OrderType, Side, TimeInForce
-from hands.sim.errors import VenueError
-from hands.sim.exchange import Exchange
-from hands.sim.orders import OrderRequest
-from hands.sim.ticks import Quote
+from hands.sim.venue.errors import VenueError
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import OrderRequest
+from hands.sim.venue.ticks import Quote
 
 NOW = Ns(1_792_000_000 * NANO)
 SYMBOLS = {AssetClass.EQUITY: "AAPL", AssetClass.CRYPTO: "SOL/USD"}

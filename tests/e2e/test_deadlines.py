@@ -65,7 +65,7 @@ def test_a_partial_fill_of_shares_is_cut_off_after_its_grace_and_kept_by_an_oco(
 def test_the_legs_of_a_partial_entry_are_adopted_where_the_venue_keeps_them(
     new_floor: Callable[..., Floor],
 ) -> None:
-    floor = new_floor(keep_legs_of_partial_entry=True).open()
+    floor = new_floor(quirks={"partial_entry_legs": "kept"}).open()
     _nothing_displayed(floor, "AAPL", 149.97, 150.00, shown=20)
     intent_id = floor.drop()
     receipt = floor.protected(intent_id)

@@ -169,7 +169,7 @@ def test_books_that_settle_slowly_delay_protection_but_do_not_lose_it(
     new_floor: Callable[..., Floor],
 ) -> None:
     """For a while after a fill the venue says that what was bought is not available yet."""
-    floor = new_floor(settle_ms=300).open()
+    floor = new_floor(latency={"settle": 300}).open()
     quote = {"symbol": "AAPL", "bid": 149.97, "ask": 150.00, "ask_size": 20}
     floor.market(quote)
     floor.seen(quote)

@@ -28,8 +28,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": frozenset(
         {
             "intake", "venues", "journal", "core", "version",
-            "hands.sim.matching", "hands.sim.orders", "hands.sim.account", "hands.sim.assets", "hands.sim.errors",
-            "hands.sim.ticks", "hands.sim.tape", "hands.sim.synthetic", "hands.sim.files", "hands.sim.bars",
+            "hands.sim.venue.matching", "hands.sim.venue.orders", "hands.sim.venue.account", "hands.sim.venue.assets", "hands.sim.venue.errors",
+            "hands.sim.venue.ticks", "hands.sim.market.tape", "hands.sim.market.synthetic", "hands.sim.market.files", "hands.sim.market.bars",
         }
     ),
     "watchdog": frozenset({"venues", "core", "version"}),
@@ -239,9 +239,13 @@ BROKEN = [
     ("hands.journal.codec", "from ..venues import alpaca", "journal may not import hands.venues"),
     ("hands.journal.codec", "from hands.intake import inbox", "journal may not import hands.intake"),
     ("hands.intake.inbox", "import hands.journal", "intake may not import hands.journal"),
-    ("hands.sim.rest", "from hands.core import orders", "sim may not import hands.core"),
-    ("hands.sim.rest", "from hands.core.orders import is_ours", "sim may not import hands.core.orders"),
-    ("hands.replay.run", "import hands.sim.app", "replay may not import hands.sim.app"),
+    ("hands.sim.server.rest", "from hands.core import orders", "sim may not import hands.core"),
+    (
+        "hands.sim.server.rest",
+        "from hands.core.orders import is_ours",
+        "sim may not import hands.core.orders",
+    ),
+    ("hands.replay.run", "import hands.sim.server.app", "replay may not import hands.sim.server.app"),
     ("hands.replay.run", "from hands.runtime import sequencer", "replay may not import hands.runtime"),
     ("hands.runtime.daemon", "from hands import sim", "runtime may not import hands.sim"),
     ("hands.runtime.daemon", "from hands.replay import run", "runtime may not import hands.replay"),
@@ -275,7 +279,7 @@ def test_a_broken_rule_is_reported(tmp_path: Path, module: str, source: str, rep
         "hands.__main__": "from hands.cli.main import main",
         "hands.cli.main": "def run():\n    from hands.runtime import daemon",
         "hands.runtime.daemon": "import hands.venues.alpaca, hands.journal\nfrom hands.core import units",
-        "hands.sim.rest": "from hands.core.units import NANO\nfrom hands.core import units\nimport hands.sim.ticks",
+        "hands.sim.server.rest": "from hands.core.units import NANO\nfrom hands.core import units\nimport hands.sim.venue.ticks",
         "hands.core.risk": "from hands.core.orders import ApprovedEntry\nentry = ApprovedEntry(qty=1)",
         "hands.core.protection": "from .orders import ReducingOrder\norder = ReducingOrder(qty=1)",
         "hands.core.orders": "import msgspec\nfrom . import units",

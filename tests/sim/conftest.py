@@ -12,10 +12,10 @@ import pytest
 
 from hands.core.units import NS_PER_MS, Ns, Price, Qty, Usd, decimal_text, nano
 from hands.core.vocab import OrderClass, OrderType, Side, TimeInForce
-from hands.sim.app import SimConfig, serve
-from hands.sim.exchange import Exchange
-from hands.sim.orders import Order, OrderRequest
-from hands.sim.ticks import Quote, Trade
+from hands.sim.server.app import SimConfig, serve
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import Order, OrderRequest
+from hands.sim.venue.ticks import Quote, Trade
 
 START_NS = 1_792_000_000 * 10**9
 

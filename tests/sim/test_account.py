@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hands.core.units import NS_PER_MS, decimal_text
-from hands.sim.errors import VenueError
-from hands.sim.rest_json import account_json, position_json
+from hands.sim.server.rest_json import account_json, position_json
+from hands.sim.venue.errors import VenueError
 
 
 def test_coins_bought_pay_the_fee_in_coins_and_coins_sold_in_dollars(desk):

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from hands.core.units import NS_PER_S
-from hands.sim.calendar import (
+from hands.sim.venue.calendar import (
     NEW_YORK,
     MarketClock,
     holidays,

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from hands.core.units import CENT, NANO, Ns, Price, Qty, Usd, mul_floor
 from hands.core.vocab import OrderClass, OrderStatus, OrderType, Side, TimeInForce
-from hands.sim.errors import VenueError
-from hands.sim.exchange import Exchange
-from hands.sim.orders import OrderRequest, ReplaceRequest
-from hands.sim.ticks import Quote, Trade
+from hands.sim.venue.errors import VenueError
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import OrderRequest, ReplaceRequest
+from hands.sim.venue.quirks import Quirks
+from hands.sim.venue.ticks import Quote, Trade
 
 CASH = Usd(50_000 * NANO)
 SYMBOLS = ("AAPL", "BTC/USD")
@@ -171,7 +172,9 @@ def test_books_balance_and_nothing_is_overfilled(script, fills, seed):
 @given(scripts)
 def test_stream_alone_tells_the_whole_story(script):
     t_ns = START_NS
-    exchange = Exchange(lambda: t_ns, cash_usd=CASH, fills="realistic", stream_stop_cancel=True)
+    exchange = Exchange(
+        lambda: t_ns, cash_usd=CASH, fills="realistic", quirks=Quirks(stop_cancel_event="sent")
+    )
     for action in script:
         t_ns += 1_000_000
         try:

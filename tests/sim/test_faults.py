@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hands.sim.faults import REORDER_HOLD_MS, FaultError, Faults
+from hands.sim.server.faults import REORDER_HOLD_MS, FaultError, Faults
 
 
 class Clock:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, nano
-from hands.sim.file_rows import time_ns
-from hands.sim.files import FileError, read_file, read_files, symbol_of
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.file_rows import time_ns
+from hands.sim.market.files import FileError, read_file, read_files, symbol_of
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

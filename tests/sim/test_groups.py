@@ -6,8 +6,9 @@ import pytest
 
 from hands.core.units import NANO, decimal_text
 from hands.core.vocab import OrderStatus
-from hands.sim.errors import VenueError
-from hands.sim.orders import ReplaceRequest
+from hands.sim.venue.errors import VenueError
+from hands.sim.venue.orders import ReplaceRequest
+from hands.sim.venue.quirks import Latency, Quirks
 
 CANCELED, FILLED, HELD, NEW = OrderStatus.CANCELED, OrderStatus.FILLED, OrderStatus.HELD, OrderStatus.NEW
 
@@ -61,7 +62,7 @@ def test_canceling_the_rest_of_a_partial_entry_cancels_its_legs(thin):
 
 
 def test_legs_of_a_partial_entry_can_be_kept_for_what_was_filled(make_desk):
-    desk = make_desk(fills="realistic", random_partials=False, keep_legs_of_partial_entry=True)
+    desk = make_desk(fills="realistic", random_partials=False, quirks=Quirks(partial_entry_legs="kept"))
     desk.quote("AAPL", "149.98", "150", "4")
     entry = desk.bracket()
     desk.exchange.cancel(entry.order_id)
@@ -81,7 +82,7 @@ def test_target_cancels_the_stop_without_an_event(desk):
 
 
 def test_silent_cancel_can_be_made_audible(make_desk):
-    desk = make_desk(stream_stop_cancel=True)
+    desk = make_desk(quirks=Quirks(stop_cancel_event="sent"))
     desk.quote("AAPL", "149.98", "150")
     desk.bracket()
     desk.events()
@@ -174,7 +175,7 @@ def test_oco_protects_a_position_and_reserves_it_once(desk):
 
 
 def test_oco_is_refused_while_the_books_are_behind_the_fill(make_desk):
-    desk = make_desk(settle_ns=50_000_000)
+    desk = make_desk(latency=Latency.of_ms(settle=50))
     desk.quote("AAPL", "149.98", "150")
     desk.send("AAPL", "buy", "10")
     with pytest.raises(VenueError, match="oco orders must be exit orders"):

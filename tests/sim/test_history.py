@@ -8,10 +8,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from hands.core.units import NANO, NS_PER_S, Ns, Qty, nano
-from hands.sim.bars import MINUTE_NS
-from hands.sim.history import MINUTES_MAX, TICKS_MAX, History
-from hands.sim.market_codec import rfc3339
-from hands.sim.ticks import Quote, Trade
+from hands.sim.market.bars import MINUTE_NS
+from hands.sim.market.codec import rfc3339
+from hands.sim.server.history import MINUTES_MAX, TICKS_MAX, History
+from hands.sim.venue.ticks import Quote, Trade
 
 DAY_START_NS = 1_700_006_400 * NS_PER_S  # 2023-11-15T00:00:00Z
 START_NS = DAY_START_NS + 15 * 60 * MINUTE_NS

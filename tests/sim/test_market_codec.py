@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from hands.core.units import NANO, NS_PER_S, Ns, Qty, nano
-from hands.sim.bars import Bar
-from hands.sim.market_codec import (
+from hands.sim.market.bars import Bar
+from hands.sim.market.codec import (
     CODECS,
     Encoding,
     bar_fields,
@@ -19,7 +19,7 @@ from hands.sim.market_codec import (
     msgpack_timestamp,
     rfc3339,
 )
-from hands.sim.ticks import Quote, Trade
+from hands.sim.venue.ticks import Quote, Trade
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty, nano
-from hands.sim.faults import Faults
-from hands.sim.market_codec import Batch, rfc3339
-from hands.sim.market_stream import MarketHub
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.codec import Batch, rfc3339
+from hands.sim.server.faults import Faults
+from hands.sim.server.market_stream import MarketHub
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 NOW_NS = 1_700_000_000_123_456_789
 MINUTE_NS = 60 * NS_PER_S

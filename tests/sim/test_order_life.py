@@ -8,9 +8,9 @@ import pytest
 
 from hands.core.units import NS_PER_S, decimal_text
 from hands.core.vocab import OrderStatus
-from hands.sim.calendar import NEW_YORK
-from hands.sim.errors import VenueError
-from hands.sim.orders import ReplaceRequest
+from hands.sim.venue.calendar import NEW_YORK
+from hands.sim.venue.errors import VenueError
+from hands.sim.venue.orders import ReplaceRequest
 
 
 def statuses(order):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hands.core.units import NANO
-from hands.sim.errors import VenueError
-from hands.sim.orders import ReplaceRequest
+from hands.sim.venue.errors import VenueError
+from hands.sim.venue.orders import ReplaceRequest
 
 BRACKET = {
     "order_class": "bracket",

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from yarl import URL
 
-from hands.sim.app import ConfigError, SimConfig
+from hands.sim.server.app import ConfigError, SimConfig
 
 BRACKET = {
     "symbol": "AAPL",
@@ -467,7 +467,7 @@ def test_muted_stream_says_nothing(on_simulator):
 
 @pytest.mark.e2e
 def test_process_prints_one_ready_line_and_ends_on_sigterm(root: Path):
-    command = [sys.executable, "-m", "hands.sim", "--tape", "manual"]
+    command = [sys.executable, "-m", "hands", "sim", "--tape", "manual"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -484,7 +484,7 @@ def test_process_prints_one_ready_line_and_ends_on_sigterm(root: Path):
 )
 def test_process_that_cannot_start_says_why(root: Path, wrong):
     done = subprocess.run(
-        [sys.executable, "-m", "hands.sim", *wrong], cwd=root, capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "hands", "sim", *wrong], cwd=root, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"Traceback" not in done.stderr

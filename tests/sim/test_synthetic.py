@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from hands.core.units import CENT, NANO, NS_PER_S
-from hands.sim.synthetic import BATCH_NS, Rate, SyntheticTape, start_price_usd
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.synthetic import BATCH_NS, Rate, SyntheticTape, start_price_usd
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 START_NS = 1_700_000_000 * NS_PER_S
 SYMBOLS = ("AAPL", "SPY", "BTC/USD", "SOL/USD", "ETH/USD", "XYZ", "DOGE/USD")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty
-from hands.sim.files import FileError
-from hands.sim.tape import BATCH_ROWS_MAX, Tape, TapeError, tape_from_config
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.files import FileError
+from hands.sim.market.tape import BATCH_ROWS_MAX, Tape, TapeError, tape_from_config
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 THEN_NS = 1_381_219_200 * NS_PER_S

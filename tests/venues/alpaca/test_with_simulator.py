@@ -38,7 +38,8 @@ def exchange():
         [
             sys.executable,
             "-m",
-            "hands.sim",
+            "hands",
+            "sim",
             "--listen",
             "127.0.0.1:0",
             "--tape",

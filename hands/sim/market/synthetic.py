@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from hands.core.units import CENT, NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, floor_to, round_to_tick
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 START_PRICE_USD = {
     "AAPL": 150.0,

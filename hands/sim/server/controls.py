@@ -13,12 +13,12 @@ from typing import Any
 from aiohttp import web
 
 from hands.core.units import NANO, Ns, NumberError, Price, Qty, nano_truncated
-from hands.sim.faults import FaultError
-from hands.sim.floor import TradingFloor
-from hands.sim.gateway import json_response
-from hands.sim.orders import Order
-from hands.sim.rest_json import account_json, fill_json, order_json, position_json
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.server.faults import FaultError
+from hands.sim.server.floor import TradingFloor
+from hands.sim.server.gateway import json_response
+from hands.sim.server.rest_json import account_json, fill_json, order_json, position_json
+from hands.sim.venue.orders import Order
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 _QUOTE_KEYS = frozenset({"symbol", "bid", "ask", "bid_size", "ask_size"})
 _TRADE_KEYS = frozenset({"symbol", "price", "size"})

@@ -11,9 +11,9 @@ import copy
 from dataclasses import dataclass, field
 from typing import Final
 
-from hands.core.units import Ns, Price, Qty, div_half_up
+from hands.core.units import Ns, Price, Qty, Ratio, Usd, div_half_up
 from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
-from hands.sim.assets import Asset
+from hands.sim.venue.assets import Asset
 
 NO_PRICE: Final = Price(0)
 NO_QTY: Final = Qty(0)
@@ -30,13 +30,13 @@ NOT_REPLACEABLE = frozenset(
 
 @dataclass(slots=True)
 class OrderRequest:
-    """What a client asks for, parsed and not yet judged; amounts in nano-units."""
+    """What a client asks for, parsed and not yet judged; amounts in nano-units. `qty` is 0 where `notional` is given."""
 
     symbol: str
     side: Side
     order_type: OrderType
     tif: TimeInForce
-    qty: Qty
+    qty: Qty = NO_QTY
     limit_price: Price | None = None
     stop_price: Price | None = None
     order_class: OrderClass = OrderClass.SIMPLE
@@ -46,6 +46,10 @@ class OrderRequest:
     client_order_id: str | None = None
     extended_hours: bool = False
     position_intent: PositionIntent | None = None
+    notional: Usd | None = None
+    trail_price: Price | None = None
+    trail_percent: Ratio | None = None
+    """Per cent, as the venue writes it: 1.5 is one and a half per cent."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,8 @@ class ReplaceRequest:
     stop_price: Price | None = None
     tif: TimeInForce | None = None
     client_order_id: str | None = None
+    trail: Ratio | None = None
+    """The new trail: dollars or per cent, whichever the order trails by."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +138,13 @@ class Order:
     replaces: str | None = None
     group: Group | None = None
     history: list[tuple[Ns, OrderStatus]] = field(default_factory=list)
+    notional: Usd | None = None
+    """Asked for in dollars; `qty` is then what they buy at the price it was last reckoned with."""
+    trail_price: Price | None = None
+    trail_percent: Ratio | None = None
+    high_water_mark: Price | None = None
+    """Of a trailing stop: the best price since it was released; `stop_price` follows it."""
+    cancel_requested_ns: Ns | None = None
     legs: tuple[Order, ...] | None = None
     """Only in snapshots: the children as they were."""
 
@@ -153,7 +166,7 @@ class Order:
 
     @property
     def is_stop(self) -> bool:
-        return self.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+        return self.order_type in (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 
     @property
     def is_dormant(self) -> bool:

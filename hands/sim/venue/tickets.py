@@ -11,11 +11,11 @@ import datetime as dt
 
 from hands.core.units import Ns, Price
 from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
-from hands.sim.assets import Asset
-from hands.sim.blotter import Blotter
-from hands.sim.calendar import CLOSE, MarketClock, new_york_date, unix_ns
-from hands.sim.matching import reserve_price
-from hands.sim.orders import Group, Order, OrderRequest, ReplaceRequest
+from hands.sim.venue.assets import Asset
+from hands.sim.venue.blotter import Blotter
+from hands.sim.venue.calendar import CLOSE, MarketClock, new_york_date, unix_ns
+from hands.sim.venue.matching import reserve_price
+from hands.sim.venue.orders import Group, Order, OrderRequest, ReplaceRequest
 
 _OPENING = frozenset({PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN})
 GTC_DAYS = 90

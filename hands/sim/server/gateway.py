@@ -16,10 +16,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from hands.core.units import NS_PER_S
-from hands.sim import errors
-from hands.sim.faults import RequestFault
-from hands.sim.floor import RequestRecord, TradingFloor
-from hands.sim.keys import is_known, presented
+from hands.sim.server.faults import RequestFault
+from hands.sim.server.floor import RequestRecord, TradingFloor
+from hands.sim.server.keys import is_known, presented
+from hands.sim.venue import errors
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

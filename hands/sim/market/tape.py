@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
-from hands.sim.files import read_files
-from hands.sim.synthetic import SyntheticTape
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.files import read_files
+from hands.sim.market.synthetic import SyntheticTape
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 BATCH_NS = NS_PER_MS
 BATCH_ROWS_MAX = 256
@@ -100,7 +100,7 @@ def tape_from_config(
 
     Raises:
         TapeError: an impossible combination, or a speed that is not above 0.
-        hands.sim.files.FileError: a file is absent or of no known format.
+        hands.sim.market.files.FileError: a file is absent or of no known format.
     """
     if not tape:
         raise TapeError("no tape given; allowed: synthetic, manual, or paths of files")

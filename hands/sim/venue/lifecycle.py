@@ -6,7 +6,7 @@ Owns every change of status after acknowledgement. May not refuse anything (admi
 - a *complete* entry fill releases the legs: the take-profit is `new`, the stop stays `held` until it is elected;
 - a take-profit's partial fill cuts the stop to the remainder, its complete fill cancels it without an event;
 - a stop's fill does the same to the take-profit, with an event;
-- ending any member ends the group; a partly filled entry's legs too, unless `keep_legs_of_partial_entry`.
+- ending any member ends the group; a partly filled entry's legs too, unless the quirk `partial_entry_legs` is "kept".
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Final
 
 from hands.core.units import NANO, Ns, Price, Qty
 from hands.core.vocab import Leg, OrderStatus, TimeInForce
-from hands.sim import matching
-from hands.sim.account import Account
-from hands.sim.blotter import Blotter
-from hands.sim.calendar import MarketClock
-from hands.sim.matching import Book
-from hands.sim.orders import Fill, Group, Order
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.venue import matching
+from hands.sim.venue.account import Account
+from hands.sim.venue.blotter import Blotter
+from hands.sim.venue.calendar import MarketClock
+from hands.sim.venue.matching import Book
+from hands.sim.venue.orders import Fill, Group, Order
+from hands.sim.venue.quirks import PLAIN
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 RANDOM_PARTIAL_RATE: Final = 0.1
 
@@ -42,8 +43,7 @@ class Lifecycle:
         self.books: dict[str, Book] = {}
         self.touched: set[str] = set()
         self.t_ns = Ns(0)
-        self.stream_stop_cancel = False
-        self.keep_legs_of_partial_entry = False
+        self.quirks = PLAIN
         self._account = account
         self._blotter = blotter
         self._clock = clock
@@ -157,7 +157,7 @@ class Lifecycle:
                 sibling.qty = Qty(sibling.filled_qty + order.remaining)
                 sibling.updated_ns = self.t_ns
             else:
-                streamed = sibling.leg is not Leg.STOP_LOSS or self.stream_stop_cancel
+                streamed = sibling.leg is not Leg.STOP_LOSS or self.quirks.stop_cancel_event == "sent"
                 self._finish(sibling, OrderStatus.CANCELED, is_streamed=streamed)
 
     def _activate(self, group: Group) -> None:
@@ -186,7 +186,7 @@ class Lifecycle:
         group = order.group
         if group is None:
             return
-        if order is group.entry and order.filled_qty and self.keep_legs_of_partial_entry:
+        if order is group.entry and order.filled_qty and self.quirks.partial_entry_legs == "kept":
             for leg in group.legs():
                 leg.qty = order.filled_qty
             self._activate(group)

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, NumberError, Price, Qty, floor_to, nano_truncated
-from hands.sim.file_rows import (
+from hands.sim.market.feeds import is_crypto
+from hands.sim.market.file_rows import (
     FileError,
     NumberedRows,
     Row,
@@ -39,8 +40,7 @@ from hands.sim.file_rows import (
     parquet_rows,
     time_ns,
 )
-from hands.sim.market_feeds import is_crypto
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 Batches = Iterator[tuple[int, Sequence[Tick]]]
 Convert = Callable[[Row], Iterable[Tick]]

@@ -13,8 +13,8 @@ from typing import Final
 
 from hands.core.units import NS_PER_MS, Ns, Price, Qty
 from hands.core.vocab import OrderStatus
-from hands.sim import errors
-from hands.sim.orders import Fill, Order, TradeUpdate
+from hands.sim.venue import errors
+from hands.sim.venue.orders import Fill, Order, TradeUpdate
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _WITHOUT_EXECUTION_ID: Final = frozenset({"pending_new", "accepted"})

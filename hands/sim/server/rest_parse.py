@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from hands.core.units import NANO, NS_PER_S, NumberError, Price, Qty, nano_truncated
 from hands.core.vocab import OrderClass, OrderType, PositionIntent, Side, TimeInForce
-from hands.sim import errors
-from hands.sim.orders import OrderRequest, ReplaceRequest
+from hands.sim.venue import errors
+from hands.sim.venue.orders import OrderRequest, ReplaceRequest
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 

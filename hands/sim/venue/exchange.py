@@ -14,18 +14,19 @@ from typing import Final
 
 from hands.core.units import NANO, Ns, Price, Qty, Usd, mul_ceil
 from hands.core.vocab import OrderClass, OrderStatus, OrderType, TimeInForce
-from hands.sim import admission, errors
-from hands.sim.account import Account, Funds, Position, closing_side, protected_qty
-from hands.sim.admission import Standing
-from hands.sim.assets import Asset, AssetTable
-from hands.sim.blotter import Blotter
-from hands.sim.calendar import MarketClock
-from hands.sim.exposure import Exposure
-from hands.sim.lifecycle import Lifecycle
-from hands.sim.matching import Book
-from hands.sim.orders import Order, OrderRequest, ReplaceRequest, TradeUpdate
-from hands.sim.tickets import expiry_ns, write_successor, write_ticket
-from hands.sim.ticks import Quote, Tick
+from hands.sim.venue import admission, errors
+from hands.sim.venue.account import Account, Funds, Position, closing_side, protected_qty
+from hands.sim.venue.admission import Standing
+from hands.sim.venue.assets import Asset, AssetTable
+from hands.sim.venue.blotter import Blotter
+from hands.sim.venue.calendar import MarketClock
+from hands.sim.venue.exposure import Exposure
+from hands.sim.venue.lifecycle import Lifecycle
+from hands.sim.venue.matching import Book
+from hands.sim.venue.orders import Order, OrderRequest, ReplaceRequest, TradeUpdate
+from hands.sim.venue.quirks import IMMEDIATE, PLAIN, Latency, Quirks
+from hands.sim.venue.tickets import expiry_ns, write_successor, write_ticket
+from hands.sim.venue.ticks import Quote, Tick
 
 OPENING_CASH_USD: Final = Usd(100_000 * NANO)
 _DUST_USD: Final = admission.CRYPTO_COST_MIN
@@ -35,9 +36,7 @@ class Exchange:
     """One account on one exchange; `cash_usd` in nano-dollars.
 
     `fills` "instant": a marketable order fills completely at the touch. "realistic": at most the displayed size
-    per quote, and (`random_partials`) a tenth of the fills are cut at random. `settle_ns`: how long after a fill
-    the books are behind, so that an OCO is refused. `stream_stop_cancel`: tell the stream when a take-profit's
-    fill cancels the stop (the venue does not). `keep_legs_of_partial_entry`: see `lifecycle`.
+    per quote, and (`random_partials`) a tenth of the fills are cut at random.
     """
 
     def __init__(
@@ -51,9 +50,8 @@ class Exchange:
         session: str = "always",
         random_partials: bool = True,
         multiplier: int = 2,
-        settle_ns: int = 0,
-        stream_stop_cancel: bool = False,
-        keep_legs_of_partial_entry: bool = False,
+        quirks: Quirks = PLAIN,
+        latency: Latency = IMMEDIATE,
     ) -> None:
         if fills not in {"instant", "realistic"}:
             raise ValueError(f"fills {fills!r} is neither 'instant' nor 'realistic'")
@@ -68,10 +66,10 @@ class Exchange:
         self.clock = MarketClock(session)
         self.exposure = Exposure()
         self.opening_equity_usd = cash_usd
-        self.settle_ns = settle_ns
+        self.quirks = quirks
+        self.latency = latency
         self._life = Lifecycle(self.account, self.blotter, self.clock, sized=is_realistic, chance=chance)
-        self._life.stream_stop_cancel = stream_stop_cancel
-        self._life.keep_legs_of_partial_entry = keep_legs_of_partial_entry
+        self._life.quirks = quirks
         self._life.t_ns = self.created_ns
 
     def now_ns(self) -> Ns:
@@ -243,5 +241,5 @@ class Exchange:
             position_qty=position.qty if position is not None else Qty(0),
             live=tuple(self.blotter.live_of(asset.symbol)),
             funds=self.funds(),
-            is_settling=last_fill_ns is not None and last_fill_ns < self.settle_ns,
+            is_settling=last_fill_ns is not None and last_fill_ns < self.latency.settle_ns,
         )

@@ -13,8 +13,8 @@ from typing import Final
 
 from hands.core.units import NANO, Ns, Price, Qty, Ratio, Usd, div_half_up, mul_ceil, mul_floor
 from hands.core.vocab import Side
-from hands.sim.assets import Asset
-from hands.sim.orders import Order
+from hands.sim.venue.assets import Asset
+from hands.sim.venue.orders import Order
 
 CRYPTO_FEE: Final = Ratio(NANO * 25 // 10_000)
 """25 basis points, taken out of what is received: coins when buying, dollars when selling."""

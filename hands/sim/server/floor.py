@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hands.sim.exchange import Exchange
-from hands.sim.faults import Faults
-from hands.sim.history import History
-from hands.sim.keys import Credentials
-from hands.sim.market_stream import MarketHub
-from hands.sim.ticks import Tick
-from hands.sim.trade_stream import TradeStream
+from hands.sim.server.faults import Faults
+from hands.sim.server.history import History
+from hands.sim.server.keys import Credentials
+from hands.sim.server.market_stream import MarketHub
+from hands.sim.server.trade_stream import TradeStream
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.ticks import Tick
 
 
 class WallClock:

@@ -17,10 +17,10 @@ import msgspec
 import orjson
 from aiohttp import WSMsgType, web
 
-from hands.sim.faults import Faults, StreamLine
-from hands.sim.keys import Credentials, is_known
-from hands.sim.orders import TradeUpdate
-from hands.sim.rest_json import update_json
+from hands.sim.server.faults import Faults, StreamLine
+from hands.sim.server.keys import Credentials, is_known
+from hands.sim.server.rest_json import update_json
+from hands.sim.venue.orders import TradeUpdate
 
 TRADE_UPDATES: Final = "trade_updates"
 _MSGPACK: Final = "application/msgpack"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from hands.core.units import NANO, Price, Qty, floor_to
 from hands.core.vocab import OrderType, Side
-from hands.sim.orders import NO_PRICE, NO_QTY, Order
-from hands.sim.ticks import Quote, Trade
+from hands.sim.venue.orders import NO_PRICE, NO_QTY, Order
+from hands.sim.venue.ticks import Quote, Trade
 
 
 @dataclass(slots=True)

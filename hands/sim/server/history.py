@@ -22,11 +22,11 @@ from functools import partial
 from aiohttp import web
 
 from hands.core.units import floor_to
-from hands.sim.bars import DAY_NS, MINUTE_NS, Bar, day_start_ns
-from hands.sim.file_rows import time_ns
-from hands.sim.keys import Credentials, is_known, presented
-from hands.sim.market_codec import Message, bar_fields, history_fields, rfc3339
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.bars import DAY_NS, MINUTE_NS, Bar, day_start_ns
+from hands.sim.market.codec import Message, bar_fields, history_fields, rfc3339
+from hands.sim.market.file_rows import time_ns
+from hands.sim.server.keys import Credentials, is_known, presented
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 TICKS_MAX = 20_000
 MINUTES_MAX = 10_080

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from hands.core.units import NANO, NS_PER_S
-from hands.sim.bars import Bar
-from hands.sim.market_feeds import Channel, Wanted, is_crypto
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.bars import Bar
+from hands.sim.market.feeds import Channel, Wanted, is_crypto
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 Message = dict[str, Any]
 

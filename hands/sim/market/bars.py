@@ -14,8 +14,8 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NS_PER_S, floor_to
-from hands.sim.market_feeds import Channel, is_crypto
-from hands.sim.ticks import Quote, Tick, Trade
+from hands.sim.market.feeds import Channel, is_crypto
+from hands.sim.venue.ticks import Quote, Tick, Trade
 
 MINUTE_NS = 60 * NS_PER_S
 DAY_NS = 24 * 60 * MINUTE_NS

@@ -16,14 +16,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from hands.core.vocab import AssetClass, OrderStatus
-from hands.sim import errors
-from hands.sim import rest_parse as parse
-from hands.sim.calendar import new_york_date, trading_days
-from hands.sim.exchange import Exchange
-from hands.sim.floor import TradingFloor
-from hands.sim.gateway import json_response
-from hands.sim.orders import Order
-from hands.sim.rest_json import (
+from hands.sim.server import rest_parse as parse
+from hands.sim.server.floor import TradingFloor
+from hands.sim.server.gateway import json_response
+from hands.sim.server.rest_json import (
     account_json,
     activity_json,
     asset_json,
@@ -32,6 +28,10 @@ from hands.sim.rest_json import (
     order_json,
     position_json,
 )
+from hands.sim.venue import errors
+from hands.sim.venue.calendar import new_york_date, trading_days
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import Order
 
 _ORDERS_MAX: Final = 500
 _ACTIVITIES_MAX: Final = 100

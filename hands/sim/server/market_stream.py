@@ -22,14 +22,14 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from hands.sim.bars import StreamBars
-from hands.sim.faults import Faults, StreamLine
-from hands.sim.keys import Credentials, is_known, presented
-from hands.sim.market_codec import BAR_TYPES, CODECS, Batch, Encoding, bar_fields
-from hands.sim.market_feeds import FAKEPACA, FEEDS, SIP, TEST, Feed, SubscriptionError, Wanted
-from hands.sim.synthetic import SyntheticTape
-from hands.sim.tape import retimed
-from hands.sim.ticks import Tick
+from hands.sim.market.bars import StreamBars
+from hands.sim.market.codec import BAR_TYPES, CODECS, Batch, Encoding, bar_fields
+from hands.sim.market.feeds import FAKEPACA, FEEDS, SIP, TEST, Feed, SubscriptionError, Wanted
+from hands.sim.market.synthetic import SyntheticTape
+from hands.sim.market.tape import retimed
+from hands.sim.server.faults import Faults, StreamLine
+from hands.sim.server.keys import Credentials, is_known, presented
+from hands.sim.venue.ticks import Tick
 
 AUTH_TIMEOUT_S = 10.0
 OUTBOX_BYTES_MAX = 8 * 1024 * 1024

@@ -16,13 +16,14 @@ from typing import Final
 
 from aiohttp import web
 
-from hands.core.units import NS_PER_MS, Usd, nano
-from hands.sim.controls import Controls
-from hands.sim.exchange import Exchange
-from hands.sim.floor import TradingFloor, WallClock
-from hands.sim.gateway import Gateway, protocol_factory
-from hands.sim.rest import TradingRest
-from hands.sim.tape import Tape, tape_from_config
+from hands.core.units import Usd, nano
+from hands.sim.market.tape import Tape, tape_from_config
+from hands.sim.server.controls import Controls
+from hands.sim.server.floor import TradingFloor, WallClock
+from hands.sim.server.gateway import Gateway, protocol_factory
+from hands.sim.server.rest import TradingRest
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.quirks import IMMEDIATE, PLAIN, Latency, Quirks
 
 DEFAULT_SYMBOLS: Final = ("AAPL", "SPY", "MSFT", "BTC/USD", "ETH/USD", "SOL/USD")
 _CLOCK_STEP_S: Final = 0.25
@@ -42,10 +43,7 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SimConfig:
-    """How to start the simulator. `cash` is decimal dollars; `rate_limit` requests a minute, 0 for none.
-
-    The last three switches are `Exchange`'s: habits of the venue that are unconfirmed or configurable.
-    """
+    """How to start the simulator. `cash` is decimal dollars; `rate_limit` requests a minute, 0 for none."""
 
     listen: str = "127.0.0.1:0"
     tape: tuple[str, ...] = ("synthetic",)
@@ -56,9 +54,8 @@ class SimConfig:
     seed: int = 0
     fills: str = "realistic"
     rate_limit: int = 0
-    settle_ms: int = 0
-    stream_stop_cancel: bool = False
-    keep_legs_of_partial_entry: bool = False
+    quirks: Quirks = PLAIN
+    latency: Latency = IMMEDIATE
     key: str = "sim"
     secret: str = field(default="sim", repr=False)
 
@@ -89,9 +86,8 @@ class SimConfig:
             fills=self.fills,
             session=self.session,
             random_partials=not self.is_manual,
-            settle_ns=self.settle_ms * NS_PER_MS,
-            stream_stop_cancel=self.stream_stop_cancel,
-            keep_legs_of_partial_entry=self.keep_legs_of_partial_entry,
+            quirks=self.quirks,
+            latency=self.latency,
         )
 
 
@@ -108,7 +104,7 @@ async def serve(config: SimConfig, ready: Callable[[str], None]) -> None:
 
     Raises:
         ConfigError: the address, session, fills or cash make no sense.
-        hands.sim.tape.TapeError, hands.sim.files.FileError: the tape cannot be played.
+        hands.sim.market.tape.TapeError, hands.sim.market.files.FileError: the tape cannot be played.
         OSError: the address cannot be bound.
     """
     now_ns = WallClock()

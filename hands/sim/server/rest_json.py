@@ -11,9 +11,9 @@ from typing import Any
 
 from hands.core.units import NANO, NS_PER_S, Usd, decimal_text, div_half_up
 from hands.core.vocab import OrderClass
-from hands.sim.account import Position, closing_side, held_qty
-from hands.sim.assets import Asset
-from hands.sim.calendar import (
+from hands.sim.venue.account import Position, closing_side, held_qty
+from hands.sim.venue.assets import Asset
+from hands.sim.venue.calendar import (
     NEW_YORK,
     SESSION_CLOSE,
     SESSION_OPEN,
@@ -21,8 +21,8 @@ from hands.sim.calendar import (
     new_york_date,
     settlement_date,
 )
-from hands.sim.exchange import Exchange
-from hands.sim.orders import Fill, Order, TradeUpdate
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import Fill, Order, TradeUpdate
 
 ACCOUNT_NUMBER = "PA3SIM000001"
 ACCOUNT_ID = "5d2f0c0e-6a51-4c0e-8f0a-9a1f7f4c2b11"

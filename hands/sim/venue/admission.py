@@ -13,11 +13,11 @@ from typing import Final
 
 from hands.core.units import CENT, NANO, Price, Qty, Usd, decimal_text, mul_ceil
 from hands.core.vocab import OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
-from hands.sim import errors
-from hands.sim.account import Funds, closing_side, held_qty
-from hands.sim.assets import Asset
-from hands.sim.matching import is_marketable, is_through_stop
-from hands.sim.orders import NOT_REPLACEABLE, Order, OrderRequest, ReplaceRequest
+from hands.sim.venue import errors
+from hands.sim.venue.account import Funds, closing_side, held_qty
+from hands.sim.venue.assets import Asset
+from hands.sim.venue.matching import is_marketable, is_through_stop
+from hands.sim.venue.orders import NOT_REPLACEABLE, Order, OrderRequest, ReplaceRequest
 
 CLIENT_ORDER_ID_MAX: Final = 128
 CRYPTO_COST_MIN: Final = Usd(10 * NANO)

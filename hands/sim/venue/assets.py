@@ -12,7 +12,7 @@ from typing import Final
 
 from hands.core.units import NANO, Price, Qty, equity_tick, nano
 from hands.core.vocab import AssetClass
-from hands.sim import errors
+from hands.sim.venue import errors
 
 _NAMESPACE: Final = uuid.UUID("6f1d3f2e-5d0b-4d1c-9a52-6d0f5b6f8a10")
 

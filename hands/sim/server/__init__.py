@@ -1,0 +1,1 @@
+"""The port: trading REST, both streams, history, controls, faults, and the process that serves them."""
