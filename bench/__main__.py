@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import footprint, intent_to_wire, kernel, peers
+from bench import feed, footprint, intent_to_wire, kernel, peers
 from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
@@ -25,6 +25,7 @@ from bench.report import show
 
 class Name(StrEnum):
     INTENT_TO_WIRE = "intent_to_wire"
+    SIM_FEED = "sim_feed"
     INDICATORS = "indicators"
     FOOTPRINT = "footprint"
 
@@ -41,7 +42,8 @@ def main(
 
     intent_to_wire: from an intent's rename to the first byte of its order at the exchange's socket, for Hands (the
     real daemon, every check on), for a floor program that checks nothing, and for two peers; all in one run.
-    indicators: one market row through the kernel, in a batch and alone. footprint: memory, start, import.
+    sim_feed: market data from `hands sim` to a consumer that only counts. indicators: one market row through the
+    kernel, in a batch and alone. footprint: memory, start, import.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
     meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
@@ -89,6 +91,11 @@ def _indicators(quick: bool, console: Console) -> dict[str, Any]:
         return {name: round(value, 1) for name, value in kernel.run(quick).items()}
 
 
+def _sim_feed(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("sim_feed"), _room() as room:
+        return feed.measure(room, quick=quick)
+
+
 def _footprint(quick: bool, console: Console) -> dict[str, Any]:
     del quick
     with console.status("footprint"), _room() as room:
@@ -97,6 +104,7 @@ def _footprint(quick: bool, console: Console) -> dict[str, Any]:
 
 _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INTENT_TO_WIRE: _intent_to_wire,
+    Name.SIM_FEED: _sim_feed,
     Name.INDICATORS: _indicators,
     Name.FOOTPRINT: _footprint,
 }

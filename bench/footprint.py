@@ -28,7 +28,7 @@ def measure(room: Path) -> dict[str, Any]:
         inner.mkdir()
         with open_venue(inner) as venue, start_hands(inner, venue) as daemon:
             starts.append(daemon.ready_s)
-            resident = _resident_mb(daemon.process.pid)
+            resident = resident_mb(daemon.process.pid)
             memory += [resident] if resident is not None else []
     found = {
         "start_to_ready_s": round(min(starts), 2),
@@ -37,7 +37,7 @@ def measure(room: Path) -> dict[str, Any]:
     return ({"rss_mb": round(max(memory), 1)} if memory else {}) | found
 
 
-def _resident_mb(pid: int) -> float | None:
+def resident_mb(pid: int) -> float | None:
     """Return the resident memory of a process, None where the system does not tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()

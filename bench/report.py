@@ -14,6 +14,7 @@ from rich.table import Table
 from bench.machine import BUSY_MAX
 
 _BAR = 28
+_PLAIN = ("sim_feed", "indicators", "footprint")
 _LATENCIES = ("p50_us", "p99_us", "p999_us", "max_us")
 
 
@@ -34,7 +35,7 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])
-    plain = {name: values for name, values in result.items() if name in ("indicators", "footprint")}
+    plain = {name: values for name, values in result.items() if name in _PLAIN}
     if plain:
         table = Table(box=None, pad_edge=False)
         table.add_column("measured")

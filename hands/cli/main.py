@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hands.cli import check, demo, documents, operate, service
+from hands.cli import check, demo, documents, operate, service, simulate
 from hands.cli.output import JsonFlag, print_json
 from hands.version import __version__
 
@@ -54,7 +54,7 @@ def version(*, as_json: JsonFlag = False) -> None:
 for name, command in (
     ("demo", demo.demo),
     ("run", service.run),
-    ("sim", service.sim),
+    ("sim", simulate.sim),
     ("new", documents.new),
     ("send", documents.send),
     ("check", check.check),
@@ -64,7 +64,7 @@ for name, command in (
     ("resume", operate.resume),
     ("schema", check.schema),
 ):
-    app.command(name)(command)
+    app.command(name, cls=simulate.GroupedCommand if name == "sim" else None)(command)
 app.command("version", hidden=True)(version)
 
 

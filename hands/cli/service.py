@@ -1,14 +1,14 @@
-"""`hands run` and `hands sim`: the two commands that stay.
+"""`hands run`: the daemon as a command.
 
-Owns their flags, the ready line on stdout and the exit codes of a refused start. May not decide when to stop:
-the daemon and the simulator handle SIGTERM and SIGINT themselves.
+Owns its flags, the ready line on stdout and the exit codes of a refused start. May not decide when to stop: the
+daemon handles SIGTERM and SIGINT itself.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -83,57 +83,3 @@ def run(
     except Unsafe as error:
         raise _refused(ExitCode.UNSAFE, [str(error)], as_json=as_json) from error
     raise typer.Exit(code)
-
-
-def sim(
-    *,
-    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
-    tape: Annotated[
-        list[str] | None, typer.Option(help="synthetic, manual, or recorded files (repeatable).")
-    ] = None,
-    more_tape: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="More files of the tape.")
-    ] = None,
-    speed: Annotated[float, typer.Option(help="Divides the spacing of a tape's rows.")] = 1.0,
-    session: Annotated[
-        str, typer.Option(help="always: equities in session; calendar: the real one.")
-    ] = "always",
-    symbols: Annotated[str | None, typer.Option(help="What the synthetic market makes: A,B/USD.")] = None,
-    cash: Annotated[str, typer.Option(help="Dollars in the account.")] = "100000",
-    seed: Annotated[int, typer.Option(help="The same seed makes the same synthetic market.")] = 0,
-    fills: Annotated[
-        str, typer.Option(help="realistic: displayed size and partials; instant.")
-    ] = "realistic",
-    as_json: JsonFlag = False,
-) -> None:
-    """Serve an Alpaca-compatible exchange on one port: trading, streams, history, faults.
-
-    Prints one line when ready, which carries its URL; keys are sim / sim. Ends on SIGTERM or Ctrl-C.
-
-    Example: hands sim --listen 127.0.0.1:8080 --tape synthetic --speed 10
-    """
-    import uvloop
-
-    from hands.sim.market.file_rows import FileError
-    from hands.sim.market.tape import TapeError
-    from hands.sim.server.app import DEFAULT_SYMBOLS, ConfigError, SimConfig, serve
-
-    config = SimConfig(
-        listen=listen,
-        tape=(*(tape or ()), *(more_tape or ())) or ("synthetic",),
-        speed=speed,
-        session=session,
-        symbols=_listed(symbols) or DEFAULT_SYMBOLS,
-        cash=cash,
-        seed=seed,
-        fills=fills,
-    )
-    try:
-        uvloop.run(serve(config, _sim_ready))
-    except (ConfigError, TapeError, FileError, ValueError, OSError) as error:
-        raise _refused(ExitCode.USAGE, [str(error)], as_json=as_json) from error
-
-
-def _sim_ready(url: str) -> None:
-    line: dict[str, Any] = {"event": "ready", "url": url}
-    typer.echo(json.dumps(line, separators=(",", ":")))

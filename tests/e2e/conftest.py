@@ -45,7 +45,7 @@ def shared_exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchan
 def new_floor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Floor]]:
     """Makes floors; each is closed at the end of the test, and checked for what always holds if it passed.
 
-    With arguments (`SimConfig`'s fields) a floor gets an exchange of its own.
+    With arguments (options of `hands sim`) a floor gets an exchange of its own.
     """
     floors: list[Floor] = []
     request.node.stash[FLOORS] = floors

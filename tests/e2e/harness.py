@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from hands.runtime.control import NoDaemon, call
+from hands.sim.testing import flags
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCHER = Path(__file__).with_name("exchange.py")
 HANDS = (sys.executable, "-m", "hands")
 WITHIN_S = 10.0
 POLL_S = 0.005
@@ -124,18 +124,15 @@ class Process:
 
 
 class Exchange:
-    """A simulator. Without fields it is the command's own, on a manual tape; `fields` are `SimConfig`'s."""
+    """A simulator, on a manual tape unless `options`, which are those of `hands sim`, say otherwise."""
 
-    def __init__(self, folder: Path, **fields: Any) -> None:
-        plain = {"tape", "fills", "speed", "symbols", "listen", "seed", "cash", "session"}
-        fields = {"tape": ["manual"], "fills": "realistic"} | fields
-        if fields.keys() <= plain:
-            command = (*HANDS, "sim", *_flags(fields))
-        else:
-            command = (sys.executable, str(LAUNCHER), json.dumps(fields))
-        self.is_manual = fields["tape"] == ["manual"]
-        self.secret = fields.get("secret", "sim")
-        self.process = Process("exchange", command, folder / "exchange.log", environment())
+    def __init__(self, folder: Path, **options: Any) -> None:
+        options = {"tape": ["manual"], "fills": "realistic"} | options
+        key, self.secret = options.pop("key", "sim"), options.pop("secret", "sim")
+        self.is_manual = options["tape"] == ["manual"]
+        command = (*HANDS, "sim", *flags(options))
+        env = environment(SIM_KEY=key, SIM_SECRET=self.secret)
+        self.process = Process("exchange", command, folder / "exchange.log", env)
         self.url = str(self.process.ready()["url"])
 
     def reset(self) -> None:
@@ -432,12 +429,6 @@ def _is_covered(receipt: dict[str, Any]) -> bool:
 
 def _same(symbol: str, other: str) -> bool:
     return symbol.replace("/", "") == other.replace("/", "")
-
-
-def _flags(fields: dict[str, Any]) -> Iterator[str]:
-    for name, value in fields.items():
-        for item in value if isinstance(value, list | tuple) else [value]:
-            yield from (f"--{name}", str(item))
 
 
 def stamp(seconds_from_now: float = 0.0) -> str:

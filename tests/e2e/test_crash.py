@@ -145,7 +145,8 @@ def test_an_exit_that_was_under_way_is_finished_once(floor: Floor) -> None:
     floor.protected(intent_id)
     floor.faults({"on": "POST /v2/orders", "do": "delay", "delay_ms": 1500, "at": "request"})
     floor.move("SOL/USD", 165.10, 165.20)
-    until("the stop is gone", lambda: floor.stops("SOL/USD") == 0)
+    until("the sale is on its way", lambda: _answered_exits(floor) == [0])
+    assert floor.stops("SOL/USD") == 0
     floor.kill()
     floor.launch().ready()
     receipt = floor.expect(intent_id, "CLOSED")

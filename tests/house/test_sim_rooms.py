@@ -47,7 +47,7 @@ def faults(room: str, path: Path) -> list[str]:
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_a_room_imports_downwards_only(room: str) -> None:
-    paths = sorted((SIM / room).glob("*.py"))
+    paths = sorted((SIM / room).rglob("*.py"))
     assert len(paths) > 3
     assert [fault for path in paths for fault in faults(room, path)] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,18 +11,23 @@ import aiohttp
 import orjson
 import pytest
 
-from hands.core.units import NS_PER_MS, Ns, Price, Qty, Usd, decimal_text, nano
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Price, Qty, Usd, decimal_text, nano
 from hands.core.vocab import OrderClass, OrderType, Side, TimeInForce
 from hands.sim.server.app import SimConfig, serve
+from hands.sim.venue.calendar import NEW_YORK
 from hands.sim.venue.exchange import Exchange
-from hands.sim.venue.orders import Order, OrderRequest
-from hands.sim.venue.ticks import Quote, Trade
+from hands.sim.venue.orders import Order, OrderRequest, ReplaceRequest
+from hands.sim.venue.ticks import Quote, Status, Trade
 
 START_NS = 1_792_000_000 * 10**9
 
 
 def price(text: str) -> Price:
     return Price(nano(text))
+
+
+def _is_amount(name: str) -> bool:
+    return name.endswith("_price") or name in {"notional", "trail_percent", "trail"}
 
 
 class Desk:
@@ -33,7 +39,13 @@ class Desk:
         self._trade_id = 0
 
     def wait(self, ms: int) -> None:
+        """Let the clock go on; the exchange notices when it is next asked for something."""
         self.t_ns += ms * NS_PER_MS
+
+    def pass_ms(self, ms: int) -> None:
+        """Let that much time pass, and the exchange do what was due."""
+        self.wait(ms)
+        self.exchange.advance()
 
     def quote(self, symbol: str, bid: str, ask: str, size: str = "1000", ask_size: str | None = None) -> None:
         sizes = Qty(nano(size)), Qty(nano(ask_size or size))
@@ -47,8 +59,8 @@ class Desk:
         self, symbol: str, side: str, qty: str, kind: str = "market", tif: str | None = None, **fields: Any
     ) -> OrderRequest:
         default_tif = "gtc" if "/" in symbol else "day"
-        amounts = {name: price(value) for name, value in fields.items() if name.endswith("_price")}
-        others = {name: value for name, value in fields.items() if not name.endswith("_price")}
+        amounts: dict[str, Any] = {name: nano(fields.pop(name)) for name in list(fields) if _is_amount(name)}
+        others = fields
         if "order_class" in others:
             others["order_class"] = OrderClass(others["order_class"])
         return OrderRequest(
@@ -67,6 +79,21 @@ class Desk:
         """Submit and return the *live* order, not the acknowledged snapshot."""
         order = self.exchange.submit(self.request(symbol, side, qty, kind, tif, **f))
         return self.exchange.blotter.find(order.order_id)
+
+    def replace(self, order: Order, **fields: Any) -> Order:
+        """Replace and return the *live* order that the exchange answered with; `qty` as decimal text too."""
+        amounts = {name: nano(v) for name, v in fields.items() if _is_amount(name) or name == "qty"}
+        request = ReplaceRequest(**(fields | amounts))
+        return self.exchange.blotter.find(self.exchange.replace(order.order_id, request).order_id)
+
+    def status(self, symbol: str, code: str) -> None:
+        """Let a trading status come over the tape: "H" halts, "T" resumes."""
+        self.exchange.on_notice(Status(symbol, code, "", "", "", Ns(self.t_ns)))
+
+    def at(self, *parts: int) -> None:
+        """Move the clock to an exchange date and time and let that much time pass."""
+        self.t_ns = int(dt.datetime(*parts, tzinfo=NEW_YORK).timestamp()) * NS_PER_S
+        self.exchange.advance()
 
     def bracket(
         self, qty: str = "10", limit: str = "150.15", target: str = "155", stop: str = "148", **f: Any

@@ -10,6 +10,7 @@ from hands.core.units import NS_PER_S
 from hands.sim.venue.calendar import (
     NEW_YORK,
     MarketClock,
+    Session,
     holidays,
     settlement_date,
     trading_day,
@@ -111,6 +112,35 @@ def test_clock_follows_the_calendar(at, is_open, next_open, next_close):
         _ns(*next_open),
         _ns(*next_close),
     )
+
+
+@pytest.mark.parametrize(
+    ("at", "session"),
+    [
+        ((2026, 11, 25, 3, 59), Session.CLOSED),
+        ((2026, 11, 25, 4, 0), Session.EXTENDED),
+        ((2026, 11, 25, 9, 30), Session.REGULAR),
+        ((2026, 11, 25, 16, 0), Session.EXTENDED),
+        ((2026, 11, 25, 20, 0), Session.CLOSED),
+        ((2026, 11, 26, 12, 0), Session.CLOSED),  # Thanksgiving
+        ((2026, 11, 27, 13, 0), Session.EXTENDED),  # the half day after it
+        ((2026, 11, 27, 17, 0), Session.CLOSED),
+        ((2026, 11, 28, 12, 0), Session.CLOSED),
+    ],
+)
+def test_day_has_its_sessions(at, session):
+    clock = MarketClock("calendar")
+    assert clock.session(_ns(*at)) is session
+    assert clock.is_extended(_ns(*at)) == (session is not Session.CLOSED)
+    assert MarketClock("always").session(_ns(*at)) is Session.REGULAR
+
+
+def test_extended_hours_end_early_on_a_half_day():
+    full, half = trading_day(dt.date(2026, 11, 25)), trading_day(dt.date(2026, 11, 27))
+    assert [f"{day.session_open:%H%M}-{day.session_close:%H%M}" for day in (full, half)] == [
+        "0400-2000",
+        "0400-1700",
+    ]
 
 
 def test_clock_notices_the_opening_it_predicted():

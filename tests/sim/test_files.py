@@ -1,20 +1,29 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, nano
 from hands.sim.market.file_rows import time_ns
 from hands.sim.market.files import FileError, read_file, read_files, symbol_of
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.venue.ticks import (
+    Cancellation,
+    Correction,
+    MarketEvent,
+    PriceBand,
+    Quote,
+    Status,
+    Trade,
+)
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
-def ticks_of(path: Path) -> list[Tick]:
+def ticks_of(path: Path) -> list[MarketEvent]:
     return [tick for _, ticks in read_file(path) for tick in ticks]
 
 
@@ -195,9 +204,10 @@ def test_files_are_merged_by_time(tmp_path: Path) -> None:
         ("1,ten,1,P,1,0\n", 2, "'ten' is not a decimal"),
         ("1,1.0,1,P,1,0\n2,-1.0,1,P,1,0\n", 3, "-1.0 is negative"),
         ("1,1.0,1,P,1\n", 2, "5 values; allowed are 6"),
-        ("soon,1.0,1,P,1,0\n", 2, "soon"),
+        ("soon,1.0,1,P,1,0\n", 2, "column ts_ms_utc: 'soon' is not a whole number"),
         ("1,nan,1,P,1,0\n", 2, "nan"),
-        ("1,1.0,1,P,xyz,0\n", 2, "xyz"),
+        ("1,1.0,1,P,xyz,0\n", 2, "column sale_condition: 'xyz' is not hexadecimal"),
+        ("1,1.0,many,P,1,0\n", 2, "column size: 'many' is not a decimal"),
     ],
 )
 def test_an_unreadable_row_names_its_line_and_what_was_found(
@@ -218,8 +228,14 @@ def test_an_unreadable_row_names_its_line_and_what_was_found(
         ("a.csv", "", "allowed"),
         ("a.txt", "x", "unknown kind of file; allowed"),
         ("a.jsonl", "{not json}\n", "a.jsonl:1:"),
-        ("a.jsonl", '{"T":"n","t":"2024-01-02T15:00:00Z"}\n', "a message with the keys T, t"),
-        ("a.jsonl", '{"T":"t","p":1}\n', "'t' is missing"),
+        ("a.jsonl", '{"T":"?","t":"2024-01-02T15:00:00Z"}\n', "a message with the keys T, t"),
+        ("a.jsonl", '{"T":"t","p":1,"s":1}\n', "'t' is missing"),
+        ("a.jsonl", '{"p":1,"s":1,"t":"noon"}\n', "column t: 'noon' is not a time"),
+        ("a.json", '{\n "bars": {\n "AAPL" [] }\n}', "a.json:3:"),
+        ("a.json", '{"bars":{"AAPL":[{"o":1,"h":1,"l":1,"c":1,"v":1,"t":"x"}]}}', "a.json:1: column t: 'x'"),
+        ("a.json", '{"trades":{"AAPL":[{"p":"?","s":1,"t":"2024-01-02T15:00:00Z"}]}}', "column p: '?'"),
+        ("a.json", '{"trades":{"AAPL":[7]}}', "trades of AAPL, item 1: '7'"),
+        ("a.jsonl", '{"trades":{}}\n{"p":1}\n', "a.jsonl:2: not a page"),
         ("a.jsonl", "17\n", "a.jsonl:1:"),
     ],
 )
@@ -236,29 +252,183 @@ def test_a_broken_gzip_file_is_an_error_of_the_file(tmp_path: Path) -> None:
         ticks_of(path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
-def test_parquet_without_pyarrow_says_so(tmp_path: Path) -> None:
+def test_parquet_without_pyarrow_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "BAC.parquet"
     path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(FileError, match="pyarrow, which is not installed"):
         read_file(path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
-def test_parquet_is_read_where_pyarrow_is_installed(tmp_path: Path) -> None:
-    import pyarrow as pa
+# -- Alpaca's own shapes ----------------------------------------------------------------------------------------
+
+
+PAGES = (
+    '{"trades":{"AAPL":[{"t":"2024-01-02T15:00:00.000000001Z","x":"Q","p":150.01,"s":100,"c":["@","I"],"i":7,"z":"C"},'
+    '{"t":"2024-01-02T15:00:02Z","x":"Q","p":150.03,"s":1,"c":["@"],"i":8,"z":"C","u":"canceled"}],'
+    '"SPY":[{"t":"2024-01-02T15:00:01Z","x":"P","p":470.5,"s":5,"c":["@"],"i":1,"z":"B"}]},"next_page_token":"QUFQ"}\n'
+    '{"trades":{"SPY":[{"t":"2024-01-02T15:00:03Z","x":"P","p":470.6,"s":5,"c":["@"],"i":2,"z":"B"}]},'
+    '"next_page_token":null}\n'
+)
+
+
+@pytest.mark.parametrize("is_array", [False, True], ids=["lines", "array"])
+def test_pages_of_the_historical_api_are_played_in_time_across_symbols(
+    tmp_path: Path, is_array: bool
+) -> None:
+    text = "[\n" + ",\n".join(PAGES.splitlines()) + "\n]" if is_array else PAGES
+    trades = ticks_of(write(tmp_path / "pages.json.gz", text))
+    assert all(isinstance(trade, Trade) for trade in trades)
+    assert [(t.symbol, t.trade_id) for t in trades if isinstance(t, Trade)] == [
+        ("AAPL", 7),
+        ("SPY", 1),
+        ("SPY", 2),
+    ]
+    assert trades[0] == Trade(
+        "AAPL", nano("150.01"), 100 * NANO, time_ns("2024-01-02T15:00:00.000000001Z"), 7, "Q", ("@", "I")
+    )
+
+
+def test_a_page_of_one_symbol_over_many_lines(tmp_path: Path) -> None:
+    text = """{
+      "quotes": [
+        {"t": "2024-01-02T15:00:01Z", "bx": "V", "bp": 150.1, "bs": 100, "ax": "V", "ap": 150.12, "as": 200, "c": ["R"], "z": "C"}
+      ],
+      "symbol": "MSFT", "next_page_token": null
+    }"""
+    (quote,) = ticks_of(write(tmp_path / "q.json", text))
+    assert isinstance(quote, Quote)
+    assert (quote.symbol, quote.bid, quote.ask_size) == ("MSFT", nano("150.1"), 200 * NANO)
+
+
+def test_an_empty_page_is_an_empty_market(tmp_path: Path) -> None:
+    assert ticks_of(write(tmp_path / "p.json", '{"trades":{},"next_page_token":null}')) == []
+    assert ticks_of(write(tmp_path / "e.json", "")) == []
+
+
+def test_a_page_of_bars_knows_how_long_they_are(tmp_path: Path) -> None:
+    bar = '{{"t":"{}","o":1,"h":3,"l":0.5,"c":2,"v":400,"n":9,"vw":1.5}}'
+    bars = ",".join(bar.format(f"2024-01-02T{hour}:00:00Z") for hour in (15, 16))
+    trades = ticks_of(write(tmp_path / "b.json", f'{{"bars":{{"AAPL":[{bars}]}},"next_page_token":null}}'))
+    times = [(trade.t_ns - trades[0].t_ns) // (60 * NS_PER_S) for trade in trades]
+    assert times == [0, 15, 30, 45, 60, 75, 90, 105]
+
+
+def test_bars_that_repeat_trades_of_the_same_recording_are_left_out(tmp_path: Path) -> None:
+    trade = '{"T":"t","S":"AAPL","i":1,"x":"V","p":150,"s":1,"t":"2024-01-02T15:00:00Z"}\n'
+    bar = '{"T":"b","S":"%s","o":1,"h":1,"l":1,"c":1,"v":10,"t":"2024-01-02T15:01:00Z"}\n'
+    path = write(tmp_path / "s.jsonl", trade + bar % "AAPL" + bar % "SPY")
+    assert [event.symbol for event in ticks_of(path)] == ["AAPL", "SPY"]
+
+
+def test_a_recorded_stream_keeps_its_notices_and_passes_over_what_moves_no_market(tmp_path: Path) -> None:
+    t = '"t":"2024-01-02T15:00:00Z","z":"C"'
+    lines = (
+        '[{"T":"success","msg":"authenticated"}]',
+        '[{"T":"subscription","trades":["AAPL"],"quotes":[],"bars":[]}]',
+        f'[{{"T":"s","S":"AAPL","sc":"P","sm":"Pause","rc":"LUDP","rm":"Volatility Trading Pause",{t}}}]',
+        f'[{{"T":"l","S":"AAPL","u":152.5,"d":148.5,"i":"B",{t}}},{{"T":"d","S":"AAPL","o":1,"h":1,"l":1,"c":1,"v":1,{t}}}]',
+        f'[{{"T":"c","S":"AAPL","x":"V","oi":1,"op":150,"os":5,"oc":["@"],"ci":2,"cp":151,"cs":6,"cc":["@","I"],{t}}}]',
+        f'[{{"T":"x","S":"AAPL","i":2,"x":"V","p":151,"s":6,"a":"E",{t}}}]',
+        '{"T":"n","id":1,"headline":"x"}',
+    )
+    events = ticks_of(write(tmp_path / "stream.jsonl", "\n".join(lines)))
+    t_ns = time_ns("2024-01-02T15:00:00Z")
+    wrong = Trade("AAPL", nano("150"), 5 * NANO, t_ns, 1)
+    right = Trade("AAPL", nano("151"), 6 * NANO, t_ns, 2, "V", ("@", "I"))
+    assert events == [
+        Status("AAPL", "P", "Pause", "LUDP", "Volatility Trading Pause", t_ns),
+        PriceBand("AAPL", nano("152.5"), nano("148.5"), "B", t_ns),
+        Correction("AAPL", wrong, right, t_ns),
+        Cancellation("AAPL", Trade("AAPL", nano("151"), 6 * NANO, t_ns, 2), t_ns, "E"),
+    ]
+
+
+FRAME_TRADES = (
+    "symbol,timestamp,exchange,price,size,id,conditions,tape\n"
+    "AAPL,2024-01-02 15:00:00.000000001+00:00,Q,150.01,100.0,7,\"['@', 'I']\",C\n"
+    "AAPL,2024-01-02 15:00:02+00:00,Q,150.02,1.0,8,,C\n"
+    "BTC/USD,2024-01-02 15:00:01+00:00,,60000.5,0.25,9,,\n"
+)
+
+
+def test_data_frames_of_the_python_sdk_are_sorted_across_symbols(tmp_path: Path) -> None:
+    trades = ticks_of(write(tmp_path / "frame.csv", FRAME_TRADES))
+    assert [event.symbol for event in trades] == ["AAPL", "BTC/USD", "AAPL"]
+    t_ns = time_ns("2024-01-02T15:00:00.000000001Z")
+    assert trades[0] == Trade("AAPL", nano("150.01"), 100 * NANO, t_ns, 7, "Q", ("@", "I"))
+    text = (
+        "symbol,timestamp,bid_exchange,bid_price,bid_size,ask_exchange,ask_price,ask_size,conditions,tape\n"
+    )
+    text += "SPY,2024-01-02 15:00:00+00:00,P,470.1,3.0,P,470.2,4.0,['R'],B\n"
+    (quote,) = ticks_of(write(tmp_path / "quotes.csv", text))
+    assert quote == Quote(
+        "SPY", nano("470.1"), nano("470.2"), 3 * NANO, 4 * NANO, time_ns("2024-01-02T15:00:00Z")
+    )
+
+
+def test_rows_are_read_as_they_are_played(tmp_path: Path) -> None:
+    rows = "".join(f"{n},10.00,5,P,1,0\n" for n in range(1, 50_000))
+    batches = read_file(write(tmp_path / "X.csv", EQUITY_TRADES + rows + "not a time,1.0,1,P,1,0\n"))
+    assert next(batches)[0] == NS_PER_MS  # before the last row has been looked at
+    with pytest.raises(FileError, match=r"X\.csv:50001: column ts_ms_utc"):
+        list(batches)
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------
+
+
+def parquet_of(path: Path, columns: dict[str, list[Any]]) -> Path:
+    pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    table = pa.table(
-        {
-            "ts_ms_utc": [1], "price": ["13.80"], "size": [100],
-            "exchange": ["P"], "sale_condition": ["1"], "suspicious": [0],
-        }
-    )  # fmt: skip
-    parquet.write_table(table, tmp_path / "BAC.parquet")
-    (tick,) = ticks_of(tmp_path / "BAC.parquet")
-    assert isinstance(tick, Trade)
-    assert tick.price == nano("13.80")
+    parquet.write_table(pa.table(columns), path, row_group_size=2)
+    return path
+
+
+def test_parquet_has_the_columns_of_csv(tmp_path: Path) -> None:
+    columns = {
+        "ts_ms_utc": [1, 2, 3], "price": ["13.80", "13.81", "13.79"], "size": [100, 200, 300],
+        "exchange": ["P", "P", "Q"], "sale_condition": ["1", "", "20"], "suspicious": [0, 1, 0],
+    }  # fmt: skip
+    first, third = ticks_of(parquet_of(tmp_path / "BAC.parquet", columns))
+    assert first == Trade("BAC", nano("13.80"), 100 * NANO, NS_PER_MS, 1, "P", ("@",))
+    assert isinstance(third, Trade)
+    assert third.conditions == ("@", "F")
+
+
+def test_parquet_keeps_nanoseconds_zones_floats_and_lists(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    t_ns = time_ns("2024-01-02T15:00:00.123456789Z")
+    columns = {
+        "symbol": ["AAPL", "SOL/USD"],
+        "timestamp": pa.array([t_ns, t_ns + 1], pa.timestamp("ns", "America/New_York")),
+        "price": [150.14, 140.001],
+        "size": [100.0, 0.5],
+        "id": [2**60 + 1, 1],
+        "conditions": pa.array([["@", "I"], None], pa.list_(pa.string())),
+    }
+    stock, coin = ticks_of(parquet_of(tmp_path / "frame.parquet", columns))
+    assert stock == Trade("AAPL", nano("150.14"), 100 * NANO, t_ns, 2**60 + 1, "V", ("@", "I"))
+    assert coin == Trade("SOL/USD", nano("140.001"), nano("0.5"), t_ns + 1, 1)
+
+
+def test_parquet_bars_and_its_errors(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    starts = [time_ns(f"2024-01-02T15:0{n}:00Z") // 1000 for n in range(2)]
+    bars = {"timestamp": pa.array(starts, pa.timestamp("us"))} | {
+        key: [10.0, 10.0] for key in ("open", "high", "low", "close")
+    }
+    path = parquet_of(tmp_path / "SPY.parquet", {**bars, "volume": [7, 8]})
+    assert [trade.t_ns // 1000 for trade in ticks_of(path)] == starts
+    with pytest.raises(FileError, match=r"SPY\.parquet:2: column volume: -8 is negative"):
+        ticks_of(parquet_of(tmp_path / "SPY.parquet", {**bars, "volume": [7, -8]}))
+    with pytest.raises(FileError, match="columns when; allowed are files with all of"):
+        read_file(parquet_of(tmp_path / "x.parquet", {"when": [1]}))
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 nothing")
+    with pytest.raises(FileError, match=r"broken\.parquet:1: .*; allowed is Parquet"):
+        read_file(broken)
 
 
 @pytest.mark.data
@@ -285,6 +455,7 @@ def test_recorded_markets_are_in_time_and_never_crossed(name: str) -> None:
             if isinstance(tick, Quote):
                 assert tick.bid < tick.ask or not tick.ask
             else:
+                assert isinstance(tick, Trade)
                 assert tick.price > 0
                 assert tick.size > 0
         rows += 1

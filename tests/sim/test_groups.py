@@ -127,7 +127,8 @@ def test_partly_filled_stop_reduces_the_target_so_that_the_position_cannot_flip(
     thin.trade("AAPL", "147")
     thin.quote("AAPL", "156", "156.02", "50")
     profit, stop = thin.legs(entry)
-    assert (stop.filled_qty, profit.filled_qty) == (3 * NANO, NANO)
+    # Both could trade at 156; the stop is a market order by now, so it comes first and the target has nothing left.
+    assert (stop.filled_qty, profit.qty, profit.status) == (4 * NANO, NANO, CANCELED)
     assert thin.position("AAPL") == "0"
 
 
@@ -201,3 +202,120 @@ def test_short_bracket_mirrors_the_long_one(desk):
     desk.trade("AAPL", "152.01")
     assert desk.legs(entry)[1].status is FILLED
     assert desk.position("AAPL") == "0"
+
+
+def oto(desk, **leg):
+    return desk.send("AAPL", "buy", "10", "limit", limit_price="150", order_class="oto", **leg)
+
+
+def test_the_stop_of_an_oto_is_released_with_the_entry(desk):
+    entry = oto(desk, stop_loss_stop_price="148")
+    stop = entry.group.stop_loss
+    assert (entry.status, stop.status, entry.group.take_profit) == (FILLED, NEW, None)
+    assert desk.events() == [("pending_new", "entry"), ("new", "entry"), ("fill", "entry"), ("new", "sl")]
+    desk.quote("AAPL", "147.9", "148")
+    desk.trade("AAPL", "147.9")
+    assert (stop.status, desk.position("AAPL")) == (FILLED, "0")
+
+
+def test_the_target_of_an_oto_is_released_with_the_entry(desk):
+    target = oto(desk, take_profit_limit_price="155").group.take_profit
+    assert target.status is NEW
+    desk.quote("AAPL", "155", "155.1")
+    assert (target.status, desk.position("AAPL")) == (FILLED, "0")
+
+
+def quoted(make_desk, size="1000", **habits):
+    desk = make_desk(fills="realistic", random_partials=False, quirks=Quirks(**habits))
+    desk.quote("AAPL", "149.98", "150", size)
+    return desk
+
+
+@pytest.mark.parametrize(("habit", "status", "events"), [("held", HELD, []), ("new", NEW, [("new", "sl")])])
+def test_the_released_stop_is_held_or_new(make_desk, habit, status, events):
+    desk = quoted(make_desk, stop_leg_status=habit)
+    _, stop = desk.legs(desk.bracket())
+    assert stop.status is status
+    assert desk.events()[3:] == [("new", "tp"), *events]
+    desk.quote("AAPL", "147", "147.02")
+    desk.trade("AAPL", "147")
+    elected = [("new", "sl")] if habit == "held" else []
+    assert desk.events() == [*elected, ("fill", "sl"), ("canceled", "tp")]
+
+
+@pytest.mark.parametrize(("habit", "events"), [("none", []), ("sent", [("held", "tp"), ("held", "sl")])])
+def test_legs_may_tell_that_they_are_held(make_desk, habit, events):
+    desk = quoted(make_desk, held_event=habit)
+    desk.bracket()
+    assert desk.events()[:-3] == [("pending_new", "entry"), *events]
+
+
+@pytest.mark.parametrize("habit", ["canceled", "replaced"])
+def test_what_a_filled_stop_makes_of_the_target(make_desk, habit):
+    desk = quoted(make_desk, target_after_stop=habit)
+    profit, _ = desk.legs(desk.bracket())
+    desk.quote("AAPL", "147", "147.02")
+    desk.trade("AAPL", "147")
+    assert (profit.status.value, profit.replaced_by) == (habit, None)
+    assert desk.events()[-1] == (habit, "tp")
+
+
+@pytest.mark.parametrize(
+    ("habit", "events"),
+    [
+        ("same_id", [("restated", "sl")]),
+        ("new_id", [("replaced", "sl")]),  # and no `new`: it is held
+        ("silent", []),
+    ],
+)
+def test_how_a_stop_is_cut_to_what_the_target_left(make_desk, habit, events):
+    desk = quoted(make_desk, "10", reduced_stop=habit)
+    entry = desk.bracket()
+    _, before = desk.legs(entry)
+    desk.events()
+    desk.quote("AAPL", "155", "155.02", "3")
+    profit, stop = desk.legs(entry)
+    assert desk.events() == [("partial_fill", "tp"), *events]
+    assert (stop.qty, stop.status, desk.naked("AAPL").get("naked_since_ns")) == (7 * NANO, HELD, None)
+    assert (stop is before) == (habit != "new_id")
+    if habit == "new_id":
+        assert (before.status, before.replaced_by) == (OrderStatus.REPLACED, stop.order_id)
+    desk.quote("AAPL", "147", "147.02", "50")
+    desk.trade("AAPL", "147")
+    assert (stop.status, profit.status, desk.position("AAPL")) == (FILLED, CANCELED, "0")
+
+
+@pytest.mark.parametrize("target", ["155", "149.99"])
+def test_legs_never_fill_more_than_the_entry_together(thin, target):
+    """Both legs are marketable in turn, four shares at a time."""
+    entry = thin.bracket("10", limit="149.98", target=target)
+    for bid in ("149.9", "149.9", "149.9", "155", "147", "155", "147", "155"):
+        thin.quote("AAPL", bid, f"{float(bid) + 0.02:.2f}", "4")
+        thin.trade("AAPL", bid)
+    sold = sum(order.filled_qty for order in thin.exchange.blotter if order.side.value == "sell")
+    assert (entry.filled_qty, sold, thin.position("AAPL")) == (10 * NANO, 10 * NANO, "0")
+
+
+def test_a_day_bracket_leaves_nothing_after_the_close(make_desk):
+    for habit, left in (("canceled", CANCELED), ("kept", OrderStatus.EXPIRED)):
+        desk = make_desk(
+            session="calendar",
+            fills="realistic",
+            random_partials=False,
+            quirks=Quirks(partial_entry_legs=habit),
+        )
+        desk.at(2026, 11, 18, 10, 0)
+        desk.quote("AAPL", "149.98", "150", "4")
+        entry = desk.send(
+            "AAPL",
+            "buy",
+            "10",
+            "limit",
+            limit_price="150",
+            order_class="bracket",
+            take_profit_limit_price="155",
+            stop_loss_stop_price="148",
+        )
+        desk.at(2026, 11, 18, 16, 0)
+        assert entry.status is OrderStatus.EXPIRED
+        assert {leg.status for leg in desk.legs(entry)} == {OrderStatus.EXPIRED}, left

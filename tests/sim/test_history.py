@@ -10,8 +10,9 @@ from aiohttp import ClientSession, web
 from hands.core.units import NANO, NS_PER_S, Ns, Qty, nano
 from hands.sim.market.bars import MINUTE_NS
 from hands.sim.market.codec import rfc3339
-from hands.sim.server.history import MINUTES_MAX, TICKS_MAX, History
-from hands.sim.venue.ticks import Quote, Trade
+from hands.sim.market.feeds import PLANS
+from hands.sim.server.history import History
+from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, Quote, Trade
 
 DAY_START_NS = 1_700_006_400 * NS_PER_S  # 2023-11-15T00:00:00Z
 START_NS = DAY_START_NS + 15 * 60 * MINUTE_NS
@@ -21,8 +22,13 @@ HEADERS = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
 Get = Callable[..., Awaitable[tuple[int, Any]]]
 
 
-def history() -> History:
-    return History(lambda: NOW_NS, {"sim": "sim"})
+MINUTE_BARS = {"timeframe": "1Min", "start": "2023-11-15"}
+
+
+def history(*events: MarketEvent, plan: str = "plus", now_ns: int = NOW_NS) -> History:
+    made = History(lambda: now_ns, {"sim": "sim"}, plan=PLANS[plan])
+    made.record(events)
+    return made
 
 
 def trade(t_ns: int, price: str = "150", size: int = 100, symbol: str = "AAPL", trade_id: int = 1) -> Trade:
@@ -74,6 +80,19 @@ def test_the_latest_quote_is_exact_as_soon_as_it_is_recorded() -> None:
                     "c": ["R"], "z": "C", "t": rfc3339(START_NS + cents),
                 },
             }  # fmt: skip
+
+    run(market, scenario)
+
+
+def test_what_was_shown_is_there_even_if_it_is_stamped_a_moment_ahead() -> None:
+    market = history(quote(NOW_NS + 1, symbol="BTC/USD"), trade(NOW_NS + 1))
+
+    async def scenario(get: Get) -> None:
+        assert (await get("/v2/stocks/AAPL/trades/latest"))[0] == 200
+        _, body = await get("/v1beta3/crypto/us/quotes", symbols="BTC/USD")
+        assert len(body["quotes"]["BTC/USD"]) == 1
+        _, body = await get("/v2/stocks/AAPL/trades", end=rfc3339(NOW_NS))
+        assert body["trades"] is None
 
     run(market, scenario)
 
@@ -201,19 +220,6 @@ def test_a_late_print_finds_its_bar() -> None:
     run(market, scenario)
 
 
-def test_memory_is_bounded() -> None:
-    market = history()
-    market.record(quote(START_NS + n) for n in range(TICKS_MAX + 500))
-    market.record(trade(START_NS + n * MINUTE_NS) for n in range(MINUTES_MAX + 50))
-    memory = market._memories["AAPL"]
-    assert len(memory.quotes) == TICKS_MAX
-    assert memory.quotes[0].t_ns == START_NS + 500
-    assert len(memory.minutes) == MINUTES_MAX
-    assert min(memory.minutes) == START_NS + 50 * MINUTE_NS
-    market.clear()
-    assert not market._memories
-
-
 @pytest.mark.parametrize("path", ["/v2/stocks/AAPL/trades", "/v2/stocks/quotes/latest", "/v2/stocks/bars"])
 def test_stocks_need_a_key(path: str) -> None:
     async def scenario(get: Get) -> None:
@@ -237,28 +243,369 @@ def test_crypto_needs_no_key_but_refuses_a_wrong_one() -> None:
     run(history(), scenario)
 
 
+ZONELESS = "2025-12-01T00:37:12"
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"limit": "10001"}, "invalid limit: larger than the allowed maximum of 10000"),
         ({"limit": "0"}, "invalid limit: 0"),
-        ({"limit": "many"}, "invalid limit: many"),
+        (
+            {"limit": "many"},
+            (
+                "Invalid format for parameter limit: error binding string parameter: "
+                'strconv.ParseInt: parsing "many": invalid syntax'
+            ),
+        ),
         ({"sort": "up"}, "invalid sort: up"),
-        ({"start": "yesterday"}, "invalid start: yesterday"),
-        ({"timeframe": "60Min"}, "invalid timeframe: 60Min"),
-        ({"timeframe": "2Day"}, "invalid timeframe: 2Day"),
-        ({"page_token": "!!"}, "invalid page_token: !!"),
+        (
+            {"start": "0"},
+            (
+                "Invalid format for parameter start: error parsing '0' as RFC3339 or 2006-01-02 time: "
+                'parsing time "0" as "2006-01-02": cannot parse "0" as "2006"'
+            ),
+        ),
+        (
+            {"end": ZONELESS},
+            (
+                f"Invalid format for parameter end: error parsing '{ZONELESS}' as RFC3339 or 2006-01-02 time: "
+                f'parsing time "{ZONELESS}" as "2006-01-02": extra text: "T00:37:12"'
+            ),
+        ),
+        ({"start": "2023-11-16", "end": "2023-11-15"}, "end should not be before start"),
+        ({"timeframe": "30Sec"}, "invalid timeframe: 30Sec"),
+        ({"timeframe": "0Min"}, "invalid timeframe: 0Min"),
+        ({"timeframe": "60Min"}, "timeframe period number is larger than the allowed maximum: 59 Min"),
+        ({"timeframe": "24Hour"}, "timeframe period number is larger than the allowed maximum: 23 Hour"),
+        ({"timeframe": "2Day"}, "timeframe period number is larger than the allowed maximum: 1 Day"),
+        ({"timeframe": "5Month"}, "invalid timeframe: 5Month"),
+        (
+            {"timeframe": ""},
+            "Invalid format for parameter timeframe: query parameter 'timeframe' is required",
+        ),
+        ({"page_token": "!!"}, "invalid page_token"),
+        ({"feed": "delayed_sip"}, "invalid feed: delayed_sip"),
+        ({"adjustment": "splits"}, "invalid adjustment: splits"),
+        ({"currency": "EUR"}, "invalid currency: EUR"),
+        ({"asof": "lately"}, "invalid asof: lately"),
+        ({"since": "2023-11-15"}, "unexpected query parameter(s): since"),
+        ({"symbols": "AAPL"}, "unexpected query parameter(s): symbols"),
     ],
 )
 def test_wrong_parameters_are_answered_with_400(parameters: dict[str, str], message: str) -> None:
     async def scenario(get: Get) -> None:
-        assert await get("/v2/stocks/AAPL/bars", **parameters) == (400, {"message": message})
+        asked = {"timeframe": "1Min"} | parameters
+        assert await get("/v2/stocks/AAPL/bars", **asked) == (400, {"message": message})
 
     run(history(), scenario)
 
 
-def test_a_question_without_symbols_is_answered_with_400() -> None:
+@pytest.mark.parametrize(
+    ("path", "symbols", "message"),
+    [
+        (
+            "/v2/stocks/trades",
+            "",
+            "Invalid format for parameter symbols: query parameter 'symbols' is required",
+        ),
+        (
+            "/v2/stocks/trades",
+            ",",
+            "Invalid format for parameter symbols: query parameter 'symbols' is required",
+        ),
+        ("/v2/stocks/trades", "AAPL,BRK-B", "invalid symbol: BRK-B"),
+        ("/v2/stocks/quotes/latest", "BTC/USD", "invalid symbol: BTC/USD"),
+        (
+            "/v1beta3/crypto/us/trades",
+            "BTCUSD",
+            "invalid symbol: BTCUSD does not match ^[A-Z]+x?/[A-Z]+$",
+        ),
+    ],
+)
+def test_symbols_that_cannot_be_are_answered_with_400(path: str, symbols: str, message: str) -> None:
     async def scenario(get: Get) -> None:
-        assert (await get("/v2/stocks/trades"))[0] == 400
+        assert await get(path, symbols=symbols) == (400, {"message": message})
+
+    run(history(quote(START_NS, symbol="BTC/USD")), scenario)
+
+
+def test_a_symbol_on_the_tape_is_never_malformed_and_an_unknown_one_has_no_data() -> None:
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v2/stocks/trades", symbols="X-2,NOPE", start="2023-11-15")
+        assert list(body["trades"]) == ["X-2"]
+        status, body = await get("/v1beta3/crypto/us/bars", symbols="NO/SUCH", timeframe="1Day")
+        assert (status, body) == (200, {"bars": {}, "next_page_token": None})
+
+    run(history(trade(START_NS, symbol="X-2")), scenario)
+
+
+# -- plans and feeds ------------------------------------------------------------------------------------------
+
+
+RECENT = {"message": "subscription does not permit querying recent SIP data"}
+
+
+def test_the_basic_plan_gets_no_sip_data_of_the_last_quarter_of_an_hour() -> None:
+    old_ns, young_ns = NOW_NS - 15 * MINUTE_NS, NOW_NS - 14 * MINUTE_NS
+    market = history(quote(old_ns, "1", "2"), quote(young_ns, "3", "4"), plan="basic")
+
+    async def scenario(get: Get) -> None:
+        path = "/v2/stocks/AAPL/quotes"
+        assert await get(path, end=rfc3339(NOW_NS)) == (403, RECENT)
+        assert await get(path, end="2024-11-15") == (403, RECENT)  # whatever is not yet is recent, too
+        assert (await get(path, end=rfc3339(old_ns)))[0] == 200
+        assert (await get(path, end=rfc3339(old_ns + 1)))[0] == 403
+        _, body = await get(path)  # by default it ends where it may
+        assert [item["bp"] for item in body["quotes"]] == [1.0]
+        _, body = await get(path, feed="iex")
+        assert [item["bp"] for item in body["quotes"]] == [1.0, 3.0]
+        assert await get(f"{path}/latest", feed="sip") == (403, RECENT)
+        assert await get("/v2/stocks/snapshots", symbols="AAPL", feed="sip") == (403, RECENT)
+        for parameters, bid in (({}, 3.0), ({"feed": "iex"}, 3.0), ({"feed": "delayed_sip"}, 1.0)):
+            _, body = await get(f"{path}/latest", **parameters)
+            assert body["quote"]["bp"] == bid
+
+    run(market, scenario)
+
+
+def test_the_other_plan_gets_everything_and_nothing_trades_over_the_counter() -> None:
+    market = history(quote(NOW_NS - MINUTE_NS))
+
+    async def scenario(get: Get) -> None:
+        for feed, count in (("sip", 1), ("iex", 1), ("otc", 0), ("boats", 0)):
+            _, body = await get("/v2/stocks/quotes", symbols="AAPL", feed=feed, end=rfc3339(NOW_NS))
+            assert len(body["quotes"].get("AAPL", [])) == count
+        assert (await get("/v2/stocks/AAPL/quotes/latest", feed="overnight"))[0] == 404
+        assert (await get("/v2/stocks/AAPL/quotes/latest", feed="sip"))[0] == 200
+        _, body = await get("/v2/stocks/AAPL/quotes/latest", currency="USD")
+        assert body["currency"] == "USD"
+        _, body = await get("/v2/stocks/snapshots", symbols="AAPL", currency="USD")
+        assert set(body) == {"AAPL"}  # its keys are symbols, and nothing else
+
+    run(market, scenario)
+
+
+# -- bars, snapshots, books -----------------------------------------------------------------------------------
+
+
+def test_weeks_begin_on_monday_and_months_are_counted_from_january() -> None:
+    day_ns = 24 * 60 * MINUTE_NS
+    times = [
+        DAY_START_NS + 15 * 60 * MINUTE_NS + day * day_ns for day in (0, 4, 5, 20, 47)
+    ]  # Wed .. 1 January
+    market = history(*(trade(t_ns) for t_ns in times), now_ns=times[-1] + day_ns)
+    market.record([trade(t_ns, symbol="BTC/USD") for t_ns in times])
+
+    async def scenario(get: Get) -> None:
+        async def starts(path: str, timeframe: str) -> list[str]:
+            _, body = await get(path, timeframe=timeframe, symbols="BTC/USD", start="2023-01-01")
+            return [bar["t"] for bar in body["bars"]["BTC/USD"]]
+
+        async def stock_starts(timeframe: str) -> list[str]:
+            _, body = await get("/v2/stocks/AAPL/bars", timeframe=timeframe, start="2023-01-01")
+            return [bar["t"] for bar in body["bars"]]
+
+        assert await stock_starts("1Week") == [
+            "2023-11-13T05:00:00Z", "2023-11-20T05:00:00Z", "2023-12-04T05:00:00Z", "2024-01-01T05:00:00Z",
+        ]  # fmt: skip
+        assert await stock_starts("3M") == ["2023-10-01T04:00:00Z", "2024-01-01T05:00:00Z"]
+        coins = "/v1beta3/crypto/us/bars"
+        assert await starts(coins, "1W") == [
+            "2023-11-13T00:00:00Z", "2023-11-20T00:00:00Z", "2023-12-04T00:00:00Z", "2024-01-01T00:00:00Z",
+        ]  # fmt: skip
+        assert await starts(coins, "1Month") == [
+            "2023-11-01T00:00:00Z", "2023-12-01T00:00:00Z", "2024-01-01T00:00:00Z",
+        ]  # fmt: skip
+
+    run(market, scenario)
+
+
+def test_a_coin_that_only_quotes_has_a_bar_of_its_mids_without_volume() -> None:
+    market = history(
+        quote(START_NS, "100", "102", "BTC/USD"),
+        quote(START_NS + 1, "104", "106", "BTC/USD"),
+        quote(START_NS + 2, "99", "100", "BTC/USD"),
+        quote(START_NS + MINUTE_NS, "200", "202", "BTC/USD"),
+        trade(START_NS + MINUTE_NS + 1, "50", symbol="BTC/USD"),
+        quote(START_NS + 2 * MINUTE_NS, "7", "9", "BTC/USD"),
+    )
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v1beta3/crypto/us/bars", symbols="BTC/USD", **MINUTE_BARS)
+        told = [[bar[key] for key in "ohlcvn"] for bar in body["bars"]["BTC/USD"]]
+        assert told == [
+            [101.0, 105.0, 99.5, 99.5, 0.0, 0],
+            [50.0, 50.0, 50.0, 50.0, 100.0, 1],
+            [8.0, 8.0, 8.0, 8.0, 0.0, 0],
+        ]
+        _, body = await get("/v1beta3/crypto/us/latest/bars", symbols="BTC/USD")
+        assert body["bars"]["BTC/USD"]["vw"] == 0.0
+
+    run(market, scenario)
+
+
+def test_snapshots_tell_the_latest_and_leave_out_what_is_not_known() -> None:
+    yesterday_ns = START_NS - 24 * 60 * MINUTE_NS
+    market = history(
+        trade(yesterday_ns, "140"), trade(START_NS, "150"), quote(START_NS), trade(START_NS + 9, "151")
+    )
+    market.record([quote(START_NS, "1", "2", "BTC/USD"), quote(START_NS, symbol="SPY")])
+
+    async def scenario(get: Get) -> None:
+        status, body = await get("/v2/stocks/snapshots", symbols="AAPL,SPY,MSFT")
+        assert (status, set(body)) == (200, {"AAPL", "SPY"})
+        assert list(body["SPY"]) == ["latestQuote"]
+        whole = body["AAPL"]
+        assert whole["latestTrade"]["p"] == 151.0
+        assert whole["latestQuote"]["ap"] == 150.0
+        assert [whole[name]["c"] for name in ("minuteBar", "dailyBar", "prevDailyBar")] == [
+            151.0,
+            151.0,
+            140.0,
+        ]
+        _, body = await get("/v2/stocks/AAPL/snapshot")
+        assert body == {"symbol": "AAPL", **whole}
+        assert await get("/v2/stocks/ZZZZ/snapshot", feed="iex") == (
+            404,
+            {"message": "no snapshot found for ZZZZ"},
+        )
+        _, body = await get("/v1beta3/crypto/us/snapshots", symbols="BTC/USD,ETH/USD")
+        assert set(body["snapshots"]) == {"BTC/USD"}
+        assert set(body["snapshots"]["BTC/USD"]) == {"latestQuote", "minuteBar", "dailyBar"}
+
+    run(market, scenario)
+
+
+def test_an_order_book_is_the_last_quote() -> None:
+    market = history(quote(START_NS, "1", "2", "BTC/USD"))
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v1beta3/crypto/us/latest/orderbooks", symbols="BTC/USD")
+        book = {"b": [{"p": 1.0, "s": 500.0}], "a": [{"p": 2.0, "s": 300.0}], "t": rfc3339(START_NS)}
+        assert body == {"orderbooks": {"BTC/USD": book}}
+
+    run(market, scenario)
+
+
+def test_auctions_are_the_opening_and_closing_prints_of_a_day() -> None:
+    def auction(seconds: int, price: str, exchange: str, *conditions: str) -> Trade:
+        t_ns = Ns(START_NS + seconds * NS_PER_S)
+        return Trade("AAPL", nano(price), Qty(500 * NANO), t_ns, seconds, exchange, conditions)
+
+    market = history(
+        trade(START_NS - NS_PER_S),
+        auction(1, "150", "Q", "@", "O"),
+        auction(2, "150", "Q", "Q"),
+        auction(3, "150", "Q", "@", "Q"),  # the same again
+        auction(4, "151", "P", "6"),
+        auction(5, "151", "P", "@", "T"),
+    )
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v2/stocks/AAPL/auctions", start="2023-11-15")
+        (day,) = body["auctions"]
+        assert (body["symbol"], body["next_page_token"], day["d"]) == ("AAPL", None, "2023-11-15")
+        assert [(item["c"], item["x"], item["t"]) for item in day["o"]] == [
+            ("O", "Q", rfc3339(START_NS + NS_PER_S)),
+            ("Q", "Q", rfc3339(START_NS + 2 * NS_PER_S)),
+        ]
+        assert day["c"] == [{"c": "6", "p": 151.0, "s": 500, "t": rfc3339(START_NS + 4 * NS_PER_S), "x": "P"}]
+        _, body = await get("/v2/stocks/auctions", symbols="AAPL,SPY", start="2023-11-15", feed="sip")
+        assert list(body["auctions"]) == ["AAPL"]
+        status, body = await get("/v2/stocks/auctions", symbols="AAPL", feed="iex")
+        assert (status, body) == (400, {"message": "invalid feed: iex"})
+
+    run(market, scenario)
+
+
+def test_the_letters_on_the_tapes_have_names() -> None:
+    async def scenario(get: Get) -> None:
+        _, exchanges = await get("/v2/stocks/meta/exchanges")
+        assert exchanges["V"] == "IEX"
+        for tape, name in (("A", "Odd Lot Trade"), ("B", "Odd Lot Trade"), ("C", "Odd Lot Trade")):
+            _, conditions = await get("/v2/stocks/meta/conditions/trade", tape=tape)
+            assert conditions["I"] == name
+        _, conditions = await get("/v2/stocks/meta/conditions/quote", tape="C")
+        assert "R" in conditions
+        assert (await get("/v2/stocks/meta/conditions/quote", tape="Z"))[0] == 400
+        assert (await get("/v2/stocks/meta/conditions/quote"))[0] == 400
 
     run(history(), scenario)
+
+
+# -- what becomes of the past ---------------------------------------------------------------------------------
+
+
+def test_corrected_and_canceled_prints_say_so_and_leave_their_bar() -> None:
+    prints = [trade(START_NS + n, price, trade_id=n) for n, price in enumerate(["150", "999", "1", "151"])]
+    right = trade(START_NS + 1, "152", trade_id=10)
+    market = history(
+        *prints,
+        Correction("AAPL", prints[1], right, Ns(START_NS + 100)),
+        Cancellation("AAPL", prints[2], Ns(START_NS + 101)),
+    )
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v2/stocks/AAPL/trades", start="2023-11-15")
+        told = {item["i"]: item.get("u") for item in body["trades"]}
+        assert told == {0: None, 1: "incorrect", 2: "canceled", 3: None, 10: "corrected"}
+        _, body = await get("/v2/stocks/AAPL/bars", **MINUTE_BARS)
+        (bar,) = body["bars"]
+        assert [bar[key] for key in "ohlcn"] == [150.0, 152.0, 150.0, 151.0, 3]
+
+    run(market, scenario)
+
+
+def test_a_taken_back_print_is_not_the_latest_nor_is_one_out_of_sequence() -> None:
+    late = Trade("AAPL", nano("140"), Qty(NANO), Ns(START_NS - NS_PER_S), 7, "V", ("@", "Z"))
+    wrong = trade(START_NS + 1, "999", trade_id=2)
+    market = history(trade(START_NS), late, wrong, Cancellation("AAPL", wrong, Ns(START_NS + 2)))
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v2/stocks/AAPL/trades/latest")
+        assert body["trade"]["p"] == 150.0
+
+    run(market, scenario)
+
+
+def test_bars_before_a_split_are_restated_for_whoever_asks() -> None:
+    now = [START_NS + MINUTE_NS]
+    market = History(lambda: now[0], {"sim": "sim"})
+    market.record([trade(START_NS, "1000", size=30)])
+    market.split("AAPL", 10, 1)
+    now[0] += MINUTE_NS
+    market.record([trade(now[0], "101", size=40)])
+
+    async def scenario(get: Get) -> None:
+        for adjustment, told in (
+            ("raw", [(1000.0, 30, 1000.0), (101.0, 40, 101.0)]),
+            ("dividend", [(1000.0, 30, 1000.0), (101.0, 40, 101.0)]),
+            ("split", [(100.0, 300, 100.0), (101.0, 40, 101.0)]),
+            ("all", [(100.0, 300, 100.0), (101.0, 40, 101.0)]),
+            ("split,spin-off", [(100.0, 300, 100.0), (101.0, 40, 101.0)]),
+        ):
+            _, body = await get("/v2/stocks/AAPL/bars", adjustment=adjustment, **MINUTE_BARS)
+            assert [(bar["c"], bar["v"], bar["vw"]) for bar in body["bars"]] == told
+
+    run(market, scenario)
+
+
+def test_a_new_name_has_the_past_of_the_old_one_unless_the_symbol_alone_is_meant() -> None:
+    market = history(trade(START_NS, symbol="FB"))
+    market.rename("FB", "META")
+    market.record([trade(START_NS + MINUTE_NS, symbol="META")])
+
+    async def scenario(get: Get) -> None:
+        for symbol, asof, count in (
+            ("META", None, 2),
+            ("META", "-", 1),
+            ("META", "2023-11-14", 1),
+            ("META", "2023-11-15", 2),
+            ("FB", None, 1),
+        ):
+            asked = {"asof": asof} if asof else {}
+            _, body = await get("/v2/stocks/trades", symbols=symbol, start="2023-11-15", **asked)
+            assert len(body["trades"][symbol]) == count
+
+    run(market, scenario)

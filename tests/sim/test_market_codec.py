@@ -14,12 +14,13 @@ from hands.sim.market.codec import (
     Encoding,
     bar_fields,
     book_fields,
+    event_fields,
     history_fields,
     listing_tape,
     msgpack_timestamp,
     rfc3339,
 )
-from hands.sim.venue.ticks import Quote, Trade
+from hands.sim.venue.ticks import Cancellation, Correction, Quote, Status, Trade
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,12 @@ def test_the_venues_own_client_reads_every_kind_of_message() -> None:
         bar = Bar.of_trade(trade)
         assert models.Bar(symbol, {**bar_fields(symbol, bar), **stamp}).vwap == 150.01
         assert models.Orderbook(symbol, {**book_fields(quote), **stamp}).bids[0].price == 149.98
+    status = Status("AAPL", "T", "Trading Resumption", "T3", "News and resumption times", t_ns)
+    said = models.TradingStatus("AAPL", {**event_fields(status), **stamp})
+    assert (said.status_code, said.reason_code, said.tape) == ("T", "T3", "C")
+    trade = Trade("AAPL", nano("150.01"), Qty(100 * NANO), t_ns, 7)
+    changed = Correction("AAPL", trade, Trade("AAPL", nano("150.02"), Qty(90 * NANO), t_ns, 8), t_ns)
+    correction = models.TradeCorrection("AAPL", {**event_fields(changed), **stamp})
+    assert (correction.original_id, correction.corrected_price, correction.corrected_size) == (7, 150.02, 90)
+    gone = models.TradeCancel("AAPL", {**event_fields(Cancellation("AAPL", trade, t_ns)), **stamp})
+    assert (gone.id, gone.action, gone.exchange) == (7, "C", "V")

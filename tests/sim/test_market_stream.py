@@ -5,7 +5,7 @@ import base64
 import json
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -15,10 +15,21 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty, nano
-from hands.sim.market.codec import Batch, rfc3339
+from hands.sim.market.codec import rfc3339
+from hands.sim.market.feeds import PLANS, Plan
+from hands.sim.market.load import FIRST_CYCLE, Burst, LoadTape
 from hands.sim.server.faults import Faults
 from hands.sim.server.market_stream import MarketHub
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.venue.quirks import Quirks
+from hands.sim.venue.ticks import (
+    Cancellation,
+    Correction,
+    MarketEvent,
+    PriceBand,
+    Quote,
+    Status,
+    Trade,
+)
 
 NOW_NS = 1_700_000_000_123_456_789
 MINUTE_NS = 60 * NS_PER_S
@@ -71,6 +82,10 @@ def run(scenario: Callable[[Market], Awaitable[None]], **options: Any) -> None:
     asyncio.run(main())
 
 
+def price(text: str) -> Price:
+    return Price(nano(text))
+
+
 async def receive(ws: ClientConnection) -> Any:
     return json.loads(await asyncio.wait_for(ws.recv(), DEADLINE_S))
 
@@ -99,6 +114,12 @@ async def client(
             (ack,) = await ask(ws, {"action": "subscribe", **subscription})
             assert ack["T"] == "subscription"
         yield ws
+
+
+async def until_connected(venue: Market, count: int) -> None:
+    """Wait until the hub has at most `count` connections; a scenario's deadline bounds it."""
+    while len(venue.hub._connections) > count:  # noqa: ASYNC110 - nobody announces it
+        await asyncio.sleep(0.001)
 
 
 async def error_of(ws: ClientConnection, message: Any) -> int:
@@ -214,8 +235,7 @@ def test_the_endpoint_is_free_again_when_the_connection_has_gone() -> None:
         for _ in range(3):
             async with client(venue, IEX):
                 pass
-            while venue.hub._connections:  # noqa: ASYNC110 - bounded by the scenario's deadline
-                await asyncio.sleep(0.001)
+            await until_connected(venue, 0)
 
     run(scenario)
 
@@ -251,16 +271,84 @@ def test_a_refused_subscription_changes_nothing() -> None:
             )
             assert (ack["trades"], ack["quotes"]) == (["AAPL", "SPY"], ["AAPL"])
 
-    run(scenario, symbols_max=2)
+    run(scenario, plan=Plan(symbols_max=2, is_sip_allowed=True))
 
 
-def test_a_plan_without_sip_gets_409() -> None:
+def test_the_basic_plan_has_thirty_symbols_and_no_sip() -> None:
     async def scenario(venue: Market) -> None:
+        names = [f"A{number}" for number in range(31)]
+        async with client(venue, IEX, trades=names[:20], quotes=names[10:30], bars=names) as ws:
+            assert await error_of(ws, {"action": "subscribe", "quotes": [names[30]]}) == 405
         async with connect(venue.url + SIP) as ws:
             await receive(ws)
             assert await error_of(ws, AUTH) == 409
 
-    run(scenario, is_sip_allowed=False)
+    run(scenario, plan=PLANS["basic"])
+
+
+# -- habits nobody has confirmed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [402, 404, 406])
+@pytest.mark.parametrize("habit", ["closed", "open"])
+def test_after_an_error_at_authentication_the_connection_ends_or_stays(habit: str, code: int) -> None:
+    async def scenario(venue: Market) -> None:
+        async with AsyncExitStack() as first, connect(venue.url + IEX) as ws:
+            await receive(ws)
+            if code == 406:
+                await first.enter_async_context(client(venue, IEX))
+                assert await error_of(ws, AUTH) == 406
+            elif code == 402:
+                assert await error_of(ws, AUTH | {"secret": "wrong"}) == 402
+            else:
+                assert (await receive(ws))[0]["code"] == 404
+            await first.aclose()
+            await until_connected(venue, 1)
+            if habit == "open":
+                assert await ask(ws, AUTH) == success("authenticated")
+            else:
+                with pytest.raises(ConnectionClosed):
+                    await ask(ws, AUTH)
+
+    timeout_s = 0.05 if code == 404 else 10.0
+    run(scenario, quirks=Quirks(data_error_close=habit), auth_timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("habit", "said"), [("both", ["connected", "authenticated"]), ("authenticated", ["authenticated"])]
+)
+def test_keys_in_the_headers_are_greeted_once_or_twice(habit: str, said: list[str]) -> None:
+    async def scenario(venue: Market) -> None:
+        headers = {"APCA-API-KEY-ID": "sim", "APCA-API-SECRET-KEY": "sim"}
+        async with connect(venue.url + IEX, additional_headers=headers) as ws:
+            for word in said:
+                assert await receive(ws) == success(word)
+            assert (await ask(ws, {"action": "subscribe"}))[0]["T"] == "subscription"
+        async with connect(venue.url + IEX) as ws:
+            assert await receive(ws) == success("connected")
+
+    run(scenario, quirks=Quirks(header_auth_greeting=habit))
+
+
+@pytest.mark.parametrize("habit", ["none", "90s"])
+@pytest.mark.parametrize("is_polite", [True, False])
+def test_a_connection_that_vanished_may_count_for_a_while(habit: str, is_polite: bool) -> None:
+    async def scenario(venue: Market) -> None:
+        async with client(venue, IEX) as ws:
+            if not is_polite:
+                ws.transport.abort()
+        await until_connected(venue, 0)
+        counts = habit == "90s" and not is_polite
+        async with connect(venue.url + IEX) as ws:
+            await receive(ws)
+            answer = (await ask(ws, AUTH))[0]
+            assert answer.get("code") == (406 if counts else None)
+        await until_connected(venue, 0)
+        venue.now_ns += 90 * NS_PER_S
+        async with client(venue, IEX):
+            pass
+
+    run(scenario, quirks=Quirks(linger=habit))
 
 
 # -- data ---------------------------------------------------------------------------------------------------
@@ -295,6 +383,86 @@ def test_crypto_messages_have_the_venues_shape() -> None:
             assert trade == {
                 "T": "t", "S": "BTC/USD", "i": 2**60 + 1, "p": 60018.25, "s": 0.000123, "tks": "S", "t": stamp,
             }  # fmt: skip
+
+    run(scenario)
+
+
+NOTICES: list[MarketEvent] = [
+    Status("AAPL", "H", "Trading Halt", "T12", "Trading Halted; For information requested", Ns(NOW_NS)),
+    PriceBand("AAPL", price("157.5"), price("142.5"), "B", Ns(NOW_NS)),
+    Correction("AAPL", TRADE, Trade("AAPL", price("150.02"), Qty(90 * NANO), Ns(NOW_NS), 8), Ns(NOW_NS)),
+    Cancellation("AAPL", TRADE, Ns(NOW_NS), "E"),
+]
+STAMP = "2023-11-14T22:13:20.123456789Z"
+SHAPES = {
+    "s": {
+        "sc": "H", "sm": "Trading Halt", "rc": "T12", "rm": "Trading Halted; For information requested",
+    },
+    "l": {"u": 157.5, "d": 142.5, "i": "B"},
+    "c": {
+        "x": "V", "oi": 7, "op": 150.01, "os": 100, "oc": ["@"], "ci": 8, "cp": 150.02, "cs": 90, "cc": ["@"],
+    },
+    "x": {"i": 7, "x": "V", "p": 150.01, "s": 100, "a": "E"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("subscription", "kinds"),
+    [
+        ({"statuses": ["*"]}, ["s"]),
+        ({"lulds": ["AAPL"]}, ["l"]),
+        ({"trades": ["AAPL"]}, ["t", "c", "x"]),
+        ({"trades": ["*"], "statuses": ["AAPL"], "lulds": ["*"]}, ["t", "s", "l", "c", "x"]),
+        ({"quotes": ["*"], "statuses": ["SPY"]}, ["q"]),
+    ],
+)
+def test_notices_have_the_venues_shape_and_follow_their_subscription(
+    subscription: dict[str, list[str]], kinds: list[str]
+) -> None:
+    async def scenario(venue: Market) -> None:
+        async with client(venue, IEX, **subscription) as ws:
+            venue.hub.publish([TRADE, QUOTE, *NOTICES] if kinds == ["q"] else [TRADE, *NOTICES])
+            messages = await receive(ws)
+            assert [message["T"] for message in messages] == kinds
+            for message in messages:
+                if message["T"] in SHAPES:
+                    shape = {"S": "AAPL", **SHAPES[message["T"]], "z": "C", "t": STAMP}
+                    assert message == {"T": message["T"], **shape}
+
+    run(scenario)
+
+
+def coin_quote(bid: str, bid_size: str, ask: str, ask_size: str) -> Quote:
+    return Quote("BTC/USD", price(bid), price(ask), Qty(nano(bid_size)), Qty(nano(ask_size)), Ns(NOW_NS))
+
+
+def test_an_order_book_is_whole_at_first_and_then_what_changed() -> None:
+    async def scenario(venue: Market) -> None:
+        publish = venue.hub.publish
+        async with client(venue, CRYPTO, orderbooks=["BTC/USD"]) as ws:
+            publish([coin_quote("60000", "1", "60010", "2")])
+            (book,) = await receive(ws)
+            whole = {"b": [{"p": 60000.0, "s": 1.0}], "a": [{"p": 60010.0, "s": 2.0}], "r": True}
+            assert book == {"T": "o", "S": "BTC/USD", **whole, "t": STAMP}
+            publish([coin_quote("60000", "1", "60010", "2")])  # nothing new
+            publish([coin_quote("60001", "1.5", "60010", "2")])
+            (book,) = await receive(ws)
+            assert (book["r"], book["a"]) == (False, [])
+            assert book["b"] == [{"p": 60000.0, "s": 0.0}, {"p": 60001.0, "s": 1.5}]
+            publish([coin_quote("60001", "1.5", "60010", "0.5")])
+            (book,) = await receive(ws)
+            assert (book["b"], book["a"]) == ([], [{"p": 60010.0, "s": 0.5}])
+            await ask(ws, {"action": "unsubscribe", "orderbooks": ["BTC/USD"]})
+            await ask(ws, {"action": "subscribe", "orderbooks": ["*"]})
+            (book,) = await receive(ws)  # who comes later starts with the whole book, at once
+            assert (book["r"], book["b"]) == (True, [{"p": 60001.0, "s": 1.5}])
+            await ask(ws, {"action": "subscribe", "orderbooks": ["BTC/USD"], "quotes": ["BTC/USD"]})
+            publish([coin_quote("60001", "1", "60010", "0.5")])
+            quote, book = await receive(ws)  # and is not told it twice
+            assert (quote["T"], book["r"]) == ("q", False)
+            venue.hub.reset(Quirks())
+            publish([coin_quote("50000", "1", "50010", "1")])
+            assert (await receive(ws))[1]["r"] is True
 
     run(scenario)
 
@@ -349,6 +517,15 @@ def test_msgpack_both_ways_with_nanosecond_timestamps() -> None:
     run(scenario)
 
 
+def test_deflate_is_not_used_unless_offered() -> None:
+    async def scenario(venue: Market) -> None:
+        async with client(venue, IEX, trades=["*"]) as ws:
+            assert ws.response is not None
+            assert "Sec-WebSocket-Extensions" not in ws.response.headers
+
+    run(scenario)
+
+
 def test_deflate_is_accepted_when_offered() -> None:
     async def scenario(venue: Market) -> None:
         async with connect(venue.url + IEX, compression="deflate") as ws:
@@ -359,22 +536,6 @@ def test_deflate_is_accepted_when_offered() -> None:
             await ask(ws, {"action": "subscribe", "trades": ["*"]})
             venue.hub.publish([TRADE] * 100)
             assert len(await receive(ws)) == 100
-
-    run(scenario)
-
-
-def test_a_prepared_batch_can_be_published_again_and_again() -> None:
-    async def scenario(venue: Market) -> None:
-        batch = Batch([QUOTE, TRADE])
-        async with client(venue, IEX, trades=["AAPL"]) as ws:
-            for _ in range(3):
-                venue.hub.publish(batch)
-            await say(ws, {"action": "subscribe", "quotes": ["AAPL"]})
-            for _ in range(3):
-                assert [message["T"] for message in await receive(ws)] == ["t"]
-            assert (await receive(ws))[0]["T"] == "subscription"
-            venue.hub.publish(batch)
-            assert [message["T"] for message in await receive(ws)] == ["q", "t"]
 
     run(scenario)
 
@@ -428,6 +589,19 @@ def test_a_crypto_pair_without_trades_has_a_bar_of_its_mids_and_a_stock_has_none
     run(scenario)
 
 
+def test_the_hub_says_when_it_will_have_bars_to_send() -> None:
+    async def scenario(venue: Market) -> None:
+        start_ns = NOW_NS // MINUTE_NS * MINUTE_NS
+        assert venue.hub.next_due_ns is None
+        venue.hub.publish([trade_at(NOW_NS, "150", 100)])
+        assert venue.hub.next_due_ns == start_ns + MINUTE_NS
+        venue.now_ns = start_ns + MINUTE_NS
+        venue.hub.publish_bars()
+        assert venue.hub.next_due_ns is None
+
+    run(scenario)
+
+
 # -- faults and slow clients --------------------------------------------------------------------------------
 
 
@@ -435,7 +609,7 @@ def fault(do: str, **more: Any) -> dict[str, Any]:
     return {"on": "market_data", "do": do, **more}
 
 
-def trades(*numbers: int) -> list[Tick]:
+def trades(*numbers: int) -> list[MarketEvent]:
     return [Trade("AAPL", nano("150"), Qty(NANO), Ns(NOW_NS), number) for number in numbers]
 
 
@@ -451,7 +625,7 @@ async def until_closed(ws: ClientConnection) -> AsyncIterator[str | bytes]:
         return
 
 
-def publish_each(venue: Market, ticks: Sequence[Tick]) -> None:
+def publish_each(venue: Market, ticks: Sequence[MarketEvent]) -> None:
     for tick in ticks:
         venue.hub.publish([tick])
 
@@ -493,8 +667,7 @@ def test_disconnect_drops_every_connection_and_refuse_reconnect_keeps_them_out()
                 await receive(ws)
             with pytest.raises(InvalidStatus, match="429"):
                 await connect(venue.url + IEX)
-        while venue.hub._connections:  # noqa: ASYNC110 - bounded by the scenario's deadline
-            await asyncio.sleep(0.001)
+        await until_connected(venue, 0)
         async with client(venue, IEX, trades=["AAPL"]) as again:
             publish_each(venue, trades(5))
             assert await ids(again, 1) == [5]
@@ -506,7 +679,7 @@ def test_a_slow_client_is_dropped_with_407_and_the_others_are_not_held_up() -> N
     async def scenario(venue: Market) -> None:
         async with client(venue, SIP, trades=["AAPL"]) as quick, client(venue, IEX, trades=["AAPL"]) as slow:
             slow.transport.pause_reading()
-            batch = Batch(trades(*range(500)))
+            batch = trades(*range(500))
             sent = 0
             slow_side = next(c for c in venue.hub._connections if c.feed.path == IEX)
             while not slow_side.is_closing:
@@ -535,3 +708,119 @@ def test_a_burst_over_the_bound_is_answered_with_407() -> None:
                 await receive(ws)
 
     run(scenario, outbox_bytes_max=100_000)
+
+
+# -- the prepared load --------------------------------------------------------------------------------------
+
+LOADED = ("AAPL", "SPY", "BTC/USD")
+FRAME = 20
+
+
+def load_tape() -> LoadTape:
+    return LoadTape(LOADED, 1, lambda: NOW_NS, frame=FRAME)
+
+
+def publish_load(venue: Market, load: LoadTape, first: int, count: int) -> Burst:
+    burst = Burst(load, first, count, FIRST_CYCLE, Ns(NOW_NS))
+    venue.hub.publish_load(burst, burst.ticks(set()))
+    return burst
+
+
+def expected_frames(load: LoadTape, first: int, count: int) -> list[Any]:
+    """Return the stocks' trades and quotes of some frames, as (type, symbol, trade id)."""
+    frames = []
+    for number in range(first, first + count):
+        burst = Burst(load, number, 1, FIRST_CYCLE, Ns(NOW_NS))
+        ticks = load.ticks(burst, {"AAPL", "SPY"})
+        frames.append(
+            [("t", t.symbol, t.trade_id) if isinstance(t, Trade) else ("q", t.symbol, 0) for t in ticks]
+        )
+    return [frame for frame in frames if frame]
+
+
+async def next_frames(ws: ClientConnection, count: int) -> list[Any]:
+    return [[(m["T"], m["S"], m.get("i", 0)) for m in await receive(ws)] for _ in range(count)]
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_load_arrives_frame_by_frame_between_what_else_is_sent(compression: str | None) -> None:
+    async def scenario(venue: Market) -> None:
+        load = load_tape()
+        wanted = {"action": "subscribe", "trades": ["*"], "quotes": ["*"]}
+        async with connect(venue.url + IEX, compression=compression) as ws:
+            await receive(ws)
+            await ask(ws, AUTH)
+            publish_load(venue, load, 0, 3)  # nobody wants it yet
+            await ask(ws, wanted)
+            publish_load(venue, load, 0, 4)
+            venue.hub.publish([QUOTE])
+            publish_load(venue, load, 4, 1)
+            expected = expected_frames(load, 0, 4)
+            assert await next_frames(ws, len(expected)) == expected
+            assert await next_frames(ws, 1) == [[("q", "AAPL", 0)]]
+            assert await next_frames(ws, 1) == expected_frames(load, 4, 1)
+            await ask(ws, {"action": "unsubscribe", "quotes": ["*"]})
+            publish_load(venue, load, 0, 4)
+            only_trades = [[m for m in frame if m[0] == "t"] for frame in expected]
+            only_trades = [frame for frame in only_trades if frame]
+            assert await next_frames(ws, len(only_trades)) == only_trades
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("do", "order"),
+    [
+        (fault("mute", times=2), [2, 3]),
+        (fault("duplicate", times=1), [0, 0, 1, 2, 3]),
+        (fault("reorder", times=1), [1, 2, 3, 0]),
+        (fault("delay", times=1, delay_ms=30), [0, 1, 2, 3]),
+    ],
+)
+def test_faults_act_on_the_frames_of_a_load(do: dict[str, Any], order: list[int]) -> None:
+    async def scenario(venue: Market) -> None:
+        load = load_tape()
+        async with client(venue, IEX, trades=["*"], quotes=["*"]) as ws:
+            venue.faults.install([do])
+            publish_load(venue, load, 0, 1)
+            publish_load(venue, load, 1, 3)
+            each = expected_frames(load, 0, 4)
+            assert await next_frames(ws, len(order)) == [each[number] for number in order]
+
+    run(scenario)
+
+
+def test_a_client_too_slow_for_the_load_is_told_407() -> None:
+    async def scenario(venue: Market) -> None:
+        load = load_tape()
+        async with client(venue, SIP, trades=["*"], quotes=["*"]) as slow:
+            slow.transport.pause_reading()
+            (slow_side,) = venue.hub._connections
+            bursts = 0
+            while not slow_side.is_closing:
+                publish_load(venue, load, 0, 100)
+                bursts += 1
+                assert slow_side.outbox_bytes <= slow_side.outbox_bytes_max + 400_000
+                await asyncio.sleep(0)
+            await until_connected(venue, 0)
+            slow.transport.resume_reading()
+            received = [json.loads(frame) async for frame in until_closed(slow)]
+            assert bursts > 5
+            assert len(received) < bursts * 100
+
+    run(scenario, outbox_bytes_max=1_000_000)
+
+
+def test_a_load_makes_bars_of_what_was_recorded() -> None:
+    async def scenario(venue: Market) -> None:
+        load = load_tape()
+        async with client(venue, IEX, bars=["*"]) as ws:
+            burst = Burst(load, 0, 10, FIRST_CYCLE, Ns(NOW_NS))
+            ticks = burst.ticks({"AAPL"})
+            venue.hub.publish_load(burst, ticks)
+            venue.now_ns += MINUTE_NS
+            venue.hub.publish_bars()
+            (bar,) = await receive(ws)
+            assert (bar["S"], bar["n"]) == ("AAPL", sum(isinstance(tick, Trade) for tick in ticks))
+
+    run(scenario)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 
 import pytest
 
-from hands.core.units import NS_PER_S, decimal_text
+from hands.core.units import NANO, Ns, Price, Qty, decimal_text
 from hands.core.vocab import OrderStatus
-from hands.sim.venue.calendar import NEW_YORK
 from hands.sim.venue.errors import VenueError
 from hands.sim.venue.orders import ReplaceRequest
+from hands.sim.venue.quirks import Quirks
+from hands.sim.venue.ticks import Quote
 
 
 def statuses(order):
@@ -135,13 +136,27 @@ def test_coin_stop_is_elected_by_the_near_quote(desk):
     assert (stop.status, decimal_text(stop.filled_avg_price)) == (OrderStatus.FILLED, "59000")
 
 
-def test_cancel_happens_once(desk):
+@pytest.mark.parametrize("recancel", ["accepted", "refused"])
+def test_an_order_is_canceled_once_whatever_the_second_request_is_told(make_desk, recancel):
+    desk = make_desk(quirks=Quirks(recancel=recancel))
+    desk.quote("AAPL", "149.98", "150")
     order = desk.send("AAPL", "buy", "10", "limit", limit_price="140")
     desk.exchange.cancel(order.order_id)
-    assert order.status is OrderStatus.CANCELED
-    with pytest.raises(VenueError, match='order is already in "canceled" state') as refusal:
+    assert (order.status, order.cancel_requested_ns) == (OrderStatus.CANCELED, desk.t_ns)
+    again = contextlib.nullcontext()
+    if recancel == "refused":
+        again = pytest.raises(VenueError, match='order is already in "canceled" state')
+    with again as refusal:
         desk.exchange.cancel(order.order_id)
-    assert (refusal.value.status, refusal.value.code) == (422, 42210000)
+    if refusal is not None:
+        assert (refusal.value.status, refusal.value.code) == (422, 42210000)
+    assert [event for event, _ in desk.events()] == ["pending_new", "new", "canceled"]
+
+
+def test_a_filled_order_cannot_be_canceled(desk):
+    order = desk.send("AAPL", "buy", "10")
+    with pytest.raises(VenueError, match='order is already in "filled" state'):
+        desk.exchange.cancel(order.order_id)
 
 
 def test_replacement_takes_over_and_carries_the_fills(make_desk):
@@ -167,34 +182,76 @@ def test_replacement_to_a_marketable_price_fills_at_once(desk):
     assert desk.position("AAPL") == "0"
 
 
-def _ns(*parts: int) -> int:
-    return int(dt.datetime(*parts, tzinfo=NEW_YORK).timestamp()) * NS_PER_S
+@pytest.mark.parametrize(
+    ("stop", "ask", "filled_at"),
+    [("151", "154.77", "154.77"), ("151", "154.78", None), ("40", "41.6", "41.6"), ("40", "41.61", None)],
+)
+@pytest.mark.parametrize("habit", ["limited", "market"])
+def test_an_elected_buy_stop_is_bought_only_so_far_above_it(make_desk, habit, stop, ask, filled_at):
+    desk = make_desk(quirks=Quirks(buy_stop=habit))
+    desk.quote("AAPL", "30", "30.1")
+    order = desk.send("AAPL", "buy", "10", "stop", stop_price=stop)
+    desk.quote("AAPL", stop, ask)
+    desk.trade("AAPL", stop)
+    assert (order.elected, order.limit_price) == (True, None)
+    if habit == "market" or filled_at is not None:
+        assert decimal_text(order.filled_avg_price) == ask
+    else:
+        assert order.status is OrderStatus.NEW
+        desk.quote("AAPL", stop, stop)  # it rests as a limit until the market comes back
+        assert decimal_text(order.filled_avg_price) == stop
 
 
-def test_day_order_waits_for_the_open_and_expires_at_the_close(make_desk):
-    desk = make_desk(session="calendar")
-    desk.t_ns = _ns(2026, 11, 25, 8, 0)
+def test_a_stop_limit_that_the_market_jumps_over_rests(desk):
+    desk.send("AAPL", "buy", "10")
+    order = desk.send("AAPL", "sell", "10", "stop_limit", stop_price="149", limit_price="148.5")
+    desk.quote("AAPL", "147", "147.1")
+    desk.trade("AAPL", "147")
+    assert (order.elected, order.status) == (True, OrderStatus.NEW)
+    desk.quote("AAPL", "148.6", "148.7")
+    assert decimal_text(order.filled_avg_price) == "148.6"
+
+
+@pytest.mark.parametrize(("habit", "is_elected"), [("any", True), ("within_quote", False)])
+def test_a_print_outside_the_quote_may_or_may_not_elect_a_stop(make_desk, habit, is_elected):
+    desk = make_desk(quirks=Quirks(stop_prints=habit))
     desk.quote("AAPL", "149.98", "150")
-    market = desk.send("AAPL", "buy", "1")
-    resting = desk.send("AAPL", "buy", "1", "limit", limit_price="140")
-    kept = desk.send("AAPL", "buy", "1", "limit", "gtc", limit_price="140")
-    assert market.status is OrderStatus.ACCEPTED
-    with pytest.raises(VenueError, match="cannot replace order in accepted status"):
-        desk.exchange.replace(resting.order_id, ReplaceRequest(tif=kept.tif))
-    desk.t_ns = _ns(2026, 11, 25, 9, 30)
-    desk.exchange.advance()
-    assert market.status is OrderStatus.FILLED
-    desk.t_ns = _ns(2026, 11, 25, 16, 0)
-    desk.exchange.advance()
-    assert (resting.status, kept.status) == (OrderStatus.EXPIRED, OrderStatus.NEW)
-    assert desk.events()[-1] == ("expired", "entry")
-    desk.quote("AAPL", "130", "131")
-    assert kept.status is OrderStatus.NEW  # nothing trades after hours
+    desk.send("AAPL", "buy", "10")
+    order = desk.send("AAPL", "sell", "10", "stop", stop_price="149")
+    desk.trade("AAPL", "148.9")
+    assert order.elected is is_elected
 
 
-def test_extended_hours_order_trades_before_the_open(make_desk):
-    desk = make_desk(session="calendar")
-    desk.t_ns = _ns(2026, 11, 25, 8, 0)
-    desk.quote("AAPL", "149.98", "150")
-    order = desk.send("AAPL", "buy", "1", "limit", limit_price="150", extended_hours=True)
-    assert order.status is OrderStatus.FILLED
+def test_closing_a_coin_position_takes_the_venues_time_in_force(make_desk):
+    for tif in ("gtc", "ioc"):
+        desk = make_desk(quirks=Quirks(close_crypto_tif=tif))
+        desk.quote("BTC/USD", "60000", "60010")
+        desk.send("BTC/USD", "buy", "0.1")
+        assert desk.exchange.close_position("BTCUSD").tif.value == tif
+        assert desk.position("BTC/USD") == "0"
+
+
+def test_unwatched_symbols_are_asked_for_when_they_are_needed(make_desk):
+    desk = make_desk()
+    asked = []
+
+    def latest(symbol):
+        asked.append(symbol)
+        at = Price((100 + len(asked)) * NANO)
+        return [Quote(symbol, at, at, Qty(10 * NANO), Qty(10 * NANO), Ns(desk.t_ns))]
+
+    desk.exchange.market_source = latest
+    assert desk.exchange.watched == set()
+    assert desk.exchange.mark("SPY") == 101 * NANO
+    order = desk.send("SPY", "buy", "1")
+    assert order.filled_avg_price == 102 * NANO
+    assert desk.exchange.watched == {"SPY"}
+    assert desk.exchange.funds().long_market_value == 102 * NANO
+    assert asked == ["SPY", "SPY"]  # from the order on every tick is expected to come by itself
+
+
+def test_live_orders_are_watched(desk):
+    order = desk.send("AAPL", "buy", "1", "limit", limit_price="140")
+    assert desk.exchange.watched == {"AAPL"}
+    desk.exchange.cancel(order.order_id)
+    assert desk.exchange.watched == set()

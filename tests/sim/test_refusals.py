@@ -1,12 +1,15 @@
-"""Every refusal that is built, word for word: (status, code, message, extras) of the venue's catalogue."""
+"""What the venue refuses, as tables: the order of its checks, wash trades, auction hours, what may be replaced.
+
+The words of every refusal are in the conformance suite's catalogue; here it is about when.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from hands.core.units import NANO
+from hands.core.vocab import OrderStatus
 from hands.sim.venue.errors import VenueError
-from hands.sim.venue.orders import ReplaceRequest
+from hands.sim.venue.quirks import Quirks
 
 BRACKET = {
     "order_class": "bracket",
@@ -14,177 +17,272 @@ BRACKET = {
     "take_profit_limit_price": "155",
     "stop_loss_stop_price": "148",
 }
-LIMIT = {"limit_price": "150"}
 
 
 def refusal_of(desk, *args, **fields):
+    """The message an order is refused with, None if it is taken; a refused one leaves nothing behind."""
     before = len(desk.exchange.blotter)
-    with pytest.raises(VenueError) as caught:
+    desk.exchange.take_updates()
+    try:
         desk.send(*args, **fields)
-    assert len(desk.exchange.blotter) == before, "a refused order leaves nothing behind"
-    error = caught.value
-    return error.status, error.code, error.message
+    except VenueError as refusal:
+        assert len(desk.exchange.blotter) == before
+        assert desk.exchange.take_updates() == []
+        return refusal.message
+    return None
 
 
-P, R, F = (422, 40010001), (422, 42210000), (403, 40310000)
-SUBPENNY = "sub-penny increment does not fulfill minimum pricing criteria"
+# --- the order of the checks
+
+MISTAKES = [
+    # what is wrong, in the order in which it is noticed: (what mends it, the refusal until then)
+    ({"qty": "1.5"}, "qty must be > 0"),
+    ({"limit_price": "150.123"}, "limit orders require a limit price"),
+    ({"client_order_id": "mine"}, "client_order_id must be no more than 128 characters"),
+    ({"stop_loss_stop_price": "149.99"}, "bracket orders require stop_loss.stop_price"),
+    ({"symbol": "GME"}, 'asset "ZZZ" not found'),
+    ({"client_order_id": "another"}, "client_order_id must be unique"),
+    ({"tif": "day"}, "fractional orders must be DAY orders"),
+    ({"qty": "20000"}, "fractional orders must be simple orders"),
+    (
+        {"limit_price": "150.15"},
+        "invalid limit_price 150.123. sub-penny increment does not fulfill minimum pricing criteria",
+    ),
+    ({"take_profit_limit_price": "155"}, "take_profit.limit_price must be > stop_loss.stop_price"),
+    ({"stop_loss_stop_price": "148"}, "stop_loss.stop_price must be <= base_price - 0.01"),
+    ({"position_intent": None}, "position intent mismatch, inferred: buy_to_open, specified: sell_to_open"),
+    ({"authority": True}, "account is not authorized to trade"),
+    ({"qty": "1"}, "insufficient buying power"),
+    ({}, None),
+]
+
+
+def test_mistakes_are_noticed_in_the_order_parameters_rules_account(desk):
+    desk.quote("GME", "149.98", "150")
+    desk.send("AAPL", "buy", "1", client_order_id="mine")
+    desk.exchange.flags = desk.exchange.flags.changed({"trading_blocked": True})
+    order = {
+        "symbol": "ZZZ",
+        "qty": "0",
+        "tif": "gtc",
+        "order_class": "bracket",
+        "take_profit_limit_price": "147",
+        "client_order_id": "x" * 129,
+        "position_intent": "sell_to_open",
+    }
+    for mend, message in MISTAKES:
+        fields = dict(order)
+        asked = fields.pop("symbol"), "buy", fields.pop("qty"), "limit", fields.pop("tif")
+        fields = {key: value for key, value in fields.items() if value is not None}
+        assert refusal_of(desk, *asked, **fields) == message
+        if "authority" in mend:
+            desk.exchange.flags = desk.exchange.flags.changed({"trading_blocked": False})
+        order |= {key: value for key, value in mend.items() if key != "authority"}
+
+
+# --- wash trades
+
+CROSSING, APART = "160", "159.99"
+EXISTING = {
+    "limit": {"limit_price": "160"},
+    "stop": {"stop_price": "140"},
+    "stop_limit": {"stop_price": "161", "limit_price": "160"},
+    "trailing_stop": {"trail_price": "10"},
+}
+NEW = {
+    "market": {},
+    "limit crossing": {"limit_price": CROSSING},
+    "limit apart": {"limit_price": APART},
+    "stop": {"stop_price": "151"},
+    "stop_limit crossing": {"stop_price": "151", "limit_price": CROSSING},
+    "stop_limit apart": {"stop_price": "151", "limit_price": APART},
+    "trailing_stop": {"trail_price": "10"},
+    "bracket crossing": BRACKET | {"limit_price": CROSSING, "take_profit_limit_price": "170"},
+}
+LIMIT, STOP, FINE = "limit", "market/stop", None
+WASH_TRADES = {
+    # the new order:   market crossing apart stop  s.l. crossing apart trailing bracket
+    "limit": (LIMIT, LIMIT, FINE, LIMIT, LIMIT, FINE, FINE, FINE),
+    "stop_limit": (LIMIT, LIMIT, FINE, LIMIT, LIMIT, FINE, FINE, FINE),
+    "stop": (STOP, STOP, STOP, STOP, STOP, STOP, FINE, FINE),
+    "trailing_stop": (FINE,) * 8,
+}
 
 
 @pytest.mark.parametrize(
-    ("order", "fields", "outcome"),
-    [
-        (("AAPL", "buy", "0"), {}, (*P, "qty must be > 0")),
-        (("AAPL", "buy", "1", "limit"), {"limit_price": "0"}, (*P, "limit price must be > 0")),
-        (("AAPL", "buy", "1"), LIMIT, (*P, "market orders require no stop or limit price")),
-        (("AAPL", "buy", "1", "limit"), {}, (*P, "limit orders require a limit price")),
-        (("AAPL", "sell", "1", "stop"), {}, (*P, "stop orders require a stop price")),
-        (
-            ("AAPL", "sell", "1", "stop_limit"),
-            LIMIT,
-            (*P, "stop limit orders require both stop and limit price"),
-        ),
-        (("AAPL", "buy", "1", "trailing_stop"), {}, (*P, "invalid order type")),
-        (
-            ("AAPL", "buy", "1"),
-            {"client_order_id": "x" * 129},
-            (*P, "client_order_id must be no more than 128 characters"),
-        ),
-        (("ZZZ", "buy", "1"), {}, (*R, 'asset "ZZZ" not found')),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            {"limit_price": "290.123"},
-            (*R, f"invalid limit_price 290.123. {SUBPENNY}"),
-        ),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            BRACKET | {"stop_loss_stop_price": "148.001"},
-            (*R, f"invalid stop_loss.stop_price 148.001. {SUBPENNY}"),
-        ),
-        (("AAPL", "buy", "1.5", "market", "gtc"), {}, (*R, "fractional orders must be DAY orders")),
-        (("AAPL", "buy", "1.5", "limit", "gtc"), BRACKET, (*R, "fractional orders must be DAY orders")),
-        (("AAPL", "buy", "1.5", "limit"), BRACKET, (*R, "fractional orders must be simple orders")),
-        (("AAPL", "sell", "1.5"), {}, (*R, "fractional orders cannot be sold short")),
-        (("AAPL", "buy", "0.001"), {}, (*F, "cost basis must be >= minimal amount of order 1")),
-        (
-            ("AAPL", "buy", "1"),
-            {"extended_hours": True},
-            (*R, "extended hours order must be DAY or GTC limit orders"),
-        ),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            BRACKET | {"extended_hours": True},
-            (*R, "extended hours order must be DAY or GTC limit orders"),
-        ),
-        (
-            ("AAPL", "sell", "1", "stop"),
-            {"stop_price": "149", "extended_hours": True},
-            (*R, "stop orders are not eligible for extended hours trading"),
-        ),
-        (("BTC/USD", "buy", "1", "market", "day"), {}, (*R, "invalid crypto time_in_force")),
-        (("BTC/USD", "sell", "1", "stop"), {"stop_price": "1"}, (*P, "invalid order type for crypto order")),
-        (
-            ("BTC/USD", "buy", "0.1", "limit"),
-            BRACKET,
-            (*R, "crypto orders not allowed for advanced order_class: otoco"),
-        ),
-        (
-            ("BTC/USD", "sell", "0.1", "limit"),
-            BRACKET | {"order_class": "oco"},
-            (*R, "crypto orders not allowed for advanced order_class: oco"),
-        ),
-        (("BTC/USD", "buy", "0.0001"), {}, (*F, "cost basis must be >= minimal amount of order 10")),
-        (
-            ("BTC/USD", "buy", "2"),
-            {},
-            (*F, "insufficient balance for USD (requested: 120020, available: 100000)"),
-        ),
-        (("BTC/USD", "sell", "1"), {}, (*F, "insufficient balance for BTC (requested: 1, available: 0)")),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            {"order_class": "bracket", "limit_price": "150", "stop_loss_stop_price": "148"},
-            (*P, "bracket orders require take_profit.limit_price"),
-        ),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            {"order_class": "bracket", "limit_price": "150", "take_profit_limit_price": "155"},
-            (*P, "bracket orders require stop_loss.stop_price"),
-        ),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            BRACKET | {"stop_loss_stop_price": "149.99"},
-            (*R, "stop_loss.stop_price must be <= base_price - 0.01"),
-        ),
-        (
-            ("AAPL", "buy", "1", "limit"),
-            BRACKET | {"take_profit_limit_price": "150.15"},
-            (*R, "take_profit.limit_price must be >= base_price + 0.01"),
-        ),
-        (
-            ("AAPL", "sell", "1", "limit"),
-            BRACKET | {"take_profit_limit_price": "140", "stop_loss_stop_price": "150.15"},
-            (*R, "stop_loss.stop_price must be >= base_price + 0.01"),
-        ),
-        (
-            ("AAPL", "sell", "1", "limit"),
-            BRACKET,
-            (*R, "take_profit.limit_price must be < stop_loss.stop_price"),
-        ),
-        (
-            ("AAPL", "sell", "1", "limit", "gtc"),
-            BRACKET | {"order_class": "oco"},
-            (*R, "oco orders must be exit orders"),
-        ),
-        (
-            ("AAPL", "sell", "1", "stop"),
-            {"stop_price": "149.99"},
-            (*R, "stop price must be less than current price"),
-        ),
-        (
-            ("AAPL", "buy", "1", "stop"),
-            {"stop_price": "149.99"},
-            (*R, "stop price must be greater than current price"),
-        ),
-        (("AAPL", "buy", "1400"), {}, (*F, "insufficient buying power")),
-        (
-            ("MSFT", "buy", "1"),
-            {},
-            (*F, "order has been rejected due to no available quote for symbol. please reenter with a limit"),
-        ),
-        (
-            ("AAPL", "sell", "1"),
-            {"position_intent": "sell_to_close"},
-            (*R, "position intent mismatch, inferred: sell_to_open, specified: sell_to_close"),
-        ),
-    ],
+    ("existing", "new", "reason"),
+    [(old, new, why) for old, row in WASH_TRADES.items() for new, why in zip(NEW, row, strict=True)],
 )
-def test_refusal(desk, order, fields, outcome):
-    assert refusal_of(desk, *order, **fields) == outcome
-
-
-def test_buying_power_refusal_names_the_numbers(desk):
-    with pytest.raises(VenueError) as refusal:
-        desk.send("AAPL", "buy", "1400", "limit", limit_price="150")
-    assert refusal.value.body() == {
-        "code": 40310000,
-        "message": "insufficient buying power",
-        "buying_power": "200000",
-        "cost_basis": "210000",
+def test_wash_trade(desk, existing, new, reason):
+    """A holding is on sale, and more of it is bought."""
+    desk.send("AAPL", "buy", "10")
+    if existing == "stop_limit":
+        desk.quote("AAPL", "170", "170.02")  # a sale below the market
+    resting = desk.send("AAPL", "sell", "10", existing, **EXISTING[existing])
+    if existing == "stop_limit":
+        desk.quote("AAPL", "149.98", "150")
+        assert not resting.elected  # no print yet
+    kind = "limit" if new.startswith("bracket") else new.partition(" ")[0]
+    if reason is FINE:
+        desk.send("AAPL", "buy", "1", kind, **NEW[new])
+        return
+    with pytest.raises(VenueError, match="potential wash trade detected") as refusal:
+        desk.send("AAPL", "buy", "1", kind, **NEW[new])
+    assert refusal.value.extras == {
+        "existing_order_id": resting.order_id,
+        "reject_reason": f"opposite side {reason} order exists",
     }
 
 
-def test_used_client_order_id_is_refused_forever_and_a_refused_one_is_not_used_up(desk):
-    refusal_of(desk, "ZZZ", "buy", "1", client_order_id="once")
-    order = desk.send("AAPL", "buy", "1", "limit", limit_price="140", client_order_id="once")
-    assert refusal_of(desk, "AAPL", "buy", "1", client_order_id="once") == (
-        *R,
-        "client_order_id must be unique",
-    )
-    desk.exchange.cancel(order.order_id)
-    desk.wait(13 * 86_400_000)
-    assert refusal_of(desk, "AAPL", "buy", "1", client_order_id="once") == (
-        *P,
-        "client_order_id must be unique",
-    )
+def test_wash_trade_rule_holds_the_other_way_round(desk):
+    """More of a holding is bid for, and the holding is sold."""
+    desk.send("AAPL", "buy", "10")
+    desk.send("AAPL", "buy", "1", "limit", limit_price="140")
+    wash = "potential wash trade detected. use complex orders"
+    assert refusal_of(desk, "AAPL", "sell", "1") == wash
+    assert refusal_of(desk, "AAPL", "sell", "1", "stop", stop_price="130") == wash
+    assert refusal_of(desk, "AAPL", "sell", "1", "limit", limit_price="140") == wash
+    assert refusal_of(desk, "AAPL", "sell", "1", "limit", limit_price="140.01") is None
+
+
+def test_coins_are_watched_for_wash_trades_and_groups_are_not(desk):
+    desk.send("BTC/USD", "buy", "0.1")
+    desk.send("BTC/USD", "sell", "0.09", "stop_limit", stop_price="59000", limit_price="58000")
+    assert refusal_of(desk, "BTC/USD", "buy", "0.01") == "potential wash trade detected. use complex orders"
+    desk.bracket()
+    assert refusal_of(desk, "AAPL", "buy", "1") is None  # its legs sell
+
+
+def test_two_orders_of_one_side_are_taken(desk):
+    for _ in range(2):
+        desk.send("AAPL", "buy", "1", "limit", limit_price="140")
+
+
+# --- hours
+
+CALENDAR = {"session": "calendar"}
+OPG, CLS = "opg orders must be submitted", "cls orders must be submitted"
+
+
+@pytest.mark.parametrize(
+    ("at", "opg", "cls"),
+    [
+        ((2026, 11, 24, 9, 27), True, True),
+        ((2026, 11, 24, 9, 28), False, True),
+        ((2026, 11, 24, 15, 54), False, True),
+        ((2026, 11, 24, 15, 55), False, False),
+        ((2026, 11, 24, 18, 59), False, False),
+        ((2026, 11, 24, 19, 0), True, True),
+        ((2026, 11, 27, 12, 54), False, True),  # a half day
+        ((2026, 11, 27, 12, 55), False, False),
+        ((2026, 11, 28, 3, 0), True, True),  # a Saturday: as on any day
+        ((2026, 11, 28, 12, 0), False, True),
+        ((2026, 11, 28, 16, 0), False, False),
+    ],
+)
+def test_auction_orders_have_hours(make_desk, at, opg, cls):
+    desk = make_desk(**CALENDAR)
+    desk.at(*at)
+    desk.quote("AAPL", "149.98", "150")
+    for tif, words, taken in (("opg", OPG, opg), ("cls", CLS, cls)):
+        refusal = refusal_of(desk, "AAPL", "buy", "1", "market", tif)
+        assert (refusal is None) == taken
+        assert taken or refusal.startswith(words)
+
+
+def test_deadline_of_the_close_may_be_earlier(make_desk):
+    desk = make_desk(quirks=Quirks(cls_cutoff="3:50pm"), **CALENDAR)
+    desk.at(2026, 11, 24, 15, 49)
+    desk.quote("AAPL", "149.98", "150")
+    assert refusal_of(desk, "AAPL", "buy", "1", "market", "cls") is None
+    desk.at(2026, 11, 24, 15, 50)
+    assert refusal_of(desk, "AAPL", "buy", "1", "market", "cls").endswith("before 3:50pm")
+
+
+def test_session_that_never_ends_holds_no_auction(desk):
+    assert refusal_of(desk, "AAPL", "buy", "1", "market", "opg").startswith(OPG)
+    assert refusal_of(desk, "AAPL", "buy", "1", "limit", "cls", limit_price="150").startswith(CLS)
+
+
+@pytest.mark.parametrize(
+    ("at", "cost"),
+    [
+        ((2026, 11, 24, 12, 0), "1500"),  # the ask
+        ((2026, 11, 24, 17, 0), "1499.9"),  # the middle
+        ((2026, 11, 24, 21, 0), "1480"),  # the last print
+        ((2026, 11, 27, 16, 59), "1499.9"),
+        ((2026, 11, 27, 17, 0), "1480"),  # after a half day
+        ((2026, 11, 29, 12, 0), "1480"),
+    ],
+)
+def test_market_order_is_valued_as_the_session_has_it(make_desk, at, cost):
+    desk = make_desk(cash="700", **CALENDAR)
+    desk.at(*at)
+    desk.trade("AAPL", "148")
+    desk.quote("AAPL", "149.98", "150")
+    with pytest.raises(VenueError, match="insufficient buying power") as refusal:
+        desk.send("AAPL", "buy", "10")
+    assert refusal.value.extras["cost_basis"] == cost
+
+
+# --- what one reading of the venue refuses and another takes
+
+HALTED = 'market order rejected due to trading halt on symbol: "AAPL", please place a limit order instead'
+GTC_LIMIT = ("limit", "gtc")
+
+
+@pytest.mark.parametrize(
+    ("taking", "refusing", "order", "fields"),
+    [
+        ("ioc_fok=accepted", "ioc_fok=refused", ("AAPL", "buy", "1", "market", "ioc"), {}),
+        (
+            "ioc_fok=accepted",
+            "ioc_fok=refused",
+            ("AAPL", "buy", "1", "limit", "fok"),
+            {"limit_price": "150"},
+        ),
+        (
+            "extended_tif=day_gtc",
+            "extended_tif=day",
+            ("AAPL", "buy", "1", *GTC_LIMIT),
+            {"limit_price": "150", "extended_hours": True},
+        ),
+        (
+            "bracket_additions=accepted",
+            "bracket_additions=refused",
+            ("SPY", "buy", "1", *GTC_LIMIT),
+            BRACKET,
+        ),
+        (
+            "hard_to_borrow_tif=sells",
+            "hard_to_borrow_tif=all",
+            ("GME", "buy", "1", *GTC_LIMIT),
+            {"limit_price": "20"},
+        ),
+        ("halted_market=queued", "halted_market=refused", ("MSFT", "buy", "1"), {}),
+    ],
+)
+def test_habit_refuses_or_does_not(make_desk, taking, refusing, order, fields):
+    """SPY is held, GME hard to borrow, and MSFT halted."""
+    for habit, taken in ((taking, True), (refusing, False)):
+        desk = make_desk(quirks=Quirks.parse([habit]))
+        for symbol in ("AAPL", "SPY", "GME", "MSFT"):
+            desk.quote(symbol, "149.98", "150")
+        desk.send("SPY", "buy", "1")
+        desk.status("MSFT", "H")
+        assert (refusal_of(desk, *order, **fields) is None) == taken, habit
+
+
+@pytest.mark.parametrize("kind", ["limit", "stop"])
+def test_only_market_orders_are_refused_in_a_halt(desk, kind):
+    desk.status("AAPL", "H")
+    assert refusal_of(desk, "AAPL", "buy", "1") == HALTED
+    assert refusal_of(desk, "AAPL", "buy", "1", kind, **{f"{kind}_price": "151"}) is None
+    desk.status("AAPL", "T")
+    assert refusal_of(desk, "AAPL", "buy", "1") is None
+
+
+# --- shares that are spoken for
 
 
 def test_held_shares_refuse_a_second_exit(desk):
@@ -192,26 +290,10 @@ def test_held_shares_refuse_a_second_exit(desk):
     first = desk.send("AAPL", "sell", "8", "limit", limit_price="160")
     with pytest.raises(VenueError) as refusal:
         desk.exchange.close_position("AAPL")
-    assert refusal.value.body() == {
-        "code": 40310000,
-        "message": "insufficient qty available for order (requested: 10, available: 2)",
-        "available": "2",
-        "existing_qty": "10",
-        "held_for_orders": "8",
-        "related_orders": [first.order_id],
-        "symbol": "AAPL",
-    }
+    assert refusal.value.extras["held_for_orders"] == "8"
     desk.exchange.cancel(first.order_id)
     desk.exchange.close_position("AAPL")
     assert desk.position("AAPL") == "0"
-
-
-def test_sale_larger_than_the_position_is_no_flip(desk):
-    desk.send("AAPL", "buy", "10")
-    assert refusal_of(desk, "AAPL", "sell", "11") == (
-        *F,
-        "insufficient qty available for order (requested: 11, available: 10)",
-    )
 
 
 def test_resting_bracket_reserves_the_shares_against_an_emergency_exit(desk):
@@ -223,76 +305,70 @@ def test_resting_bracket_reserves_the_shares_against_an_emergency_exit(desk):
     assert desk.position("AAPL") == "0"
 
 
-def test_bracket_must_be_an_entry(desk):
-    desk.send("AAPL", "sell", "10")
-    assert refusal_of(desk, "AAPL", "buy", "5", "limit", **BRACKET) == (
-        *R,
-        "bracket orders must be entry orders",
-    )
+@pytest.mark.parametrize(("notional", "taken"), [("1499.8", True), ("1499.9", False)])
+def test_sale_in_dollars_is_of_what_is_held(desk, notional, taken):
+    """Ten shares at a bid of 149.98."""
+    desk.send("AAPL", "buy", "10")
+    refusal = refusal_of(desk, "AAPL", "sell", "0", notional=notional)
+    assert (refusal is None) == taken
 
 
-@pytest.mark.parametrize(
-    ("resting", "new", "reason"),
-    [
-        (("buy", "limit", {"limit_price": "140"}), ("sell", "limit", {"limit_price": "141"}), None),
-        (("buy", "limit", {"limit_price": "140"}), ("sell", "limit", {"limit_price": "140"}), "limit"),
-        (("buy", "limit", {"limit_price": "140"}), ("sell", "stop", {"stop_price": "130"}), "market/stop"),
-        (("buy", "stop", {"stop_price": "160"}), ("sell", "market", {}), "market/stop"),
-        (("buy", "limit", {"limit_price": "140"}), ("buy", "limit", {"limit_price": "140"}), None),
-    ],
-)
-def test_wash_trade(desk, resting, new, reason):
-    side, kind, fields = resting
-    existing = desk.send("AAPL", side, "1", kind, **fields)
-    side, kind, fields = new
-    if reason is None:
-        desk.send("AAPL", side, "1", kind, **fields)
-        return
-    with pytest.raises(VenueError, match="potential wash trade detected") as refusal:
-        desk.send("AAPL", side, "1", kind, **fields)
-    assert refusal.value.extras == {
-        "existing_order_id": existing.order_id,
-        "reject_reason": f"opposite side {reason} order exists",
-    }
+def test_trailing_stop_is_an_exit_like_any_other(desk):
+    desk.send("AAPL", "buy", "10")
+    assert refusal_of(desk, "AAPL", "sell", "10", "trailing_stop", trail_percent="1.5") is None
+    assert refusal_of(desk, "AAPL", "sell", "1").startswith("insufficient qty available")
 
 
-def test_short_sale_needs_a_shortable_asset_and_two_thousand_dollars(make_desk):
-    desk = make_desk(cash="1999")
-    desk.quote("AAPL", "149.98", "150")
-    assert refusal_of(desk, "AAPL", "sell", "1") == (*F, "account is not allowed to short")
+# --- replacement
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (ReplaceRequest(), "order parameters are not changed"),
-        (ReplaceRequest(qty=10 * NANO), "order parameters are not changed"),
-        (ReplaceRequest(qty=4 * NANO), "qty must be > filled_qty"),
-        (ReplaceRequest(qty=0), "qty must be > 0"),
-        (ReplaceRequest(qty=2000 * NANO), "insufficient buying power"),
-        (ReplaceRequest(stop_price=NANO), "limit orders require no stop price"),
-        (ReplaceRequest(limit_price=150 * NANO + 1), f"invalid limit_price 150.000000001. {SUBPENNY}"),
-        (ReplaceRequest(client_order_id="mine"), "client_order_id must be unique"),
-    ],
-)
-def test_replacement_refusal(make_desk, change, message):
-    desk = make_desk(fills="realistic", random_partials=False)
-    desk.quote("AAPL", "149.98", "150", "4")
-    order = desk.send("AAPL", "buy", "10", "limit", limit_price="150", client_order_id="mine")
-    with pytest.raises(VenueError) as refusal:
-        desk.exchange.replace(order.order_id, change)
-    assert refusal.value.message == message
-    assert order.is_live
-
-
-def test_finished_order_cannot_be_replaced(desk):
-    order = desk.send("AAPL", "buy", "10")
-    with pytest.raises(VenueError, match="unable to replace order, order is not open"):
-        desk.exchange.replace(order.order_id, ReplaceRequest(qty=11 * NANO))
+def test_replaceable_is_what_rests(desk):
     resting = desk.send("AAPL", "buy", "10", "limit", limit_price="140")
-    desk.exchange.replace(resting.order_id, ReplaceRequest(qty=11 * NANO))
-    with pytest.raises(VenueError, match="order already replaced"):
-        desk.exchange.replace(resting.order_id, ReplaceRequest(qty=12 * NANO))
+    new = desk.replace(resting, qty="12", limit_price="141")
+    assert (new.status, resting.status) == (OrderStatus.NEW, OrderStatus.REPLACED)
+    assert desk.replace(new, client_order_id="named").client_order_id == "named"
+
+
+@pytest.mark.parametrize(("meaning", "taken"), [("total", False), ("remaining", True)])
+def test_quantity_of_a_replacement_may_be_the_whole_or_the_rest(make_desk, meaning, taken):
+    desk = make_desk(fills="realistic", random_partials=False, quirks=Quirks(replace_qty=meaning))
+    desk.quote("AAPL", "149.98", "150", "4")
+    order = desk.send("AAPL", "buy", "10", "limit", limit_price="150")
+    if taken:
+        assert desk.replace(order, qty="4").qty == 8_000_000_000
+        return
+    with pytest.raises(VenueError, match="qty must be > filled_qty"):
+        desk.replace(order, qty="4")
+
+
+def test_part_of_a_share_keeps_its_quantity_and_changes_its_price(desk):
+    order = desk.send("AAPL", "buy", "1.5", "limit", limit_price="140")
+    with pytest.raises(VenueError, match="qty must be an integer"):
+        desk.replace(order, qty="2")
+    assert desk.replace(order, limit_price="141").qty == 1_500_000_000
+
+
+def test_target_may_be_moved_to_the_market_and_not_past_the_stop(desk):
+    entry = desk.bracket()
+    profit, _ = desk.legs(entry)
+    with pytest.raises(VenueError, match=r"take_profit.limit_price must be > stop_loss.stop_price"):
+        desk.replace(profit, limit_price="148")
+    assert desk.replace(profit, limit_price="149").status is OrderStatus.FILLED
+    assert desk.position("AAPL") == "0"
+
+
+def test_stop_leg_keeps_to_its_side_of_an_entry_to_come(desk):
+    entry = desk.bracket(limit="149")
+    _, stop = desk.legs(entry)
+    with pytest.raises(VenueError, match=r"stop_loss.stop_price must be <= base_price - 0.01"):
+        desk.replace(stop, stop_price="149")
+    assert desk.replace(stop, stop_price="148.99").status is OrderStatus.HELD
+
+
+def test_trail_can_be_replaced(desk):
+    desk.send("AAPL", "buy", "10")
+    order = desk.send("AAPL", "sell", "10", "trailing_stop", trail_price="5")
+    assert desk.replace(order, trail="3").trail_price == 3_000_000_000
 
 
 def test_unknown_order_and_position(desk):

@@ -8,8 +8,8 @@ import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty
 from hands.sim.market.files import FileError
-from hands.sim.market.tape import BATCH_ROWS_MAX, Tape, TapeError, tape_from_config
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.market.tape import BATCH_ROWS_MAX, MarketShape, Tape, TapeError, tape_from_config
+from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Tick, Trade
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 THEN_NS = 1_381_219_200 * NS_PER_S
@@ -143,3 +143,53 @@ def test_a_speed_that_is_not_above_zero_is_refused(speed: float) -> None:
 def test_an_absent_file_is_refused_at_once() -> None:
     with pytest.raises(FileError, match="no such file"):
         tape_from_config(["nowhere.csv"], [], 1, 1.0, lambda: NOW_NS)
+
+
+def test_a_tape_can_be_played_by_hand_to_the_same_ticks_and_no_further() -> None:
+    clock = FakeClock()
+    rows = [trade(THEN_NS), quote(THEN_NS + 10), trade(THEN_NS + 2 * NS_PER_S, 2)]
+    tape = Tape([(row.t_ns, [row]) for row in rows], clock.now_ns, speed=2)
+    out: list[MarketEvent] = []
+    assert tape.next_due_ns == NOW_NS
+    tape.play_until(NOW_NS, out.extend)
+    assert (out, tape.next_due_ns) == ([trade(NOW_NS)], NOW_NS + 5)
+    tape.play_until(NOW_NS + NS_PER_S - 1, out.extend)
+    assert (out[1:], tape.next_due_ns) == ([quote(NOW_NS + 5)], NOW_NS + NS_PER_S)
+    tape.play_until(NOW_NS + NS_PER_S, out.extend)
+    assert (out[2:], tape.next_due_ns) == ([trade(NOW_NS + NS_PER_S, 2)], None)
+
+
+def test_notices_are_retimed_with_the_prints_they_are_about() -> None:
+    at, later = THEN_NS, THEN_NS + 10 * NS_PER_S
+    events: list[MarketEvent] = [
+        trade(at),
+        Correction("AAPL", trade(at), trade(at, 2), Ns(later)),
+        Cancellation("AAPL", trade(at, 2), Ns(later)),
+        Status("AAPL", "H", "Trading Halt", "", "", Ns(later)),
+        PriceBand("AAPL", Price(2), Price(1), "B", Ns(later)),
+    ]
+    out: list[MarketEvent] = []
+    tape = Tape([(event.t_ns, [event]) for event in events], FakeClock().now_ns, speed=10)
+    tape.play_until(NOW_NS + NS_PER_S, out.extend)
+    assert [event.t_ns - NOW_NS for event in out] == [0] + [NS_PER_S] * 4
+    _, correction, cancellation, status, band = out
+    assert isinstance(correction, Correction)
+    assert (correction.original, correction.corrected) == (trade(NOW_NS), trade(NOW_NS, 2))
+    assert isinstance(cancellation, Cancellation)
+    assert cancellation.trade == trade(NOW_NS, 2)
+    assert isinstance(status, Status)
+    assert isinstance(band, PriceBand)
+
+
+def test_the_made_up_market_has_the_shape_asked_for() -> None:
+    def events_of_20_s(shape: MarketShape) -> int:
+        out: list[MarketEvent] = []
+        tape_from_config(["synthetic"], ["AAPL"], 1, 1.0, lambda: NOW_NS, shape).play_until(
+            NOW_NS + 20 * NS_PER_S, out.extend
+        )
+        return len(out)
+
+    assert events_of_20_s(MarketShape()) == events_of_20_s(MarketShape(events_per_s=14))
+    assert events_of_20_s(MarketShape(events_per_s=140)) > 5 * events_of_20_s(MarketShape())
+    with pytest.raises(ValueError, match="regime 'wild'"):
+        tape_from_config(["synthetic"], ["AAPL"], 1, 1.0, lambda: NOW_NS, MarketShape(regime="wild"))

@@ -116,6 +116,14 @@ class StreamBars:
                 bar = Bar.of_mid(tick)
                 _merge_into(self._mids, (bar.start_ns, tick.symbol), bar)
 
+    @property
+    def next_due_ns(self) -> int | None:
+        """When `due` will next have something to send, given what is known now; None: nothing is open."""
+        if self._corrected:
+            return self._end_ns - MINUTE_NS + LATE_NS
+        first_ns = min((key[0] for bars in (self._open, self._mids) for key in bars), default=None)
+        return None if first_ns is None else max(first_ns + MINUTE_NS, self._end_ns)
+
     def due(self, now_ns: int) -> list[tuple[Channel, str, Bar]]:
         """Return (channel, symbol, bar) of what is to be sent at `now_ns`, in the order to send it."""
         if not self._end_ns:

@@ -1,9 +1,9 @@
-"""Ticks and bars as the venue's market-data messages, in JSON text or msgpack, each encoded at most once.
+"""The market as the venue's data messages, in JSON text or msgpack, each encoded at most once.
 
 Owns the shapes of the data messages and of the control messages; knows nothing of connections. The one idea:
-a `Batch` remembers what was already encoded, per feed and encoding, so a hundred readers cost one encoding,
-and a batch published twice costs none. Numbers become floats here because the protocol has JSON numbers;
-`int / int` rounds correctly, so 150.14 leaves as 150.14.
+a `Batch` remembers what was already encoded, per subscription and encoding, so a hundred readers cost one
+encoding. Numbers become floats here because the protocol has JSON numbers; `int / int` rounds correctly, so
+150.14 leaves as 150.14.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ import msgspec
 from hands.core.units import NANO, NS_PER_S
 from hands.sim.market.bars import Bar
 from hands.sim.market.feeds import Channel, Wanted, is_crypto
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Tick, Trade
 
 Message = dict[str, Any]
 
 TAPES = {"SPY": "B", "QQQ": "C", "BAC": "A", "IBM": "A", "AIG": "A", "FAKEPACA": "N"}
 """Who lists the stock: A New York, B the other exchanges, C Nasdaq; others by the length of their symbol."""
+
+KINDS: dict[type[MarketEvent], tuple[Channel, str]] = {
+    Trade: (Channel.TRADES, "t"),
+    Quote: (Channel.QUOTES, "q"),
+    Status: (Channel.STATUSES, "s"),
+    PriceBand: (Channel.LULDS, "l"),
+    Correction: (Channel.TRADES, "c"),
+    Cancellation: (Channel.TRADES, "x"),
+}
+"""Which subscription an event follows, and its message's type."""
 
 BAR_TYPES = {Channel.BARS: "b", Channel.UPDATED_BARS: "u", Channel.DAILY_BARS: "d"}
 
@@ -54,6 +64,12 @@ def rfc3339(t_ns: int) -> str:
     if not fraction:
         return f"{_second_text(second)}Z"
     return f"{_second_text(second)}.{f'{fraction:09d}'.rstrip('0')}Z"
+
+
+def rfc3339_whole(t_ns: int) -> str:
+    """Return `t_ns` as RFC 3339 with all nine decimals: always of the same length."""
+    second, fraction = divmod(t_ns, NS_PER_S)
+    return f"{_second_text(second)}.{fraction:09d}Z"
 
 
 def msgpack_timestamp(t_ns: int) -> msgspec.msgpack.Ext:
@@ -107,13 +123,79 @@ def bar_fields(symbol: str, bar: Bar) -> Message:
     }
 
 
+def event_fields(event: MarketEvent) -> Message:
+    """Return an event as the stream writes it: all fields but the type, the symbol and the time."""
+    if isinstance(event, Quote | Trade):
+        return history_fields(event)
+    listed = {"z": listing_tape(event.symbol)}
+    if isinstance(event, Status):
+        words = {"sc": event.status_code, "sm": event.status_message}
+        return words | {"rc": event.reason_code, "rm": event.reason_message} | listed
+    if isinstance(event, PriceBand):
+        return {"u": event.limit_up / NANO, "d": event.limit_down / NANO, "i": event.indicator} | listed
+    if isinstance(event, Correction):
+        both = _print("o", event.original) | _print("c", event.corrected)
+        return {"x": event.original.exchange} | both | listed
+    trade = event.trade
+    said = {"i": trade.trade_id, "x": trade.exchange, "p": trade.price / NANO, "s": trade.size // NANO}
+    return said | {"a": event.action} | listed
+
+
+def _print(side: str, trade: Trade) -> Message:
+    """Return one side of a correction: `side` "o" is what was printed, "c" what should have been."""
+    return {
+        f"{side}i": trade.trade_id,
+        f"{side}p": trade.price / NANO,
+        f"{side}s": trade.size // NANO,
+        f"{side}c": trade.conditions,
+    }
+
+
 def book_fields(quote: Quote) -> Message:
     """Return a quote as a complete one-level order book."""
-    return {
-        "b": [{"p": quote.bid / NANO, "s": quote.bid_size / NANO}],
-        "a": [{"p": quote.ask / NANO, "s": quote.ask_size / NANO}],
-        "r": True,
-    }
+    return {"b": [_level(quote.bid, quote.bid_size)], "a": [_level(quote.ask, quote.ask_size)], "r": True}
+
+
+def _level(price: int, size: int) -> dict[str, float]:
+    return {"p": price / NANO, "s": size / NANO}
+
+
+class OrderBooks:
+    """The order books of the coins as the stream tells them: whole at first, then what a quote changed.
+
+    One level a side, since a tape has no more. A client that comes later is given `whole` books and can follow.
+    """
+
+    def __init__(self) -> None:
+        self._quotes: dict[str, Quote] = {}
+
+    def change(self, quote: Quote) -> Message | None:
+        """Return what `quote` makes of its book: all of it (`r`), the levels that changed, or None."""
+        before = self._quotes.get(quote.symbol)
+        self._quotes[quote.symbol] = quote
+        if before is None:
+            return book_fields(quote)
+        sides = {
+            "b": _changes((before.bid, before.bid_size), (quote.bid, quote.bid_size)),
+            "a": _changes((before.ask, before.ask_size), (quote.ask, quote.ask_size)),
+        }
+        return {**sides, "r": False} if sides["b"] or sides["a"] else None
+
+    def whole(self, wanted: Wanted) -> list[Quote]:
+        """Return the last quote of every book that `wanted` selects."""
+        return [q for symbol, q in sorted(self._quotes.items()) if wanted.wants(Channel.ORDERBOOKS, symbol)]
+
+    def clear(self) -> None:
+        """Forget every book: each begins again with the next quote."""
+        self._quotes.clear()
+
+
+def _changes(before: tuple[int, int], after: tuple[int, int]) -> list[dict[str, float]]:
+    """Return the levels of one side that changed; a level that went has size 0."""
+    if before == after:
+        return []
+    gone = [_level(before[0], 0)] if before[0] != after[0] else []
+    return [*gone, _level(*after)]
 
 
 class Codec:
@@ -156,41 +238,39 @@ CODECS = {encoding: Codec(encoding) for encoding in Encoding}
 
 
 class Batch:
-    """Ticks to be published together, with what of them is already encoded.
+    """Events to be published together, with what of them is already encoded; `books` is taken along."""
 
-    Build it once and publish it many times (a benchmark's prepared load), or let `publish` build it.
-    """
-
-    def __init__(self, ticks: Iterable[Tick]) -> None:
-        self.ticks = tuple(ticks)
-        self._channels = tuple(
-            Channel.TRADES if isinstance(tick, Trade) else Channel.QUOTES for tick in self.ticks
-        )
+    def __init__(self, events: Iterable[MarketEvent], books: OrderBooks) -> None:
+        self._rows: list[tuple[Channel, str, MarketEvent, Message | None]] = []
+        for event in events:
+            coin = is_crypto(event.symbol)
+            if coin and not isinstance(event, Quote | Trade):
+                continue  # the coins' feed has no notices
+            self._rows.append((*KINDS[type(event)], event, None))
+            if coin and isinstance(event, Quote):
+                change = books.change(event)
+                if change is not None:
+                    self._rows.append((Channel.ORDERBOOKS, "o", event, change))
         self._messages: dict[Encoding, list[bytes | None]] = {}
         self._frames: dict[tuple[Encoding, Wanted], bytes | None] = {}
 
     def frame(self, encoding: Encoding, wanted: Wanted) -> bytes | None:
-        """Return the frame of the ticks that `wanted` selects, or None if it selects nothing."""
+        """Return the frame of the messages that `wanted` selects, or None if it selects nothing."""
         key = (encoding, wanted)
         if key not in self._frames:
-            chosen = list(self._chosen(encoding, wanted))
+            chosen = [
+                self._encoded(place, encoding)
+                for place, (channel, _, event, _) in enumerate(self._rows)
+                if wanted.wants(channel, event.symbol)
+            ]
             self._frames[key] = CODECS[encoding].join(chosen) if chosen else None
         return self._frames[key]
 
-    def _chosen(self, encoding: Encoding, wanted: Wanted) -> Iterable[bytes]:
-        for index, (tick, channel) in enumerate(zip(self.ticks, self._channels, strict=True)):
-            if wanted.wants(channel, tick.symbol):
-                yield self._tick_bytes(index, tick, encoding)
-            if isinstance(tick, Quote) and wanted.wants(Channel.ORDERBOOKS, tick.symbol):
-                yield CODECS[encoding].message("o", tick.symbol, book_fields(tick), tick.t_ns)
-
-    def _tick_bytes(self, index: int, tick: Tick, encoding: Encoding) -> bytes:
-        known = self._messages.get(encoding)
-        if known is None:
-            known = self._messages[encoding] = [None] * len(self.ticks)
-        data = known[index]
+    def _encoded(self, place: int, encoding: Encoding) -> bytes:
+        known = self._messages.setdefault(encoding, [None] * len(self._rows))
+        data = known[place]
         if data is None:
-            kind = "t" if isinstance(tick, Trade) else "q"
-            data = CODECS[encoding].message(kind, tick.symbol, history_fields(tick), tick.t_ns)
-            known[index] = data
+            _, kind, event, fields = self._rows[place]
+            fields = event_fields(event) if fields is None else fields
+            data = known[place] = CODECS[encoding].message(kind, event.symbol, fields, event.t_ns)
         return data

@@ -19,8 +19,22 @@ FAKEPACA = "FAKEPACA"
 STAR = "*"
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a client's market-data subscription allows: symbols of trades and quotes (None: any), the SIP feed."""
+
+    symbols_max: int | None
+    is_sip_allowed: bool
+
+
+PLANS = {
+    "plus": Plan(symbols_max=None, is_sip_allowed=True),
+    "basic": Plan(symbols_max=30, is_sip_allowed=False),
+}
+
+
 class Channel(StrEnum):
-    """What can be subscribed to; the values are the protocol's keys."""
+    """What can be subscribed to; the values are the protocol's keys. Corrections and cancels follow the trades."""
 
     TRADES = "trades"
     QUOTES = "quotes"
@@ -61,7 +75,7 @@ class Feed:
     symbol_pattern: re.Pattern[str]
 
     def carries(self, symbol: str) -> bool:
-        """Whether ticks of `symbol` are published here: the test symbol on the test feed only, and nothing else."""
+        """Whether the market of `symbol` is published here: the test symbol on the test feed only, alone there."""
         return (symbol == FAKEPACA) == (self is TEST) and is_crypto(symbol) == (self is CRYPTO)
 
 

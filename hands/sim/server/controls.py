@@ -1,32 +1,47 @@
-"""The simulator's own endpoints under /sim/v1: move the market, install faults, read the truth, start over.
+"""The simulator's own endpoints under /sim/v1: move the market and the clock, install faults, read the truth.
 
-Owns their documents. They need no keys and are never subject to a fault: they are the test's hand, not the
-venue's. The truth is what nobody can see at a real venue: everything that happened, without a stream to lose it.
+Owns the endpoints and what each does to the floor. They need no keys and are never subject to a fault: they are the
+test's hand, not the venue's. Every document is judged as a whole first: a 400 has changed nothing.
 """
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
-from typing import Any
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from aiohttp import web
 
-from hands.core.units import NANO, Ns, NumberError, Price, Qty, nano_truncated
-from hands.sim.server.faults import FaultError
+from hands.core.units import NS_PER_MS, Ns
+from hands.sim.market.file_rows import time_ns
+from hands.sim.server.clock import ManualClock
+from hands.sim.server.config import ConfigError
+from hands.sim.server.control_rows import (
+    ControlError,
+    MarketRows,
+    check_keys,
+    plain,
+    read_object,
+    read_rows,
+    read_symbol,
+)
+from hands.sim.server.fault_rows import FaultError
 from hands.sim.server.floor import TradingFloor
 from hands.sim.server.gateway import json_response
-from hands.sim.server.rest_json import account_json, fill_json, order_json, position_json
-from hands.sim.venue.orders import Order
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.server.passage import move_clock
+from hands.sim.server.rest_json import time_text
+from hands.sim.server.truth import truth_json
+from hands.sim.venue.assets import AssetError
+from hands.sim.venue.configurations import FlagError
+from hands.sim.venue.corporate import CorporateActionError
 
-_QUOTE_KEYS = frozenset({"symbol", "bid", "ask", "bid_size", "ask_size"})
-_TRADE_KEYS = frozenset({"symbol", "price", "size"})
-_DEFAULT_SIZE = {"bid_size": 1000, "ask_size": 1000, "size": 100}
+ADVANCE_MS_MAX: Final = 400 * 86_400_000
+"""A manual clock is moved by at most so much at once: a little over a year."""
 
+RATIO_MAX: Final = 10_000
+"""A split makes at most so many of one, or one of so many."""
 
-class ControlError(ValueError):
-    """A control document is not understood; the message says what was found."""
+_REFUSALS: Final = (ControlError, FaultError, ConfigError, AssetError, FlagError, CorporateActionError)
 
 
 class Controls:
@@ -37,124 +52,138 @@ class Controls:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/sim/v1/market", self._market),
-            web.post("/sim/v1/faults", self._faults),
-            web.get("/sim/v1/truth", self._truth),
-            web.post("/sim/v1/reset", self._reset),
+            web.post("/sim/v1/market", _answered(self._market)),
+            web.get("/sim/v1/faults", _answered(self._list_faults)),
+            web.post("/sim/v1/faults", _answered(self._install_faults)),
+            web.delete("/sim/v1/faults", _answered(self._clear_faults)),
+            web.get("/sim/v1/clock", _answered(self._clock)),
+            web.post("/sim/v1/clock", _answered(self._move_clock)),
+            web.post("/sim/v1/account", _answered(self._account)),
+            web.post("/sim/v1/assets", _answered(self._assets)),
+            web.post("/sim/v1/corporate-actions", _answered(self._corporate_actions)),
+            web.get("/sim/v1/truth", _answered(self._truth)),
+            web.post("/sim/v1/reset", _answered(self._reset)),
         ]
 
-    async def _market(self, request: web.Request) -> web.Response:
+    async def _market(self, body: bytes) -> dict[str, Any]:
+        floor = self._floor
+        rows = MarketRows(Ns(floor.now_ns()), floor.trade_ids, floor.find_print)
+        events = [rows.event(row) for row in read_rows(body)]
+        floor.trade_ids = rows.trade_ids
+        floor.remember_prints(rows.prints)
+        floor.emit(events)
+        prints = {"trade_ids": [trade.trade_id for trade in rows.prints]} if rows.prints else {}
+        return {"published": len(events)} | prints
+
+    async def _list_faults(self, body: bytes) -> list[dict[str, Any]]:
+        del body
+        return self._floor.faults.installed()
+
+    async def _install_faults(self, body: bytes) -> dict[str, Any]:
+        return {"installed": self._floor.faults.install([plain(row) for row in read_rows(body)])}
+
+    async def _clear_faults(self, body: bytes) -> dict[str, Any]:
+        del body
+        cleared = len(self._floor.faults.installed())
+        self._floor.faults.clear()
+        return {"cleared": cleared}
+
+    async def _clock(self, body: bytes) -> dict[str, Any]:
+        del body
+        now_ns = self._floor.now_ns()
+        kind = "manual" if isinstance(self._floor.clock, ManualClock) else "wall"
+        return {"clock": kind, "now_ns": now_ns, "now": time_text(now_ns)}
+
+    async def _move_clock(self, body: bytes) -> dict[str, Any]:
+        clock = self._floor.clock
+        if not isinstance(clock, ManualClock):
+            raise ControlError("the clock is the wall's and cannot be moved; start with --clock manual")
+        await move_clock(self._floor, clock, _destination_ns(read_object(body), clock()))
+        return await self._clock(b"")
+
+    async def _account(self, body: bytes) -> dict[str, Any]:
+        exchange = self._floor.exchange
+        exchange.flags = exchange.flags.changed(read_object(body))
+        return {}
+
+    async def _assets(self, body: bytes) -> dict[str, Any]:
+        changes = []
+        for row in read_rows(body):
+            symbol = read_symbol(row)
+            changes.append((symbol, {key: value for key, value in plain(row).items() if key != "symbol"}))
+        trial = copy.deepcopy(self._floor.exchange.assets)
+        for assets in (trial, self._floor.exchange.assets):
+            for symbol, facts in changes:
+                assets.change(symbol, **facts)
+        return {"changed": len(changes)}
+
+    async def _corporate_actions(self, body: bytes) -> dict[str, Any]:
+        row, floor = read_object(body), self._floor
+        check_keys(row, frozenset({"symbol", "split", "rename"}))
+        symbol, split, new_symbol = read_symbol(row), row.get("split"), row.get("rename")
+        if (split is None) == (new_symbol is None):
+            raise ControlError(f"a corporate action is a split or a rename: {row}")
+        if split is not None:
+            new, old = _ratio(split)
+            floor.exchange.split(symbol, new, old)
+            floor.history.split(symbol, new, old)
+        else:
+            if not isinstance(new_symbol, str) or not new_symbol:
+                raise ControlError(f"rename is {new_symbol!r}; another symbol is expected")
+            floor.exchange.rename(symbol, new_symbol)
+            floor.history.rename(symbol, new_symbol)
+        floor.flush()
+        return {}
+
+    async def _truth(self, body: bytes) -> dict[str, Any]:
+        del body
+        return truth_json(self._floor)
+
+    async def _reset(self, body: bytes) -> dict[str, Any]:
+        options = read_object(body)
+        config = self._floor.started_with.changed(options) if options else None
+        async with self._floor.moving:  # not in the middle of a move of the clock
+            self._floor.reset(config)
+        return {}
+
+
+def _answered(control: Callable[[bytes], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return the handler that answers with what `control` makes of the body, or with why it does not."""
+
+    async def handler(request: web.Request) -> web.Response:
         try:
-            ticks = [self._tick(row) for row in _rows(await request.read())]
-        except ControlError as error:
+            return json_response(await control(await request.read()))
+        except _REFUSALS as error:
             return json_response({"message": str(error)}, 400)
-        self._floor.emit(ticks)
-        return json_response({"published": len(ticks)})
 
-    async def _faults(self, request: web.Request) -> web.Response:
+    return handler
+
+
+def _ratio(split: object) -> tuple[int, int]:
+    """Return (new, old) of a split. Raises `ControlError`."""
+    match split:
+        case [int() as new, int() as old] if 0 < new <= RATIO_MAX and 0 < old <= RATIO_MAX and new != old:
+            return new, old
+    raise ControlError(f"split is {split!r}; [new, old] is expected: [4, 1] makes four of one")
+
+
+def _destination_ns(row: dict[str, Any], now_ns: int) -> int:
+    """Return where the clock is to be moved to. Raises `ControlError`."""
+    check_keys(row, frozenset({"advance_ms", "to"}))
+    if len(row) != 1:
+        raise ControlError("say either advance_ms or to")
+    if "to" in row:
         try:
-            rows = _rows(await request.read())
-            installed = self._floor.faults.install([_plain(row) for row in rows])
-        except (ControlError, FaultError) as error:
-            return json_response({"message": str(error)}, 400)
-        return json_response({"installed": installed})
-
-    async def _truth(self, request: web.Request) -> web.Response:
-        del request
-        return json_response(truth_json(self._floor))
-
-    async def _reset(self, request: web.Request) -> web.Response:
-        del request
-        self._floor.reset()
-        return json_response({})
-
-    def _tick(self, row: dict[str, Any]) -> Tick:
-        symbol = row.get("symbol")
-        if not isinstance(symbol, str) or not symbol:
-            raise ControlError(f"a row needs a symbol: {row}")
-        t_ns = Ns(self._floor.now_ns())
-        if "price" in row:
-            _check_keys(row, _TRADE_KEYS)
-            self._floor.trade_ids += 1
-            price, size = _amount(row, "price"), _amount(row, "size")
-            return Trade(symbol, Price(price), Qty(size), t_ns, self._floor.trade_ids)
-        _check_keys(row, _QUOTE_KEYS)
-        if "bid" not in row and "ask" not in row:
-            raise ControlError(f"a row is a trade (price) or a quote (bid, ask): {row}")
-        # A side that is not given is empty: price and size 0.
-        bid, ask = _amount(row, "bid"), _amount(row, "ask")
-        bid_size = _amount(row, "bid_size") if bid else 0
-        ask_size = _amount(row, "ask_size") if ask else 0
-        return Quote(symbol, Price(bid), Price(ask), Qty(bid_size), Qty(ask_size), t_ns)
-
-
-def truth_json(floor: TradingFloor) -> dict[str, Any]:
-    """Return everything that happened since the start or the last reset."""
-    exchange = floor.exchange
-    now_ns = exchange.now_ns()
-    return {
-        "now_ns": now_ns,
-        "account": account_json(exchange),
-        "positions": [position_json(p, exchange) for p in exchange.account.positions.values()],
-        "orders": [_order_truth(order) for order in exchange.blotter],
-        "fills": [fill_json(fill) for fill in exchange.blotter.fills],
-        "naked": exchange.exposure.at(now_ns),
-        "requests": [
-            {
-                "method": record.method,
-                "path": record.path,
-                "body": record.body,
-                "received_ns": record.received_ns,
-                "status": record.status,
-                "conn": record.conn,
-            }
-            for record in floor.requests
-        ],
-    }
-
-
-def _order_truth(order: Order) -> dict[str, Any]:
-    parent = order.group.parent if order.group is not None else None
-    return order_json(order) | {
-        "leg": order.leg.value,
-        "parent_id": parent.order_id if parent is not None and parent is not order else None,
-        "history": [[t_ns, status.value] for t_ns, status in order.history],
-    }
-
-
-def _rows(raw: bytes) -> list[dict[str, Any]]:
-    """Return a JSON array of objects, or one object as an array; fractions as `Decimal`."""
-    try:
-        document = json.loads(raw, parse_float=Decimal)
-    except ValueError as error:
-        raise ControlError(f"not JSON: {error}") from error
-    rows = document if isinstance(document, list) else [document]
-    for row in rows:
-        if not isinstance(row, dict):
-            raise ControlError(f"an array of objects is expected, found {row!r}")
-    return rows
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: float(value) if isinstance(value, Decimal) else value for key, value in row.items()}
-
-
-def _check_keys(row: dict[str, Any], allowed: frozenset[str]) -> None:
-    unknown = sorted(set(row) - allowed)
-    if unknown:
-        raise ControlError(f"unknown key {unknown[0]!r}; known here: {', '.join(sorted(allowed))}")
-
-
-def _amount(row: dict[str, Any], key: str) -> int:
-    value = row.get(key)
-    if value is None:
-        return _DEFAULT_SIZE.get(key, 0) * NANO
-    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
-        raise ControlError(f"{key} is {value!r}, not a number")
-    try:
-        amount = nano_truncated(str(value))
-    except NumberError as error:
-        raise ControlError(f"{key}: {error}") from error
-    if amount < 0:
-        raise ControlError(f"{key} is {value}, below zero")
-    return amount
+            t_ns: int = time_ns(str(row["to"]))
+        except ValueError as error:
+            raise ControlError(
+                f"to is {row['to']!r}; a time like 2026-01-05T15:00:00Z is expected"
+            ) from error
+    else:
+        ms = row["advance_ms"]
+        if isinstance(ms, bool) or not isinstance(ms, (int, float)):
+            raise ControlError(f"advance_ms is {ms!r}, not a number")
+        t_ns = now_ns + round(ms * NS_PER_MS)
+    if not 0 <= t_ns - now_ns <= ADVANCE_MS_MAX * NS_PER_MS:
+        raise ControlError("the clock moves forward only, and by at most 400 days at once")
+    return t_ns

@@ -1,99 +1,142 @@
 """What can go wrong on purpose: the registry of faults, consulted by every request and every stream frame.
 
-Owns which faults are installed and when they are used up; does no I/O itself. The one idea: a fault is a row
-with a budget (`times` uses, or `for_ms` of wall time), and whoever is about to answer or to send asks first.
+Owns which faults are installed, when they are used up and what they were used on; does no I/O itself. The one idea:
+a fault is a row with a budget (`times` uses, or `for_ms` of the exchange's clock) and perhaps a chance (`rate`,
+drawn from the seed), and whoever is about to answer or to send asks first.
 
 For a stream ("market_data" or "trade_updates"), in this order:
 
     if not faults.stream(name).admits():            # refuse_reconnect: refuse the upgrade (429)
     line = faults.stream(name).attach(close)        # `close` drops the socket at once; used by `disconnect`
-    for delay_ms, frame in line.transform(frames):  # 0.0: send now; else send it `delay_ms` later
+    line.deliver(frames, send)                      # calls `send(frame)`, now or later, as often as the faults say
     line.detach()                                   # when the connection is gone
 
-`transform` accepts frames of any type and keeps their type. `faults.stream(name).quiet` is True while nothing
-is installed, so that a busy sender can skip `transform`; frames given to it later never overtake delayed ones.
+`faults.stream(name).quiet` is True while nothing is installed, so that a busy sender can skip `deliver`; frames given
+to it later never overtake delayed ones.
 """
 
 from __future__ import annotations
 
-import time
+import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeVar
 
-STREAMS: Final = ("market_data", "trade_updates")
-REQUEST_ACTIONS: Final = frozenset({"drop_response", "drop_request", "delay", "status", "close"})
-STREAM_ACTIONS: Final = frozenset({"disconnect", "mute", "duplicate", "reorder", "delay", "refuse_reconnect"})
+from hands.core.units import NS_PER_MS
+from hands.sim.server.clock import Clock, WallClock
+from hands.sim.server.fault_rows import STREAMS, FaultRow, parse_fault
 
 REORDER_HOLD_MS: Final = 100
 """How long a frame that is alone in its burst is kept back by `reorder`, for a later one to overtake it."""
 
-_NS_PER_MS = 1_000_000
-_KEYS = frozenset({"on", "do", "times", "for_ms", "delay_ms", "status", "body", "at"})
+USED_MAX: Final = 10_000
+"""How many uses are remembered; of a longer soak the newest."""
 
 FrameT = TypeVar("FrameT")
 
 
-class FaultError(ValueError):
-    """A fault's description is not one the simulator knows; the message says which word and what is allowed."""
-
-
 @dataclass(slots=True)
-class RequestFault:
-    """One thing to do to matching requests.
+class Fault:
+    """An installed fault: what was asked for, and what is left of it."""
 
-    drop_response: process, then close without answering. drop_request: close without processing. delay: wait
-    `delay_ms` before the answer (`at` "response", the default) or before processing (`at` "request").
-    status: answer `status` and `body` without processing. close: process, answer, then close the connection.
-    """
-
-    on: str
-    do: str
-    times: int = 1
-    delay_ms: float = 0.0
-    status: int = 500
-    body: Any = None
-    at: str = "response"
-
-
-@dataclass(slots=True)
-class StreamFault:
-    """One thing to do to a stream: for `times` frames (or connections), or until `until_ns` (monotonic)."""
-
-    do: str
+    row: FaultRow
     times: int | None
     until_ns: int | None
-    delay_ms: float
+
+    @property
+    def do(self) -> str:
+        return self.row.do
+
+
+class FaultList:
+    """The faults of one target in the order of installation: what is left, whose turn it is, what was used."""
+
+    def __init__(self, clock: Clock, used: deque[dict[str, Any]]) -> None:
+        self.clock = clock
+        self._chance = random.Random()  # noqa: S311  noise, not a secret
+        self._used = used
+        self._faults: list[Fault] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._faults
+
+    def add(self, fault: Fault) -> None:
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    def seed(self, text: str) -> None:
+        """Begin chance anew. Each target has its own, so that a busy stream does not change what befalls requests."""
+        self._chance.seed(text)
+
+    def remaining(self) -> list[dict[str, Any]]:
+        """Return what is installed, as it could be installed again."""
+        self._drop_expired()
+        now_ns = self.clock()
+        return [
+            fault.row.document
+            | ({} if fault.times is None else {"times": fault.times})
+            | ({} if fault.until_ns is None else {"for_ms": (fault.until_ns - now_ns) / NS_PER_MS})
+            for fault in self._faults
+        ]
+
+    def take(self, fits: Callable[[FaultRow], bool], what: str) -> FaultRow | None:
+        """Use up one application of the first installed fault that fits and whose chance has come, or return None."""
+        if not self._faults:
+            return None
+        self._drop_expired()
+        for fault in self._faults:
+            if not fits(fault.row):
+                continue
+            if fault.row.rate is not None and self._chance.random() >= fault.row.rate:
+                continue
+            self.use(fault, what)
+            return fault.row
+        return None
+
+    def use(self, fault: Fault, what: str) -> None:
+        """Count and write down one application."""
+        self._used.append({"t_ns": self.clock(), "on": fault.row.on, "do": fault.row.do, "what": what})
+        if fault.times is not None:
+            fault.times -= 1
+            if fault.times <= 0 and fault in self._faults:
+                self._faults.remove(fault)
+
+    def _drop_expired(self) -> None:
+        now_ns = self.clock()
+        self._faults = [f for f in self._faults if f.until_ns is None or now_ns < f.until_ns]
 
 
 class StreamFaults:
     """The faults of one stream and the connections they apply to."""
 
-    def __init__(self, monotonic_ns: Callable[[], int]) -> None:
-        self._monotonic_ns = monotonic_ns
-        self._faults: list[StreamFault] = []
+    def __init__(self, name: str, faults: FaultList) -> None:
+        self.name = name
+        self.installed = faults
         self._lines: list[StreamLine] = []
 
     @property
     def quiet(self) -> bool:
         """True while no fault is installed."""
-        return not self._faults
+        return self.installed.is_empty
 
-    def install(self, fault: StreamFault) -> None:
+    def install(self, fault: Fault) -> None:
         """Add one fault; a `disconnect` acts at once on every attached connection, and then on later ones."""
-        if fault.do == "disconnect":
+        self.installed.add(fault)
+        if fault.do == "disconnect" and fault.row.rate is None:
             for line in tuple(self._lines):
                 line.close()
             if fault.times is not None:
-                fault.times -= 1
-                if fault.times <= 0:
-                    return
-        self._faults.append(fault)
+                self.installed.use(fault, "at once")
 
-    def clear(self) -> None:
-        """Forget every fault; connections stay."""
-        self._faults.clear()
+    def drop_waiting(self) -> None:
+        """Forget the frames that are still on their way."""
+        for line in self._lines:
+            line.drop_waiting()
 
     def admits(self) -> bool:
         """Return whether a new connection may be made; a refusal uses up one `refuse_reconnect`."""
@@ -110,22 +153,9 @@ class StreamFaults:
         if line in self._lines:
             self._lines.remove(line)
 
-    def take(self, *actions: str) -> StreamFault | None:
+    def take(self, *actions: str) -> FaultRow | None:
         """Use up one application of the first installed fault among `actions`, or return None."""
-        now_ns = self._monotonic_ns()
-        self._faults = [f for f in self._faults if f.until_ns is None or now_ns < f.until_ns]
-        for fault in self._faults:
-            if fault.do in actions:
-                if fault.times is not None:
-                    fault.times -= 1
-                    if fault.times <= 0:
-                        self._faults.remove(fault)
-                return fault
-        return None
-
-    def now_ns(self) -> int:
-        """Return the monotonic clock the faults run on."""
-        return self._monotonic_ns()
+        return self.installed.take(lambda row: row.do in actions, self.name)
 
 
 @dataclass(slots=True, eq=False)
@@ -134,18 +164,40 @@ class StreamLine:
 
     owner: StreamFaults
     close: Callable[[], None]
-    _release_ns: int = field(default=0)
+    _release_ns: int = 0
+    _waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+    @property
+    def quiet(self) -> bool:
+        """True while no fault is installed and nothing is on its way, so that `deliver` may be skipped."""
+        return self.owner.quiet and not self._waiting
 
     def detach(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and what was on its way with it."""
+        self.drop_waiting()
         self.owner.detach(self)
 
-    def transform(self, frames: Sequence[FrameT]) -> list[tuple[float, FrameT]]:
-        """Return what to send instead of `frames`, each with the milliseconds to wait (0.0: now), in order."""
+    def drop_waiting(self) -> None:
+        """Forget the frames that are still on their way."""
+        self._waiting.clear()
+        self._release_ns = 0
+
+    def deliver(self, frames: Sequence[FrameT], send: Callable[[FrameT], None]) -> None:
+        """Send `frames`, or what the faults make of them, through `send`: now, or when they are due."""
+        for due_ns, frame in self._plan(frames, self.owner.installed.clock()):
+            if due_ns:
+                self._send_at(due_ns, frame, send)
+            elif self._waiting and self._release_ns:
+                self._send_at(self._release_ns, frame, send)  # what is late already still goes first
+            else:
+                send(frame)
+
+    def _plan(self, frames: Sequence[FrameT], now_ns: int) -> list[tuple[int, FrameT]]:
+        """Return what to send instead of `frames`, each with the time to send it (0: now), in order."""
         if self.owner.quiet:
-            wait_ms = self._backlog_ms()
-            return [(wait_ms, frame) for frame in frames]
-        out: list[tuple[float, FrameT]] = []
+            due_ns = self._backlog_ns(now_ns)
+            return [(due_ns, frame) for frame in frames]
+        out: list[tuple[int, FrameT]] = []
         held: FrameT | None = None
         for frame in frames:
             fault = self.owner.take("mute", "duplicate", "reorder", "delay", "disconnect")
@@ -159,50 +211,68 @@ class StreamLine:
                 held = frame
                 continue
             if fault is not None and action == "delay":
-                self._release_ns = max(
-                    self._release_ns, self.owner.now_ns() + int(fault.delay_ms * _NS_PER_MS)
-                )
-            copies = 2 if action == "duplicate" else 1
-            out += [(self._backlog_ms(), frame)] * copies
+                self._release_ns = max(self._release_ns, now_ns + int(fault.delay_ms * NS_PER_MS))
+            copies = 1 + fault.copies if fault is not None and action == "duplicate" else 1
+            out += [(self._backlog_ns(now_ns), frame)] * copies
             if held is not None:
-                out.append((self._backlog_ms(), held))
+                out.append((self._backlog_ns(now_ns), held))
                 held = None
         if held is not None:
-            out.append((self._backlog_ms() + REORDER_HOLD_MS, held))
+            out.append((max(self._backlog_ns(now_ns), now_ns) + REORDER_HOLD_MS * NS_PER_MS, held))
         return out
 
-    def _backlog_ms(self) -> float:
-        return max(0.0, (self._release_ns - self.owner.now_ns()) / _NS_PER_MS) if self._release_ns else 0.0
+    def _send_at(self, due_ns: int, frame: FrameT, send: Callable[[FrameT], None]) -> None:
+        def arrive() -> None:
+            if arrive in self._waiting:  # unless the line was cut meanwhile
+                self._waiting.remove(arrive)
+                send(frame)
+
+        self._waiting.append(arrive)
+        self.owner.installed.clock.call_at(due_ns, arrive)
+
+    def _backlog_ns(self, now_ns: int) -> int:
+        """Return until when delayed frames hold back those behind them, 0 if they do not."""
+        return self._release_ns if self._release_ns > now_ns else 0
 
 
 class Faults:
-    """Every installed fault."""
+    """Every installed fault; `clock` is the exchange's, `seed` decides those that happen by chance."""
 
-    def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._monotonic_ns = monotonic_ns
-        self._requests: list[RequestFault] = []
-        self._streams = {name: StreamFaults(monotonic_ns) for name in STREAMS}
+    def __init__(self, clock: Clock | None = None, seed: int = 0) -> None:
+        self._clock = clock if clock is not None else WallClock()
+        self.used: deque[dict[str, Any]] = deque(maxlen=USED_MAX)
+        self._requests = FaultList(self._clock, self.used)
+        self._streams = {name: StreamFaults(name, FaultList(self._clock, self.used)) for name in STREAMS}
+        self.reset(seed)
 
     def stream(self, name: str) -> StreamFaults:
         """Return the faults of stream "market_data" or "trade_updates"."""
         return self._streams[name]
 
-    def for_request(self, method: str, path: str) -> RequestFault | None:
+    def for_request(self, method: str, path: str) -> FaultRow | None:
         """Use up and return the first fault on `method` and `path` (without its query), or None."""
         target = f"{method} {path}"
-        for fault in self._requests:
-            if fault.on == target or fnmatchcase(target, fault.on):
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._requests.remove(fault)
-                return fault
-        return None
+        return self._requests.take(lambda row: row.on == target or fnmatchcase(target, row.on), target)
+
+    def installed(self) -> list[dict[str, Any]]:
+        """Return what is installed and not yet used up, as it could be installed again."""
+        lists = [self._requests, *(stream.installed for stream in self._streams.values())]
+        return [document for faults in lists for document in faults.remaining()]
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Forget every fault; connections, and frames that are on their way, stay."""
         self._requests.clear()
         for stream in self._streams.values():
-            stream.clear()
+            stream.installed.clear()
+
+    def reset(self, seed: int) -> None:
+        """Go back to the start: no faults, nothing used, nothing on its way, chance from the seed again."""
+        self.clear()
+        self._requests.seed(f"{seed}/requests")
+        for name, stream in self._streams.items():
+            stream.drop_waiting()
+            stream.installed.seed(f"{seed}/{name}")
+        self.used.clear()
 
     def install(self, documents: Sequence[Mapping[str, Any]]) -> int:
         """Install all of `documents` (contract's form) or, at the first that is wrong, none. Returns how many.
@@ -210,57 +280,13 @@ class Faults:
         Raises:
             FaultError: an unknown key, target or action, or a number out of range.
         """
-        ready = [self._parse(document) for document in documents]
-        for on, fault in ready:
-            if isinstance(fault, RequestFault):
-                self._requests.append(fault)
+        rows = [parse_fault(document) for document in documents]
+        now_ns = self._clock()
+        for row in rows:
+            until_ns = None if row.for_ms is None else now_ns + int(row.for_ms * NS_PER_MS)
+            fault = Fault(row, row.times, until_ns)
+            if row.on in self._streams:
+                self._streams[row.on].install(fault)
             else:
-                self._streams[on].install(fault)
-        return len(ready)
-
-    def _parse(self, document: Mapping[str, Any]) -> tuple[str, RequestFault | StreamFault]:
-        unknown = sorted(set(document) - _KEYS)
-        if unknown:
-            raise FaultError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}")
-        on, do = document.get("on"), document.get("do")
-        if not isinstance(on, str) or not isinstance(do, str):
-            raise FaultError("a fault needs the strings 'on' and 'do'")
-        times = _number(document, "times", None)
-        for_ms = _number(document, "for_ms", None)
-        delay_ms = _number(document, "delay_ms", for_ms if do == "delay" and for_ms is not None else 0.0)
-        assert delay_ms is not None
-        if on in self._streams:
-            if do not in STREAM_ACTIONS:
-                raise FaultError(f"a stream cannot {do!r}; it can {', '.join(sorted(STREAM_ACTIONS))}")
-            return on, self._stream_fault(do, times, for_ms, delay_ms)
-        if " /" not in on:
-            raise FaultError(f"{on!r} is neither 'METHOD /path' nor one of {', '.join(STREAMS)}")
-        if do not in REQUEST_ACTIONS:
-            raise FaultError(f"a request cannot {do!r}; it can {', '.join(sorted(REQUEST_ACTIONS))}")
-        at = document.get("at", "response")
-        if at not in {"request", "response"}:
-            raise FaultError(f"'at' is {at!r}; it is 'request' or 'response'")
-        status = _number(document, "status", 500.0)
-        assert status is not None
-        if not 200 <= status <= 599:
-            raise FaultError(f"status {status:g} is not 200..599")
-        fault = RequestFault(on, do, int(times or 1), delay_ms, int(status), document.get("body"), at)
-        return on, fault
-
-    def _stream_fault(
-        self, do: str, times: float | None, for_ms: float | None, delay_ms: float
-    ) -> StreamFault:
-        # A mute without a bound lasts until reset; everything else without a bound happens once.
-        bounded = times is not None or for_ms is not None or do == "mute"
-        count = int(times) if times is not None else None if bounded else 1
-        until_ns = self._monotonic_ns() + int(for_ms * _NS_PER_MS) if for_ms is not None else None
-        return StreamFault(do, count, until_ns, delay_ms)
-
-
-def _number(document: Mapping[str, Any], key: str, default: float | None) -> float | None:
-    value = document.get(key, default)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 3.6e6:
-        raise FaultError(f"{key!r} is {value!r}; a number from 0 to 3600000")
-    return float(value)
+                self._requests.add(fault)
+        return len(rows)

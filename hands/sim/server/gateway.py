@@ -1,7 +1,11 @@
-"""The door of the REST side: arrival stamps, keys, rate limit, request faults, refusals, the request log.
+"""The door of the REST side: arrival stamps, keys, rate limits, request faults, refusals, the request log.
 
-Owns everything that happens to a request before and after its handler. The one idea: a request is written down
-when it arrives, whatever becomes of it, with the time its first bytes came off the socket.
+Owns everything that happens to a request before and after its handler. The one idea: a trading request is
+written down when it arrives, whatever becomes of it, with the time its first bytes came off the socket.
+
+One port stands for the venue's two hosts, which have budgets of their own: requests for market data
+(`/v2/stocks`, `/v1beta1`, `/v1beta3`) belong to the data host, which looks at keys itself; the rest to the trading
+host. The streams and the simulator's own controls belong to neither.
 """
 
 from __future__ import annotations
@@ -12,20 +16,36 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
-from hands.core.units import NS_PER_S
-from hands.sim.server.faults import RequestFault
+from hands.sim.server.fault_rows import FaultRow
 from hands.sim.server.floor import RequestRecord, TradingFloor
 from hands.sim.server.keys import is_known, presented
+from hands.sim.server.rate import RateBudget, RateReading
 from hands.sim.venue import errors
+from hands.sim.venue.exchange import Exchange
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_TRADING: Final = ("/v2/orders", "/v2/positions", "/v2/account", "/v2/assets", "/v2/clock", "/v2/calendar")
 _CONTROLS: Final = "/sim/v1/"
-_WINDOW_S: Final = 60
+_DATA: Final = ("/v2/stocks/", "/v1beta1/", "/v1beta3/")
+_TRADING: Final = (
+    "/v2/orders",
+    "/v2/positions",
+    "/v2/account",
+    "/v2/assets",
+    "/v2/clock",
+    "/v2/calendar",
+    "/v2/watchlists",
+    "/v2/events/",
+    "/v3/",
+)
+_WITHOUT_KEYS_AT_THE_PROXY: Final = ("/v2/clock", "/v2/calendar")
+"""Where a request without keys was seen to be answered by the proxy, not by the API."""
+_DATA_SHARE: Final = {"basic": 1, "plus": 50}
+"""What a plan allows on the data host for each request on the trading host: 200 and 10 000 for its 200."""
+_CHALLENGE: Final = 'Bearer, Basic realm="alpaca.markets"'
 
 
 def json_response(document: Any, status: int = 200) -> web.Response:
@@ -65,14 +85,14 @@ def protocol_factory(server: web.Server, now_ns: Callable[[], int]) -> Callable[
 
 
 class Gateway:
-    """The middleware. `rate_limit` is requests a minute and key; 0 is no limit."""
+    """The middleware. `rate_limit` is the trading host's requests a minute, 0 for no limit on either host."""
 
     def __init__(self, floor: TradingFloor, rate_limit: int) -> None:
         self._floor = floor
-        self._rate_limit = rate_limit
-        self._window = 0
-        self._used = 0
-        self._requests = itertools.count(1)
+        self._limits = rate_limit, rate_limit * _DATA_SHARE[floor.config.plan]
+        self._ids = itertools.count(1)
+        self._account: Exchange | None = None
+        self._budgets: tuple[RateBudget | None, RateBudget | None] = (None, None)
 
     def middleware(self) -> Any:
         """Return the aiohttp middleware."""
@@ -89,6 +109,8 @@ class Gateway:
         try:
             if request.path.startswith(_CONTROLS):
                 return await handler(request)
+            if request.path.startswith(_DATA) and hdrs.UPGRADE not in request.headers:
+                return await self._with_faults(request, self._metered(_with_json_404(handler)), None)
             if not request.path.startswith(_TRADING):
                 return await self._with_faults(request, _with_json_404(handler), None)
             record = RequestRecord(
@@ -99,7 +121,7 @@ class Gateway:
                 protocol.conn,
             )
             self._floor.requests.append(record)
-            return await self._with_faults(request, self._checked(handler), record)
+            return await self._with_faults(request, self._guarded(_with_json_404(handler)), record)
         finally:
             protocol.first_bytes_ns = 0
 
@@ -107,59 +129,96 @@ class Gateway:
         self, request: web.Request, handler: Handler, record: RequestRecord | None
     ) -> web.StreamResponse:
         fault = self._floor.faults.for_request(request.method, request.path)
-        if fault is not None and fault.do == "drop_request":
+        do = fault.do if fault is not None else ""
+        if do == "drop_request":
             return _hang_up(request)
-        if fault is not None and fault.do == "delay" and fault.at == "request":
-            await asyncio.sleep(fault.delay_ms / 1000)
-        response = _planned(fault) if fault is not None and fault.do == "status" else await handler(request)
-        if fault is not None and fault.do == "drop_response":
+        if fault is not None and do == "delay" and fault.at == "request":
+            await self._floor.clock.sleep(fault.delay_ms)
+        response = _planned(fault) if fault is not None and do == "status" else await handler(request)
+        if do == "drop_response":
             return _hang_up(request)
-        if fault is not None and fault.do == "delay" and fault.at == "response":
-            await asyncio.sleep(fault.delay_ms / 1000)
-        if fault is not None and fault.do == "close":
+        if fault is not None and do == "delay" and fault.at == "response":
+            await self._floor.clock.sleep(fault.delay_ms)
+        if do == "close":
             response.force_close()
         if record is not None:
             record.status = response.status
-        return response
+        if not response.prepared:  # a stream's headers are gone already
+            response.headers["X-Request-ID"] = f"{next(self._ids):032x}"
+        return await _truncated(request, response) if do == "truncate" else response
 
-    def _checked(self, handler: Handler) -> Handler:
-        async def checked(request: web.Request) -> web.StreamResponse:
-            limits = {}
+    def _guarded(self, handler: Handler) -> Handler:
+        """Return the trading host's handler: keys first, then the budget, then the venue's own refusals."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            credentials = presented(request.headers)
+            if credentials is None or not is_known(self._floor.credentials, *credentials):
+                return self._unauthorized(request, has_keys=credentials is not None)
+            reading = self._count(is_data=False)
             try:
-                self._authenticate(request)
-                limits = self._rate_headers()
-                self._check_rate()
-                response = await _with_json_404(handler)(request)
+                response = await handler(request) if not _is_over(reading) else self._too_many()
             except errors.VenueError as refusal:
                 response = json_response(refusal.body(), refusal.status)
-            response.headers.update(limits)
-            response.headers["X-Request-ID"] = f"{next(self._requests):032x}"
-            return response
+            shows = self._floor.exchange.quirks.rate_headers == "present"
+            return _with_rate(response, reading, shows_budget=shows)
 
-        return checked
+        return guarded
 
-    def _authenticate(self, request: web.Request) -> None:
-        credentials = presented(request.headers)
-        if credentials is None or not is_known(self._floor.credentials, *credentials):
-            raise errors.VenueError(401, None, "unauthorized.")
+    def _metered(self, handler: Handler) -> Handler:
+        """Return the data host's handler: its own budget; keys are the handler's business."""
 
-    def _rate_headers(self) -> dict[str, str]:
-        """Count one request in the current minute and return the headers that tell what is left of it."""
-        if not self._rate_limit:
-            return {}
-        window = self._floor.now_ns() // NS_PER_S // _WINDOW_S
-        if window != self._window:
-            self._window, self._used = window, 0
-        self._used += 1
-        return {
-            "X-RateLimit-Limit": str(self._rate_limit),
-            "X-RateLimit-Remaining": str(max(0, self._rate_limit - self._used)),
-            "X-RateLimit-Reset": str((window + 1) * _WINDOW_S),
-        }
+        async def metered(request: web.Request) -> web.StreamResponse:
+            reading = self._count(is_data=True)
+            response = await handler(request) if not _is_over(reading) else self._too_many()
+            return _with_rate(response, reading, shows_budget=True)
 
-    def _check_rate(self) -> None:
-        if self._rate_limit and self._used > self._rate_limit:
-            raise errors.VenueError(429, errors.RATE_LIMIT, "rate limit exceeded")
+        return metered
+
+    def _count(self, *, is_data: bool) -> RateReading | None:
+        """Count one request of a host; None where there is no limit. A fresh account has fresh budgets."""
+        exchange = self._floor.exchange
+        if self._account is not exchange:
+            is_sliding = exchange.quirks.rate_window == "sliding"
+            trading, data = (RateBudget(n, is_sliding=is_sliding) if n else None for n in self._limits)
+            self._account, self._budgets = exchange, (trading, data)
+        budget = self._budgets[is_data]
+        return budget.take(self._floor.now_ns()) if budget is not None else None
+
+    def _unauthorized(self, request: web.Request, *, has_keys: bool) -> web.Response:
+        is_proxy = self._floor.exchange.quirks.keyless_body == "html" and not has_keys
+        if is_proxy and request.path in _WITHOUT_KEYS_AT_THE_PROXY:
+            response = _proxy_page(401, "Authorization Required")
+        else:
+            response = json_response(errors.VenueError(401, None, "unauthorized.").body(), 401)
+        response.headers[hdrs.WWW_AUTHENTICATE] = _CHALLENGE
+        return response
+
+    def _too_many(self) -> web.Response:
+        """Return the 429; which body it has is unconfirmed."""
+        match self._floor.exchange.quirks.rate_body:
+            case "html":
+                return _proxy_page(429, "Too Many Requests")
+            case "plain":
+                return json_response({"message": "too many requests."}, 429)
+            case _:
+                return json_response({"code": errors.RATE_LIMIT, "message": "rate limit exceeded"}, 429)
+
+
+def _is_over(reading: RateReading | None) -> bool:
+    return reading is not None and reading.is_exceeded
+
+
+def _with_rate(
+    response: web.StreamResponse, reading: RateReading | None, *, shows_budget: bool
+) -> web.StreamResponse:
+    """Return `response` with the headers of the budget, if there is one."""
+    if reading is None or response.prepared:
+        return response
+    if shows_budget:
+        response.headers.update(reading.headers())
+    if reading.is_exceeded:
+        response.headers[hdrs.RETRY_AFTER] = str(reading.retry_after_s)
+    return response
 
 
 def _with_json_404(handler: Handler) -> Handler:
@@ -182,7 +241,21 @@ def _hang_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-def _planned(fault: RequestFault) -> web.Response:
+async def _truncated(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send the headers and half of the body, then close. An answer without a body is not sent at all."""
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, bytes) or not body:
+        return _hang_up(request)
+    half = web.StreamResponse(status=response.status, headers=response.headers)
+    half.content_length = len(body)
+    await half.prepare(request)
+    await half.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()  # once what was written is out
+    return half
+
+
+def _planned(fault: FaultRow) -> web.Response:
     if isinstance(fault.body, str):
         return web.Response(text=fault.body, status=fault.status, content_type="text/html")
     return (
@@ -190,6 +263,15 @@ def _planned(fault: RequestFault) -> web.Response:
         if fault.body is not None
         else web.Response(status=fault.status)
     )
+
+
+def _proxy_page(status: int, reason: str) -> web.Response:
+    """Return the page that the proxy in front of the venue writes by itself."""
+    page = (
+        f"<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{status} {reason}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+    return web.Response(text=page, status=status, content_type="text/html")
 
 
 def _readable(raw: bytes) -> Any:

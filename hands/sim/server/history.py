@@ -1,199 +1,201 @@
-"""The historical market-data REST: what was recorded of the market, page by page, and the latest of each.
+"""The historical market-data REST: what the tape has shown, page by page, the latest of each, and snapshots.
 
-Owns the memory of the market and the shapes of its answers; matching and streams are elsewhere. The one idea:
-`record` appends to bounded rings per symbol (the newest `TICKS_MAX` trades and as many quotes, the bars of the
-newest `MINUTES_MAX` minutes), and every question is a filter over them, so an answer is exact as soon as
-`record` has returned.
+Owns the routes and the shapes of the answers; remembering is `market.memory`'s, reading a question `history_query`'s.
+The one idea: a question is a filter over what `record` has put away, so an answer is exact as soon as `record` has
+returned, and nothing that the tape has not shown is ever in one.
 
-Longer timeframes are merged from the minute bars, so they reach back as far as those. Parameters that select
-what a simulation does not have (feed, adjustment, asof, currency) are accepted and change nothing.
+One market stands for all feeds and places: sip, iex and the coins' locations show the same, delayed_sip what stood a
+quarter of an hour ago; on otc, boats and overnight nothing trades. The current minute's bar is there while it grows.
+Hours and minutes are counted from the day's midnight (New York for stocks, UTC for coins), weeks from Monday.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 
-from hands.core.units import floor_to
-from hands.sim.market.bars import DAY_NS, MINUTE_NS, Bar, day_start_ns
-from hands.sim.market.codec import Message, bar_fields, history_fields, rfc3339
-from hands.sim.market.file_rows import time_ns
+from hands.core.units import NS_PER_S, floor_to
+from hands.sim.market.bars import MINUTE_NS, NEW_YORK, Bar, day_start_ns
+from hands.sim.market.codec import Message, bar_fields, book_fields, history_fields, rfc3339
+from hands.sim.market.feeds import PLANS, Plan, is_crypto
+from hands.sim.market.memory import CLOSING_CONDITIONS, OPENING_CONDITIONS, MarketMemory, Split, SymbolMemory
+from hands.sim.market.tape_codes import EXCHANGES, QUOTE_CONDITIONS, TRADE_CONDITIONS
+from hands.sim.server.history_query import EMPTY_FEEDS, Endpoint, Query, QueryError, page_token, required
 from hands.sim.server.keys import Credentials, is_known, presented
-from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.venue.ticks import MarketEvent, Quote, Tick, Trade
 
-TICKS_MAX = 20_000
-MINUTES_MAX = 10_080
-LIMIT_DEFAULT = 1_000
-LIMIT_MAX = 10_000
-KINDS = ("trades", "quotes", "bars")
+STOCKS: Final = "/v2/stocks"
+CRYPTO: Final = "/v1beta3/crypto/{loc:us|us-1|us-2|eu-1|bs-1}"
+KINDS: Final = ("trades", "quotes", "bars")
+DAY: Final = (1, "Day")
+CONDITIONS: Final = {"trade": TRADE_CONDITIONS, "quote": QUOTE_CONDITIONS}
 
-_TIMEFRAME = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D)")
-_TIMEFRAME_MAX = {"Min": 59, "T": 59, "Hour": 23, "H": 23, "Day": 1, "D": 1}
-
-Item = tuple[int, Message]
-"""An element of an answer and the time it is sorted by."""
-
-
-class QueryError(ValueError):
-    """A question the venue answers with 400 and this message."""
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is known of one symbol."""
-
-    trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=TICKS_MAX))
-    quotes: deque[Quote] = field(default_factory=lambda: deque(maxlen=TICKS_MAX))
-    minutes: dict[int, Bar] = field(default_factory=dict)
-
-    def add_trade(self, trade: Trade) -> None:
-        self.trades.append(trade)
-        bar = Bar.of_trade(trade)
-        known = self.minutes.get(bar.start_ns)
-        if known is not None:
-            known.merge(bar)
-            return
-        self.minutes[bar.start_ns] = bar
-        if len(self.minutes) > MINUTES_MAX:
-            del self.minutes[min(self.minutes)]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The parameters of one question; `start_ns` and `end_ns` are inclusive."""
-
-    symbols: tuple[str, ...]
-    start_ns: int
-    end_ns: int
-    limit: int
-    is_descending: bool
-    timeframe: tuple[int, str]
-    after: tuple[str, int, int]
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, str], symbols: Iterable[str], now_ns: int) -> Query:
-        """Return the checked parameters. Raises `QueryError`."""
-        chosen = sorted({symbol.strip() for symbol in symbols} - {""})
-        if not chosen:
-            raise QueryError("symbols is required")
-        sort = parameters.get("sort", "asc")
-        if sort not in {"asc", "desc"}:
-            raise QueryError(f"invalid sort: {sort}")
-        return cls(
-            symbols=tuple(chosen),
-            start_ns=_time(parameters, "start", floor_to(now_ns, DAY_NS)),
-            end_ns=_time(parameters, "end", now_ns),
-            limit=_limit(parameters.get("limit")),
-            is_descending=sort == "desc",
-            timeframe=_timeframe(parameters.get("timeframe", "1Min")),
-            after=_read_token(parameters.get("page_token")),
-        )
+Items = list[tuple[int, Callable[[], Message]]]
+"""The elements of an answer: the time each is sorted by, and what makes it; only those of the page are made."""
 
 
 class History:
-    """The market's memory; `record` it from the exchange, mount `routes()`."""
+    """The market's memory and its REST; `record` what the market does, mount `routes()`."""
 
-    def __init__(self, now_ns: Callable[[], int], credentials: Credentials) -> None:
+    def __init__(
+        self, now_ns: Callable[[], int], credentials: Credentials, *, plan: Plan = PLANS["plus"]
+    ) -> None:
         self._now_ns = now_ns
         self._credentials = credentials
-        self._memories: dict[str, _Memory] = {}
+        self._plan = plan
+        self._memory = MarketMemory()
 
-    def record(self, ticks: Iterable[Tick]) -> None:
-        """Remember `ticks`; what does not fit any more is forgotten, oldest first."""
-        for tick in ticks:
-            memory = self._memories.get(tick.symbol)
-            if memory is None:
-                memory = self._memories[tick.symbol] = _Memory()
-            if isinstance(tick, Quote):
-                memory.quotes.append(tick)
-            else:
-                memory.add_trade(tick)
+    def record(self, events: Iterable[MarketEvent]) -> None:
+        """Remember what the market did; what does not fit any more is forgotten, oldest first."""
+        self._memory.record(events)
+
+    def split(self, symbol: str, new: int, old: int) -> None:
+        """Note a split of now: bars of before are served adjusted to whoever asks for that."""
+        self._memory.split(symbol, new, old, self._now_ns())
+
+    def rename(self, symbol: str, new_symbol: str) -> None:
+        """Note that `symbol` is called `new_symbol` from now on: its past is found under the new name too."""
+        self._memory.rename(symbol, new_symbol, self._now_ns())
 
     def clear(self) -> None:
         """Forget everything."""
-        self._memories.clear()
+        self._memory.clear()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the REST routes, the more specific before those with a symbol in their path."""
-        stocks, crypto = "/v2/stocks", "/v1beta3/crypto/us"
-        routes = []
+        routes = [
+            web.get(f"{STOCKS}/meta/exchanges", self._exchanges),
+            web.get(f"{STOCKS}/meta/conditions/{{ticktype:trade|quote}}", self._conditions),
+        ]
+
+        def add(path: str, answer: Callable[[Endpoint, Query], Message], endpoint: Endpoint) -> None:
+            routes.append(web.get(path, partial(self._handle, answer, endpoint)))
+
+        stocks, coins = partial(Endpoint, is_crypto=False), partial(Endpoint, is_crypto=True)
+        for kind in (*KINDS, "auctions"):
+            add(f"{STOCKS}/{kind}", self._pages, stocks(kind))
         for kind in KINDS:
-            routes += [
-                web.get(f"{stocks}/{kind}", partial(self._many, kind, is_stocks=True)),
-                web.get(f"{stocks}/{kind}/latest", partial(self._latest, kind, is_stocks=True)),
-                web.get(f"{crypto}/{kind}", partial(self._many, kind, is_stocks=False)),
-                web.get(f"{crypto}/latest/{kind}", partial(self._latest, kind, is_stocks=False)),
-                web.get(f"{stocks}/{{symbol}}/{kind}", partial(self._one, kind)),
-                web.get(f"{stocks}/{{symbol}}/{kind}/latest", partial(self._latest_one, kind)),
-            ]
+            add(f"{STOCKS}/{kind}/latest", self._latest, stocks(kind, is_latest=True))
+            add(f"{CRYPTO}/{kind}", self._pages, coins(kind))
+        for kind in (*KINDS, "orderbooks"):
+            add(f"{CRYPTO}/latest/{kind}", self._latest, coins(kind, is_latest=True))
+        add(f"{STOCKS}/snapshots", self._snapshots, stocks("snapshots", is_latest=True))
+        add(f"{CRYPTO}/snapshots", self._snapshots, coins("snapshots", is_latest=True))
+        one = partial(stocks, is_single=True)
+        for kind in (*KINDS, "auctions"):
+            add(f"{STOCKS}/{{symbol}}/{kind}", self._pages, one(kind))
+        for kind in KINDS:
+            add(f"{STOCKS}/{{symbol}}/{kind}/latest", self._latest, one(kind, is_latest=True))
+        add(f"{STOCKS}/{{symbol}}/snapshot", self._snapshots, one("snapshots", is_latest=True))
         return routes
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    async def _many(self, kind: str, request: web.Request, *, is_stocks: bool) -> web.Response:
-        def answer() -> Message:
-            query = Query.of(request.query, request.query.get("symbols", "").split(","), self._now_ns())
-            found, token = self._page(kind, query)
-            return {kind: found, "next_page_token": token}
+    async def _handle(
+        self, answer: Callable[[Endpoint, Query], Message], endpoint: Endpoint, request: web.Request
+    ) -> web.Response:
+        def answered() -> Message:
+            now_ns, is_listed = self._now_ns(), self._is_listed
+            symbols = [request.match_info["symbol"]] if endpoint.is_single else None
+            query = Query.of(endpoint, request.query, symbols, now_ns, self._plan, is_listed)
+            return answer(endpoint, query)
 
-        return self._answer(request, is_stocks, answer)
+        return self._answer(request, answered, needs_key=not endpoint.is_crypto)
 
-    async def _one(self, kind: str, request: web.Request) -> web.Response:
-        def answer() -> Message:
-            symbol = request.match_info["symbol"]
-            found, token = self._page(kind, Query.of(request.query, [symbol], self._now_ns()))
-            return {kind: found.get(symbol), "symbol": symbol, "next_page_token": token}
+    async def _exchanges(self, request: web.Request) -> web.Response:
+        return self._answer(request, lambda: EXCHANGES, needs_key=True)
 
-        return self._answer(request, True, answer)
+    async def _conditions(self, request: web.Request) -> web.Response:
+        by_tape = CONDITIONS[request.match_info["ticktype"]]
+        return self._answer(
+            request, lambda: by_tape[required(request.query, "tape", by_tape)], needs_key=True
+        )
 
-    async def _latest(self, kind: str, request: web.Request, *, is_stocks: bool) -> web.Response:
-        def answer() -> Message:
-            symbols = Query.of(request.query, request.query.get("symbols", "").split(","), 0).symbols
-            latest = {symbol: self._latest_item(kind, symbol) for symbol in symbols}
-            return {kind: {symbol: item for symbol, item in latest.items() if item is not None}}
-
-        return self._answer(request, is_stocks, answer)
-
-    async def _latest_one(self, kind: str, request: web.Request) -> web.Response:
-        symbol = request.match_info["symbol"]
-
-        def answer() -> Message:
-            item = self._latest_item(kind, symbol)
-            if item is None:
-                raise LookupError(f"no {kind.removesuffix('s')} found for {symbol}")
-            return {"symbol": symbol, kind.removesuffix("s"): item}
-
-        return self._answer(request, True, answer)
-
-    def _answer(self, request: web.Request, needs_key: bool, answer: Callable[[], Message]) -> web.Response:
+    def _answer(
+        self, request: web.Request, answer: Callable[[], Message], *, needs_key: bool
+    ) -> web.Response:
         """Return `answer()`, or the refusal the venue would give instead."""
         keys = presented(request.headers)
         if (keys is None and needs_key) or (keys is not None and not is_known(self._credentials, *keys)):
-            return web.json_response({"message": "unauthorized."}, status=401)
+            return _json({"message": "unauthorized."}, 401)
         try:
-            return web.json_response(answer())
+            return _json(answer())
         except QueryError as error:
-            return web.json_response({"message": str(error)}, status=400)
-        except LookupError as error:
-            return web.json_response({"message": str(error.args[0])}, status=404)
+            return _json({"message": str(error)}, error.status)
 
-    # -- what is remembered -------------------------------------------------------------------------------------
+    def _pages(self, endpoint: Endpoint, query: Query) -> Message:
+        found, token = self._page(endpoint.kind, query)
+        if not endpoint.is_single:
+            return {endpoint.kind: found, "next_page_token": token} | _currency(query)
+        (symbol,) = query.symbols
+        items = found.get(symbol)
+        return {endpoint.kind: items, "symbol": symbol, "next_page_token": token} | _currency(query)
 
-    def _latest_item(self, kind: str, symbol: str) -> Message | None:
-        memory = self._memories.get(symbol)
+    def _latest(self, endpoint: Endpoint, query: Query) -> Message:
+        made = {symbol: self._latest_item(endpoint.kind, symbol, query) for symbol in query.symbols}
+        found = {symbol: item for symbol, item in made.items() if item is not None}
+        if not endpoint.is_single:
+            return {endpoint.kind: found} | _currency(query)
+        (symbol,), name = query.symbols, endpoint.kind.removesuffix("s")
+        if symbol not in found:
+            raise QueryError(f"no {name} found for {symbol}", 404)
+        return {"symbol": symbol, name: found[symbol]} | _currency(query)
+
+    def _snapshots(self, endpoint: Endpoint, query: Query) -> Message:
+        made = {symbol: self._snapshot(symbol, query) for symbol in query.symbols}
+        found = {symbol: snapshot for symbol, snapshot in made.items() if snapshot}
+        if endpoint.is_crypto:
+            return {"snapshots": found}
+        if not endpoint.is_single:
+            return found
+        (symbol,) = query.symbols
+        if symbol not in found:
+            raise QueryError(f"no snapshot found for {symbol}", 404)  # observed
+        return {"symbol": symbol, **found[symbol]} | _currency(query)
+
+    # -- the latest ---------------------------------------------------------------------------------------------
+
+    def _is_listed(self, symbol: str) -> bool:
+        return self._memory.of(symbol) is not None
+
+    def _seen(self, symbol: str, query: Query) -> SymbolMemory | None:
+        return None if query.feed in EMPTY_FEEDS else self._memory.of(symbol)
+
+    def _latest_item(self, kind: str, symbol: str, query: Query) -> Message | None:
+        memory = self._seen(symbol, query)
         if memory is None:
             return None
         if kind == "bars":
-            return _bar_item(symbol, memory.minutes[max(memory.minutes)])[1] if memory.minutes else None
-        ticks: Sequence[Tick] = memory.trades if kind == "trades" else memory.quotes
-        return _tick_item(ticks[-1])[1] if ticks else None
+            bar = memory.last_minute(query.end_ns)
+            return _bar_message(symbol, bar) if bar is not None else None
+        if kind == "trades":
+            trade = memory.last_trade(query.end_ns)
+            return _tick_message(trade, memory) if trade is not None else None
+        quote = memory.last_quote(query.end_ns)
+        if quote is None:
+            return None
+        return _book_message(quote) if kind == "orderbooks" else _tick_message(quote, memory)
+
+    def _snapshot(self, symbol: str, query: Query) -> Message:
+        """Return what there is of a snapshot; a part that is not known is left out."""
+        memory = self._seen(symbol, query)
+        if memory is None:
+            return {}
+        parts = {
+            "latestTrade": self._latest_item("trades", symbol, query),
+            "latestQuote": self._latest_item("quotes", symbol, query),
+            "minuteBar": self._latest_item("bars", symbol, query),
+        }
+        for name, day in zip(("dailyBar", "prevDailyBar"), _last_days(memory, query.end_ns), strict=False):
+            parts[name] = _bar_message(symbol, day)
+        return {name: part for name, part in parts.items() if part is not None}
+
+    # -- pages --------------------------------------------------------------------------------------------------
 
     def _page(self, kind: str, query: Query) -> tuple[dict[str, list[Message]], str | None]:
         """Return a page, symbol by symbol, and the token of the next one; the limit is for all symbols."""
@@ -209,102 +211,165 @@ class History:
             page = items[:left]
             left -= len(page)
             if page:
-                found[symbol] = [message for _, message in page]
+                found[symbol] = [message() for _, message in page]
                 same = sum(1 for at_ns, _ in page if at_ns == page[-1][0])
                 continues = (symbol, page[-1][0]) == (last_symbol, last_ns)
                 last_symbol, last_ns, last_count = symbol, page[-1][0], same + last_count * continues
             if len(page) < len(items):
-                return found, _token(last_symbol, last_ns, last_count)
+                return found, page_token(last_symbol, last_ns, last_count)
         return found, None
 
-    def _items(self, kind: str, symbol: str, query: Query) -> list[Item]:
+    def _items(self, kind: str, symbol: str, query: Query) -> Items:
         """Return everything of `symbol` within the query's times, in its order."""
-        memory = self._memories.get(symbol)
-        if memory is None:
-            return []
+        memories = [] if query.feed in EMPTY_FEEDS else self._memory.lineage(symbol, query.asof_ns)
+        found: Items
         if kind == "bars":
-            found = [_bar_item(symbol, bar) for bar in _bars(symbol, memory, query)]
+            found = [(bar.start_ns, partial(_bar_message, symbol, bar)) for bar in _bars(memories, query)]
+        elif kind == "auctions":
+            found = [(day_ns, partial(dict, day)) for day_ns, day in _auctions(memories)]
         else:
-            ticks: Iterable[Tick] = memory.trades if kind == "trades" else memory.quotes
-            found = [_tick_item(tick) for tick in ticks if query.start_ns <= tick.t_ns <= query.end_ns]
-        return sorted(found, key=lambda item: item[0], reverse=query.is_descending)
+            found = [
+                (tick.t_ns, partial(_tick_message, tick, memory))
+                for memory in memories
+                for tick in _ticks(kind, memory)
+                if query.start_ns <= tick.t_ns <= query.end_ns
+            ]
+        within = [item for item in found if query.start_ns <= item[0] <= query.end_ns]
+        return sorted(within, key=lambda item: item[0], reverse=query.is_descending)
 
 
-def _bars(symbol: str, memory: _Memory, query: Query) -> Iterable[Bar]:
-    """Return the bars of the query's timeframe that start within its times."""
-    merged: dict[int, Bar] = {}
-    for minute in memory.minutes.values():
-        start_ns = _bar_start_ns(symbol, minute.start_ns, query.timeframe)
-        known = merged.get(start_ns)
-        if known is None:
-            merged[start_ns] = minute.copy_at(start_ns)
-        else:
-            known.merge(minute)
-    return [bar for start_ns, bar in merged.items() if query.start_ns <= start_ns <= query.end_ns]
-
-
-def _bar_start_ns(symbol: str, minute_ns: int, timeframe: tuple[int, str]) -> int:
-    count, unit = timeframe
-    if unit == "Day":
-        return day_start_ns(symbol, minute_ns)
-    return floor_to(minute_ns, count * (60 if unit == "Hour" else 1) * MINUTE_NS)
-
-
-def _tick_item(tick: Tick) -> Item:
-    return tick.t_ns, {**history_fields(tick), "t": rfc3339(tick.t_ns)}
-
-
-def _bar_item(symbol: str, bar: Bar) -> Item:
-    return bar.start_ns, {**bar_fields(symbol, bar), "t": rfc3339(bar.start_ns)}
-
-
-def _time(parameters: Mapping[str, str], name: str, default_ns: int) -> int:
-    """Return a time or date parameter; a date as `end` means that whole day."""
-    text = parameters.get(name)
-    if text is None:
-        return default_ns
-    try:
-        at_ns = int(time_ns(text.replace(" ", "+")))  # an unescaped + of a zone arrives as a blank
-    except ValueError:
-        raise QueryError(f"invalid {name}: {text}") from None
-    return at_ns + DAY_NS - 1 if name == "end" and len(text) == len("2024-01-01") else at_ns
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LIMIT_DEFAULT
-    if not text.isdecimal() or int(text) < 1:
-        raise QueryError(f"invalid limit: {text}")
-    if int(text) > LIMIT_MAX:
-        raise QueryError(f"invalid limit: larger than the allowed maximum of {LIMIT_MAX}")
-    return int(text)
-
-
-def _timeframe(text: str) -> tuple[int, str]:
-    match = _TIMEFRAME.fullmatch(text)
-    if match is None or not 1 <= int(match.group(1)) <= _TIMEFRAME_MAX[match.group(2)]:
-        raise QueryError(f"invalid timeframe: {text}")
-    unit = {"T": "Min", "H": "Hour", "D": "Day"}.get(match.group(2), match.group(2))
-    return int(match.group(1)), unit
-
-
-def _beyond(items: list[Item], last_ns: int, count: int, is_descending: bool) -> list[Item]:
+def _beyond(items: Items, last_ns: int, count: int, is_descending: bool) -> Items:
     """Return the items after the first `count` of time `last_ns`: a position that survives what is added later."""
     same = [item for item in items if item[0] == last_ns]
     further = [item for item in items if (item[0] < last_ns if is_descending else item[0] > last_ns)]
     return same[count:] + further
 
 
-def _token(symbol: str, last_ns: int, count: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([symbol, last_ns, count]).encode()).decode()
+def _ticks(kind: str, memory: SymbolMemory) -> Iterable[Tick]:
+    return memory.trades if kind == "trades" else memory.quotes
 
 
-def _read_token(token: str | None) -> tuple[str, int, int]:
-    """Return the symbol and time a page ended at, and how many items of that time it and those before it held."""
-    if not token:
-        return "", 0, 0
-    try:
-        symbol, last_ns, count = json.loads(base64.urlsafe_b64decode(token))
-        return str(symbol), int(last_ns), int(count)
-    except (ValueError, TypeError):
-        raise QueryError(f"invalid page_token: {token}") from None
+# -- bars -------------------------------------------------------------------------------------------------------
+
+
+def _bars(memories: Iterable[SymbolMemory], query: Query) -> Iterable[Bar]:
+    """Return the bars of the query's timeframe that begin within its times, in no particular order."""
+    merged: dict[int, Bar] = {}
+    for memory in memories:
+        splits = memory.splits if query.adjusts_splits else ()
+        for piece in _pieces(memory, query.timeframe):
+            start_ns = _bar_start_ns(memory.symbol, piece.start_ns, query.timeframe)
+            if query.start_ns <= start_ns <= query.end_ns:
+                _merge(merged, piece, start_ns, splits)
+    return merged.values()
+
+
+def _last_days(memory: SymbolMemory, until_ns: int) -> list[Bar]:
+    """Return the bars of the last two days that traded until then, the newest first."""
+    pieces = [
+        (_bar_start_ns(memory.symbol, piece.start_ns, DAY), piece)
+        for piece in _pieces(memory, DAY)
+        if piece.start_ns <= until_ns
+    ]
+    starts = sorted({start_ns for start_ns, _ in pieces}, reverse=True)[:2]
+    merged: dict[int, Bar] = {}
+    for start_ns, piece in pieces:
+        if start_ns in starts:
+            _merge(merged, piece, start_ns, ())
+    return [merged[start_ns] for start_ns in starts]
+
+
+def _merge(merged: dict[int, Bar], piece: Bar, start_ns: int, splits: Sequence[Split]) -> None:
+    bar = piece.copy_at(start_ns)
+    _adjust(bar, splits)
+    known = merged.get(start_ns)
+    if known is None:
+        merged[start_ns] = bar
+    else:
+        known.merge(bar)
+
+
+def _pieces(memory: SymbolMemory, timeframe: tuple[int, str]) -> Iterator[Bar]:
+    """Yield what the bars of a timeframe are made of: minutes, and for days and more the folded ones before."""
+    if timeframe[1] in {"Day", "Week", "Month"}:
+        yield from memory.forgotten_days()
+    yield from memory.minutes()
+
+
+def _adjust(bar: Bar, splits: Sequence[Split]) -> None:
+    """Restate a bar in the shares of today; the money that changed hands stays the same."""
+    for t_ns, new, old in splits:
+        if bar.last_ns < t_ns:
+            bar.open, bar.high = bar.open * old // new, bar.high * old // new
+            bar.low, bar.close = bar.low * old // new, bar.close * old // new
+            bar.volume = bar.volume * new // old
+
+
+@lru_cache(maxsize=65_536)
+def _bar_start_ns(symbol: str, minute_ns: int, timeframe: tuple[int, str]) -> int:
+    """Return when the bar began that a minute belongs to."""
+    count, unit = timeframe
+    if unit == "Min" and count == 1:
+        return minute_ns
+    day_ns = day_start_ns(symbol, minute_ns)
+    if unit in {"Min", "Hour"}:
+        return day_ns + floor_to(minute_ns - day_ns, count * (60 if unit == "Hour" else 1) * MINUTE_NS)
+    if unit == "Day":
+        return day_ns
+    midnight = datetime.fromtimestamp(day_ns // NS_PER_S, UTC if is_crypto(symbol) else NEW_YORK)
+    if unit == "Week":
+        first = midnight - timedelta(days=midnight.weekday())
+    else:
+        first = midnight.replace(month=(midnight.month - 1) // count * count + 1, day=1)
+    return int(first.timestamp()) * NS_PER_S
+
+
+# -- auctions ---------------------------------------------------------------------------------------------------
+
+
+def _auctions(memories: Iterable[SymbolMemory]) -> Iterable[tuple[int, Message]]:
+    """Return (midnight, the day's opening and closing prints), each price, exchange and condition once."""
+    days: dict[int, dict[str, dict[tuple[Any, ...], Message]]] = {}
+    for memory in memories:
+        for trade in sorted(memory.auction_prints, key=lambda trade: trade.t_ns):
+            day = days.setdefault(day_start_ns(memory.symbol, trade.t_ns), {"o": {}, "c": {}})
+            for condition in trade.conditions if memory.is_good(trade) else ():
+                side = "o" if condition in OPENING_CONDITIONS else "c"
+                if condition in OPENING_CONDITIONS | CLOSING_CONDITIONS:
+                    key = (trade.price, trade.exchange, condition)
+                    day[side].setdefault(key, _auction_message(trade, condition))
+    for day_ns, sides in days.items():
+        date = datetime.fromtimestamp(day_ns // NS_PER_S, NEW_YORK).date()
+        yield day_ns, {"d": date.isoformat(), **{side: list(found.values()) for side, found in sides.items()}}
+
+
+def _auction_message(trade: Trade, condition: str) -> Message:
+    fields = history_fields(trade)
+    return {"c": condition, "p": fields["p"], "s": fields["s"], "t": rfc3339(trade.t_ns), "x": trade.exchange}
+
+
+# -- messages ---------------------------------------------------------------------------------------------------
+
+
+def _tick_message(tick: Tick, memory: SymbolMemory) -> Message:
+    message = {**history_fields(tick), "t": rfc3339(tick.t_ns)}
+    mark = memory.mark_of(tick) if isinstance(tick, Trade) else None
+    return message if mark is None else message | {"u": mark}
+
+
+def _bar_message(symbol: str, bar: Bar) -> Message:
+    return {**bar_fields(symbol, bar), "t": rfc3339(bar.start_ns)}
+
+
+def _book_message(quote: Quote) -> Message:
+    sides = book_fields(quote)
+    return {"b": sides["b"], "a": sides["a"], "t": rfc3339(quote.t_ns)}
+
+
+def _currency(query: Query) -> Message:
+    """Return what an answer says about the currency: nothing, unless it was asked for."""
+    return {} if query.currency is None else {"currency": query.currency}
+
+
+def _json(document: Message, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), status=status, content_type="application/json")

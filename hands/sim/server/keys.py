@@ -1,6 +1,7 @@
 """API keys: whether what a client presents is a key and secret the exchange knows.
 
-Owns the comparison and the header forms the venue accepts (its two headers, or HTTP Basic); nothing else.
+Owns the comparison and the header forms the venue accepts (its two headers, HTTP Basic, or an OAuth token); nothing
+else. A token is the secret of the key "oauth", as on the streams.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping
+from typing import Final
 
 Credentials = Mapping[str, str]
 """Key to secret."""
+
+OAUTH_KEY: Final = "oauth"
 
 
 def is_known(credentials: Credentials, key: object, secret: object) -> bool:
@@ -29,6 +33,8 @@ def presented(headers: Mapping[str, str]) -> tuple[str, str] | None:
     scheme, _, rest = headers.get("Authorization", "").partition(" ")
     if not scheme:
         return None
+    if scheme.lower() == "bearer":
+        return OAUTH_KEY, rest
     if scheme.lower() != "basic":
         return "", ""
     try:

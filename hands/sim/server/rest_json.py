@@ -1,7 +1,8 @@
-"""The venue's JSON: orders, positions, account, assets, clock, activities and trade updates as documents.
+"""The venue's JSON: orders, positions, account, assets and trade updates as documents.
 
 Owns every field's name and type on the wire (amounts are decimal strings, times RFC 3339 in UTC). Reads the
-exchange and changes nothing.
+exchange and changes nothing. Where the venue's documents vary, `quirks` says which variant; without it they are
+the plain ones, as the truth shows them.
 """
 
 from __future__ import annotations
@@ -9,20 +10,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from hands.core.units import NANO, NS_PER_S, Usd, decimal_text, div_half_up
+from hands.core.units import NANO, NS_PER_S, Usd, decimal_text
 from hands.core.vocab import OrderClass
 from hands.sim.venue.account import Position, closing_side, held_qty
 from hands.sim.venue.assets import Asset
-from hands.sim.venue.calendar import (
-    NEW_YORK,
-    SESSION_CLOSE,
-    SESSION_OPEN,
-    TradingDay,
-    new_york_date,
-    settlement_date,
-)
+from hands.sim.venue.calendar import NEW_YORK, new_york_date
 from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.orders import Fill, Order, TradeUpdate
+from hands.sim.venue.quirks import PLAIN, Quirks
 
 ACCOUNT_NUMBER = "PA3SIM000001"
 ACCOUNT_ID = "5d2f0c0e-6a51-4c0e-8f0a-9a1f7f4c2b11"
@@ -38,13 +33,18 @@ def time_text(t_ns: int | None) -> str | None:
     return f"{text}.{digits}Z" if digits else f"{text}Z"
 
 
-def new_york_text(t_ns: int) -> str:
-    """Return a Unix time as RFC 3339 with the exchange's offset, as the clock reports it."""
+def zoned_text(t_ns: int, zone: dt.tzinfo) -> str:
+    """Return a Unix time as RFC 3339 with the offset of `zone`, zero written as an offset too."""
     seconds, fraction = divmod(t_ns, NS_PER_S)
-    moment = dt.datetime.fromtimestamp(seconds, NEW_YORK)
+    moment = dt.datetime.fromtimestamp(seconds, zone)
     offset = moment.strftime("%z")
     digits = f".{fraction:09d}" if fraction else ""
     return f"{moment.strftime('%Y-%m-%dT%H:%M:%S')}{digits}{offset[:3]}:{offset[3:]}"
+
+
+def new_york_text(t_ns: int) -> str:
+    """Return a Unix time as RFC 3339 with the exchange's offset, as the clock reports it."""
+    return zoned_text(t_ns, NEW_YORK)
 
 
 def _amount(value: int | None) -> str | None:
@@ -55,10 +55,11 @@ def _fraction(part: int, whole: int) -> str:
     return decimal_text(part * NANO // whole) if whole else "0"
 
 
-def order_json(order: Order, *, nested: bool = True) -> dict[str, Any]:
+def order_json(order: Order, quirks: Quirks = PLAIN, *, nested: bool = True) -> dict[str, Any]:
     """Return an Order; `legs` are shown if `nested` and the order is a snapshot of a parent."""
-    legs = [order_json(leg) for leg in order.legs] if nested and order.legs is not None else None
-    return {
+    legs = [order_json(leg, quirks) for leg in order.legs] if nested and order.legs is not None else None
+    simple = "" if quirks.order_class_text == "empty" else OrderClass.SIMPLE.value
+    document = {
         "id": order.order_id,
         "client_order_id": order.client_order_id,
         "created_at": time_text(order.created_ns),
@@ -75,11 +76,11 @@ def order_json(order: Order, *, nested: bool = True) -> dict[str, Any]:
         "asset_id": order.asset.asset_id,
         "symbol": order.asset.symbol,
         "asset_class": order.asset.asset_class.value,
-        "notional": None,
-        "qty": decimal_text(order.qty),
+        "notional": _amount(order.notional),
+        "qty": decimal_text(order.qty) if order.notional is None else None,
         "filled_qty": decimal_text(order.filled_qty),
         "filled_avg_price": _amount(order.filled_avg_price),
-        "order_class": "" if order.order_class is OrderClass.SIMPLE else order.order_class.value,
+        "order_class": simple if order.order_class is OrderClass.SIMPLE else order.order_class.value,
         "order_type": order.order_type.value,
         "type": order.order_type.value,
         "side": order.side.value,
@@ -90,23 +91,27 @@ def order_json(order: Order, *, nested: bool = True) -> dict[str, Any]:
         "status": order.status.value,
         "extended_hours": order.extended_hours,
         "legs": legs,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "trail_percent": _amount(order.trail_percent),
+        "trail_price": _amount(order.trail_price),
+        "hwm": _amount(order.high_water_mark),
         "ratio_qty": None,
         "subtag": None,
         "source": None,
     }
+    if quirks.position_intent_field == "absent":
+        del document["position_intent"]
+    return document
 
 
-def update_json(update: TradeUpdate) -> dict[str, Any]:
-    """Return the `data` of one trade_updates message."""
+def update_json(update: TradeUpdate, quirks: Quirks = PLAIN) -> dict[str, Any]:
+    """Return the `data` of one trade_updates message; its order also tells when a cancel was asked for."""
     data: dict[str, Any] = {
         "event": update.event,
         "event_id": update.event_id,
         "execution_id": update.execution_id,
         "timestamp": time_text(update.t_ns),
-        "order": order_json(update.order),
+        "order": order_json(update.order, quirks)
+        | {"cancel_requested_at": time_text(update.order.cancel_requested_ns)},
     }
     if update.qty is not None:
         data["price"] = _amount(update.price)
@@ -115,8 +120,8 @@ def update_json(update: TradeUpdate) -> dict[str, Any]:
     return data
 
 
-def position_json(position: Position, exchange: Exchange) -> dict[str, Any]:
-    """Return a Position; coins are named without the slash, short quantities are negative."""
+def position_json(position: Position, exchange: Exchange, quirks: Quirks = PLAIN) -> dict[str, Any]:
+    """Return a Position; coins are named without the slash, short quantities are negative unless a quirk says not."""
     asset, qty = position.asset, position.qty
     price, reference = exchange.mark(asset.symbol), exchange.book(asset.symbol).reference
     cost = position.cost if qty > 0 else -position.cost
@@ -124,14 +129,15 @@ def position_json(position: Position, exchange: Exchange) -> dict[str, Any]:
     profit = market_value - cost
     held = held_qty(exchange.blotter.live_of(asset.symbol), closing_side(qty))
     free = max(0, abs(qty) - held)
+    sign = -1 if qty < 0 and quirks.short_qty == "negative" else 1
     return {
         "asset_id": asset.asset_id,
         "symbol": asset.joined_symbol,
         "exchange": asset.exchange,
         "asset_class": asset.asset_class.value,
         "asset_marginable": asset.marginable,
-        "qty": decimal_text(qty),
-        "qty_available": decimal_text(free if qty > 0 else -free),
+        "qty": decimal_text(sign * abs(qty)),
+        "qty_available": decimal_text(sign * free),
         "avg_entry_price": decimal_text(position.avg_entry_price),
         "side": "long" if qty > 0 else "short",
         "market_value": decimal_text(market_value),
@@ -146,16 +152,17 @@ def position_json(position: Position, exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def account_json(exchange: Exchange) -> dict[str, Any]:
-    """Return the Account: money as decimal strings, flags as booleans."""
+def account_json(exchange: Exchange, quirks: Quirks = PLAIN) -> dict[str, Any]:
+    """Return the Account: money as decimal strings, flags as booleans; what was last is what it was opened with."""
     funds, multiplier = exchange.funds(), exchange.account.multiplier
+    flags, chosen = exchange.flags, exchange.configurations
     maintenance = Usd((funds.long_market_value - funds.short_market_value) * 3 // 10)
     equity = decimal_text(funds.equity)
-    return {
+    document: dict[str, Any] = {
         "id": ACCOUNT_ID,
         "account_number": ACCOUNT_NUMBER,
-        "status": "ACTIVE",
-        "crypto_status": "ACTIVE",
+        "status": flags.status,
+        "crypto_status": flags.crypto_status,
         "currency": "USD",
         "cash": decimal_text(funds.cash),
         "equity": equity,
@@ -179,85 +186,49 @@ def account_json(exchange: Exchange) -> dict[str, Any]:
         "intraday_adjustments": "0",
         "balance_asof": new_york_date(exchange.created_ns).isoformat(),
         "created_at": time_text(exchange.created_ns),
-        "trading_blocked": False,
-        "account_blocked": False,
-        "transfers_blocked": False,
-        "trade_suspended_by_user": False,
-        "shorting_enabled": multiplier > 1,
+        "trading_blocked": flags.trading_blocked,
+        "account_blocked": flags.account_blocked,
+        "transfers_blocked": flags.transfers_blocked,
+        "trade_suspended_by_user": chosen.suspend_trade,
+        "shorting_enabled": flags.shorting_enabled and not chosen.no_shorting and multiplier > 1,
         "options_approved_level": 0,
         "options_trading_level": 0,
     }
+    if quirks.pdt_fields == "present":
+        # What they said of every account since the rule was given up: nobody is a pattern day trader.
+        document["pattern_day_trader"] = False
+        document["daytrade_count"] = 0
+        document["daytrading_buying_power"] = decimal_text(funds.buying_power if multiplier == 4 else 0)
+    return document
 
 
 def asset_json(asset: Asset) -> dict[str, Any]:
-    """Return an Asset; the increments only for coins."""
+    """Return an Asset; the increments only for coins, the borrowing status only for shares."""
     document: dict[str, Any] = {
         "id": asset.asset_id,
         "class": asset.asset_class.value,
         "exchange": asset.exchange,
         "symbol": asset.symbol,
         "name": asset.name,
-        "status": "active",
-        "tradable": True,
+        "status": asset.status,
+        "tradable": asset.tradable,
         "marginable": asset.marginable,
         "maintenance_margin_requirement": 30 if asset.marginable else 100,
         "margin_requirement_long": "30" if asset.marginable else "100",
         "margin_requirement_short": "30" if asset.shortable else "100",
         "shortable": asset.shortable,
-        "easy_to_borrow": asset.shortable,
-        "borrow_status": "easy_to_borrow" if asset.shortable else "not_shortable",
+        "easy_to_borrow": asset.easy_to_borrow,
         "fractionable": asset.fractionable,
         "cusip": None,
-        "attributes": [],
+        "attributes": list(asset.attributes),
     }
     if asset.is_crypto:
         document["min_order_size"] = decimal_text(asset.min_order_size)
         document["min_trade_increment"] = decimal_text(asset.min_trade_increment)
         document["price_increment"] = decimal_text(asset.price_increment)
+    else:
+        document["borrow_status"] = "easy_to_borrow" if asset.easy_to_borrow else "hard_to_borrow"
     return document
-
-
-def clock_json(exchange: Exchange) -> dict[str, Any]:
-    """Return the Clock in exchange time."""
-    now_ns = exchange.now_ns()
-    reading = exchange.clock.at(now_ns)
-    return {
-        "timestamp": new_york_text(now_ns),
-        "is_open": reading.is_open,
-        "next_open": new_york_text(reading.next_open_ns),
-        "next_close": new_york_text(reading.next_close_ns),
-    }
-
-
-def calendar_json(day: TradingDay) -> dict[str, Any]:
-    """Return one day of the calendar."""
-    return {
-        "date": day.date.isoformat(),
-        "open": day.open.strftime("%H:%M"),
-        "close": day.close.strftime("%H:%M"),
-        "session_open": SESSION_OPEN.strftime("%H%M"),
-        "session_close": SESSION_CLOSE.strftime("%H%M"),
-        "settlement_date": settlement_date(day.date).isoformat(),
-    }
-
-
-def activity_json(fill: Fill) -> dict[str, Any]:
-    """Return a FILL activity; its id ends with the execution id, its time is cut to microseconds, half up."""
-    local = dt.datetime.fromtimestamp(fill.t_ns // NS_PER_S, NEW_YORK).strftime("%Y%m%d%H%M%S")
-    return {
-        "id": f"{local}{fill.t_ns // 1_000_000 % 1000:03d}::{fill.execution_id}",
-        "activity_type": "FILL",
-        "transaction_time": time_text(div_half_up(fill.t_ns, 1000) * 1000),
-        "type": "partial_fill" if fill.leaves_qty else "fill",
-        "price": decimal_text(fill.price),
-        "qty": decimal_text(fill.qty),
-        "side": fill.side.value,
-        "symbol": fill.symbol,
-        "leaves_qty": decimal_text(fill.leaves_qty),
-        "order_id": fill.order_id,
-        "cum_qty": decimal_text(fill.cum_qty),
-        "order_status": fill.status.value,
-    }
 
 
 def fill_json(fill: Fill) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from hands.core.units import NANO, NS_PER_S, NumberError, Price, Qty, nano_truncated
+from hands.core.units import NANO, NS_PER_S, NumberError, Price, Qty, Ratio, Usd, floor_to, nano_truncated
 from hands.core.vocab import OrderClass, OrderType, PositionIntent, Side, TimeInForce
 from hands.sim.venue import errors
 from hands.sim.venue.orders import OrderRequest, ReplaceRequest
+from hands.sim.venue.quirks import Quirks
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
@@ -88,14 +89,12 @@ def order_request(document: Mapping[str, Any]) -> OrderRequest:
     if symbol is None:
         raise errors.parameter("symbol is required")
     qty, notional = read_amount(document, "qty"), read_amount(document, "notional")
-    if qty is not None and notional is not None:
-        raise errors.parameter("only one of qty or notional is accepted")
     if qty is None and notional is None:
         raise errors.parameter("qty or notional is required")
-    if qty is None:
-        raise errors.parameter("notional orders are not offered by this exchange")
+    if qty is not None and qty <= 0:
+        raise errors.parameter("qty must be > 0")
     profit, stop = _section(document, "take_profit"), _section(document, "stop_loss")
-    intent = _text(document, "position_intent")
+    intent, percent = _text(document, "position_intent"), read_amount(document, "trail_percent")
     extended = document.get("extended_hours") or False
     if not isinstance(extended, bool):
         raise errors.parameter("extended_hours is invalid")
@@ -104,9 +103,12 @@ def order_request(document: Mapping[str, Any]) -> OrderRequest:
         side=_choice(Side, document.get("side"), "invalid side"),
         order_type=_choice(OrderType, document.get("type"), "invalid order type"),
         tif=_choice(TimeInForce, document.get("time_in_force"), "invalid time_in_force"),
-        qty=Qty(qty),
+        qty=Qty(qty or 0),
+        notional=None if notional is None else Usd(notional),
         limit_price=_price(document, "limit_price"),
         stop_price=_price(document, "stop_price"),
+        trail_price=_price(document, "trail_price"),
+        trail_percent=None if percent is None else Ratio(percent),
         order_class=_choice(OrderClass, document.get("order_class") or "simple", "invalid order_class"),
         take_profit_limit_price=_price(profit, "limit_price", "take_profit.limit_price"),
         stop_loss_stop_price=_price(stop, "stop_price", "stop_loss.stop_price"),
@@ -121,22 +123,29 @@ def order_request(document: Mapping[str, Any]) -> OrderRequest:
 
 def replace_request(document: Mapping[str, Any]) -> ReplaceRequest:
     """Return the changes a PATCH body asks for. Raises `VenueError`."""
-    qty, tif = read_amount(document, "qty"), document.get("time_in_force")
+    qty, trail = read_amount(document, "qty"), read_amount(document, "trail")
+    tif = document.get("time_in_force")
+    if document.get("notional") is not None:
+        # Documented: only orders for a public offering take one, and there are none here. The wording is unconfirmed.
+        raise errors.parameter("notional is only accepted for ipo orders")
     return ReplaceRequest(
         qty=None if qty is None else Qty(qty),
         limit_price=_price(document, "limit_price"),
         stop_price=_price(document, "stop_price"),
         tif=None if tif is None else _choice(TimeInForce, tif, "invalid time_in_force"),
+        trail=None if trail is None else Ratio(trail),
         client_order_id=_text(document, "client_order_id"),
     )
 
 
-def read_order_id(text: str) -> str:
-    """Return a path's order id in canonical form. Raises `VenueError` 422 (its wording is unconfirmed)."""
+def read_order_id(text: str, quirks: Quirks) -> str:
+    """Return a path's order id in canonical form. Raises `VenueError`; which status is unconfirmed."""
     try:
         return str(uuid.UUID(text))
     except ValueError as error:
-        raise errors.parameter(f"invalid order_id: {text}") from error
+        if quirks.malformed_order_id == "404":
+            raise errors.order_not_found(text) from error
+        raise errors.parameter("order_id is missing") from error
 
 
 def read_count(query: Mapping[str, str], key: str, default: int, most: int) -> int:
@@ -192,7 +201,7 @@ def read_date(query: Mapping[str, str], key: str, default: dt.date) -> dt.date:
         raise errors.parameter(f"invalid {key}: {text}") from error
 
 
-def closing_qty(query: Mapping[str, str], held: int) -> Qty | None:
+def closing_qty(query: Mapping[str, str], held: int, *, is_crypto: bool) -> Qty | None:
     """Return how much of a holding of `held` a DELETE asks to close; None is all of it. Raises `VenueError`."""
     qty, percentage = read_amount(query, "qty"), read_amount(query, "percentage")
     if qty is not None and percentage is not None:
@@ -203,4 +212,6 @@ def closing_qty(query: Mapping[str, str], held: int) -> Qty | None:
         return None
     if not 0 < percentage <= 100 * NANO:
         raise errors.parameter("percentage must be between 0 and 100")
-    return Qty(abs(held) * percentage // (100 * NANO))
+    share = abs(held) * percentage // (100 * NANO)
+    # A part of a whole number of shares is a whole number of shares.
+    return Qty(share if held % NANO or is_crypto else floor_to(share, NANO))

@@ -134,17 +134,35 @@ def held_qty(orders: Iterable[Order], side: Side) -> Qty:
     for order in orders:
         if order.side is not side or not order.is_live or order.is_dormant:
             continue
-        if order.group is not None and order.group.entry is not order:
+        if _is_leg(order):
             key = id(order.group)
-            groups[key] = max(groups.get(key, 0), order.remaining)
+            groups[key] = max(groups.get(key, 0), order.reach)
         else:
-            total += order.remaining
+            total += order.reach
     return Qty(total + sum(groups.values()))
+
+
+def _is_leg(order: Order) -> bool:
+    return order.group is not None and order.group.entry is not order
 
 
 def closing_side(position_qty: int) -> Side:
     """Return the side that reduces a holding."""
     return Side.SELL if position_qty >= 0 else Side.BUY
+
+
+def opens(order: Order, position_qty: int) -> bool:
+    """Return whether a live order opens or adds to a holding, no part of the holding being left to close."""
+    return not _is_leg(order) and not (position_qty and order.side is closing_side(position_qty))
+
+
+def reserved_cost(order: Order) -> Usd:
+    """Return what an opening order holds back: what it may still cost, or the replacement on its way, the larger."""
+    cost = mul_ceil(order.remaining, order.reserve_price)
+    successor = order.successor
+    return Usd(
+        cost if successor is None else max(cost, mul_ceil(successor.remaining, successor.reserve_price))
+    )
 
 
 def opening_costs(orders: Iterable[Order], position_qty: int) -> list[tuple[Order, Usd]]:
@@ -153,19 +171,17 @@ def opening_costs(orders: Iterable[Order], position_qty: int) -> list[tuple[Orde
     Orders against the position first use it up, in order of submission; what is left of them opens.
     """
     closable = abs(position_qty)
-    against = closing_side(position_qty)
     out: list[tuple[Order, Usd]] = []
     for order in orders:
-        is_leg = order.group is not None and order.group.entry is not order
-        if not order.is_live or is_leg:
+        if not order.is_live or _is_leg(order):
             continue
-        qty = order.remaining
-        if order.side is against and position_qty:
-            used = min(closable, qty)
-            closable -= used
-            qty = Qty(qty - used)
-        if qty > 0:
-            out.append((order, Usd(mul_ceil(qty, order.reserve_price))))
+        if opens(order, position_qty):
+            out.append((order, reserved_cost(order)))
+            continue
+        used = min(closable, order.reach)
+        closable -= used
+        if order.reach > used:
+            out.append((order, Usd(mul_ceil(order.reach - used, order.reserve_price))))
     return out
 
 

@@ -43,21 +43,25 @@ class Blotter:
         """Return a fresh UUID."""
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
-    def check_client_order_id(self, client_order_id: str | None) -> None:
-        """Raise `VenueError` 422 if the id was ever used; the code tells whether its order is still open."""
-        prior = self._by_client_id.get(client_order_id) if client_order_id is not None else None
-        if prior is None:
-            return
-        message = "client_order_id must be unique"
-        raise errors.rule(message) if prior.is_live else errors.parameter(message)
+    def with_client_id(self, client_order_id: str | None) -> Order | None:
+        """Return the order that has ever had the id, None if none had."""
+        return self._by_client_id.get(client_order_id) if client_order_id is not None else None
 
-    def add(self, order: Order) -> None:
-        """Take up a new live order."""
+    def record(self, order: Order) -> None:
+        """Take up an order under its ids, not yet as one that can trade: a replacement waits like this."""
         assert order.order_id not in self._orders
         assert order.client_order_id not in self._by_client_id
         self._orders[order.order_id] = order
         self._by_client_id[order.client_order_id] = order
+
+    def enlist(self, order: Order) -> None:
+        """Put a recorded order on the live list of its symbol."""
         self.live.setdefault(order.symbol, []).append(order)
+
+    def add(self, order: Order) -> None:
+        """Take up a new live order."""
+        self.record(order)
+        self.enlist(order)
 
     def find(self, order_id: str) -> Order:
         """Return the order. Raises `VenueError` 404."""
@@ -78,7 +82,7 @@ class Blotter:
         return self.live.get(symbol, [])
 
     def finish(self, order: Order, status: OrderStatus, now_ns: Ns) -> None:
-        """Give a live order its terminal `status` and take it off the live list."""
+        """Give a live order its terminal `status` and take it off the live list, if it ever was on it."""
         assert order.is_live
         assert status.is_terminal
         order.set_status(status, now_ns)
@@ -93,10 +97,11 @@ class Blotter:
                 order.replaced_ns = now_ns
             case _:
                 order.failed_ns = now_ns
-        live = self.live[order.symbol]
-        live.remove(order)
-        if not live:
-            del self.live[order.symbol]
+        if order.takes_over_ns is None:
+            live = self.live[order.symbol]
+            live.remove(order)
+            if not live:
+                del self.live[order.symbol]
 
     def emit(
         self, event: str, order: Order, now_ns: Ns, fill: Fill | None = None, position_qty: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ CLOSE: Final = dt.time(16, 0)
 EARLY_CLOSE: Final = dt.time(13, 0)
 SESSION_OPEN: Final = dt.time(4, 0)
 SESSION_CLOSE: Final = dt.time(20, 0)
+EARLY_SESSION_CLOSE: Final = dt.time(17, 0)
 
 _SPECIAL_CLOSURES: Final = frozenset(
     {
@@ -50,6 +52,29 @@ class TradingDay:
     @property
     def close_ns(self) -> Ns:
         return unix_ns(self.date, self.close)
+
+    @property
+    def session_open(self) -> dt.time:
+        """When extended hours begin."""
+        return SESSION_OPEN
+
+    @property
+    def session_close(self) -> dt.time:
+        """When extended hours end: four hours after the close."""
+        return EARLY_SESSION_CLOSE if self.close == EARLY_CLOSE else SESSION_CLOSE
+
+    @property
+    def session_close_ns(self) -> Ns:
+        return unix_ns(self.date, self.session_close)
+
+
+class Session(StrEnum):
+    """What equities may do at one moment."""
+
+    REGULAR = "regular"
+    EXTENDED = "extended"
+    """Before the opening and after the close: limit orders that ask for it trade, nothing else does."""
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +201,19 @@ class MarketClock:
             self._valid_from_ns = t_ns
         return self._reading
 
-    def is_extended(self, t_ns: int) -> bool:
-        """Return whether extended-hours orders trade: 4:00 to 20:00 exchange time on a trading day."""
+    def session(self, t_ns: int) -> Session:
+        """Return the equities' session at `t_ns`; what is no trading day, or between 20:00 and 4:00, is closed."""
+        if self.at(t_ns).is_open:
+            return Session.REGULAR
         moment = dt.datetime.fromtimestamp(t_ns // NS_PER_S, NEW_YORK)
-        return trading_day(moment.date()) is not None and SESSION_OPEN <= moment.time() < SESSION_CLOSE
+        day = trading_day(moment.date())
+        if day is not None and day.session_open <= moment.time() < day.session_close:
+            return Session.EXTENDED
+        return Session.CLOSED
+
+    def is_extended(self, t_ns: int) -> bool:
+        """Return whether orders for extended hours trade: from 4:00 to 20:00 (17:00 on a half day)."""
+        return self.session(t_ns) is not Session.CLOSED
 
     def _always(self, t_ns: int) -> tuple[ClockReading, int]:
         day_ns = 86_400 * NS_PER_S

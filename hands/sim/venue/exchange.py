@@ -2,31 +2,39 @@
 
 Owns the one account, its books, orders and clock; synchronous, deterministic, without I/O: the clock is
 injected, ids and random partial fills come from the seed. May not format anything for the wire. The one idea:
-every public operation runs to its end (an entry's last fill releases its legs, a target's fill cancels its
-stop) before the next one starts, and leaves its events in the outbox.
+every public operation first does what fell due before it, each at its own time, then runs to its end (an entry's
+last fill releases its legs, a target's fill cancels its stop) and leaves its events in the outbox.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
 
 from hands.core.units import NANO, Ns, Price, Qty, Usd, mul_ceil
-from hands.core.vocab import OrderClass, OrderStatus, OrderType, TimeInForce
+from hands.core.vocab import OrderType, TimeInForce
 from hands.sim.venue import admission, errors
 from hands.sim.venue.account import Account, Funds, Position, closing_side, protected_qty
 from hands.sim.venue.admission import Standing
+from hands.sim.venue.amendments import Amendments
 from hands.sim.venue.assets import Asset, AssetTable
 from hands.sim.venue.blotter import Blotter
-from hands.sim.venue.calendar import MarketClock
+from hands.sim.venue.calendar import MarketClock, Session
+from hands.sim.venue.configurations import AccountFlags, Configurations
+from hands.sim.venue.corporate import CorporateAction, CorporateActions
+from hands.sim.venue.executions import Executions
 from hands.sim.venue.exposure import Exposure
+from hands.sim.venue.hours import TradingHours
 from hands.sim.venue.lifecycle import Lifecycle
 from hands.sim.venue.matching import Book
 from hands.sim.venue.orders import Order, OrderRequest, ReplaceRequest, TradeUpdate
 from hands.sim.venue.quirks import IMMEDIATE, PLAIN, Latency, Quirks
-from hands.sim.venue.tickets import expiry_ns, write_successor, write_ticket
-from hands.sim.venue.ticks import Quote, Tick
+from hands.sim.venue.schedule import Schedule
+from hands.sim.venue.sessions import Sessions
+from hands.sim.venue.tickets import write_successor, write_ticket
+from hands.sim.venue.ticks import Notice, Status, Tick
 
 OPENING_CASH_USD: Final = Usd(100_000 * NANO)
 _DUST_USD: Final = admission.CRYPTO_COST_MIN
@@ -68,20 +76,58 @@ class Exchange:
         self.opening_equity_usd = cash_usd
         self.quirks = quirks
         self.latency = latency
-        self._life = Lifecycle(self.account, self.blotter, self.clock, sized=is_realistic, chance=chance)
-        self._life.quirks = quirks
+        self.configurations = Configurations()
+        self.flags = AccountFlags()
+        self._multiplier = multiplier
+        self.market_source: Callable[[str], Sequence[Tick]] | None = None
+        self._schedule = Schedule()
+        self._hours = TradingHours(self.clock)
+        self._life = Lifecycle(
+            self.blotter,
+            Executions(self.account, self.blotter, chance),
+            self._hours,
+            self._schedule,
+            sized=is_realistic,
+            quirks=quirks,
+            latency=latency,
+        )
         self._life.t_ns = self.created_ns
+        self._amendments = Amendments(self._life, self.blotter, self.clock, quirks=quirks, latency=latency)
+        self._sessions = Sessions(self._life, self.blotter, self._hours, self._schedule, quirks)
+        self._sessions.watch()
+        self._corporate = CorporateActions(self._life, self.account, self.blotter, self.assets)
 
     def now_ns(self) -> Ns:
         return Ns(self._now_ns())
 
     def book(self, symbol: str) -> Book:
         """Return the book of `symbol`, listing the asset and opening an empty book for a new one."""
-        book = self._life.books.get(symbol)
-        if book is None:
-            self.assets.add(symbol)
-            book = self._life.books[symbol] = Book(symbol)
+        book = self._life.books.get(symbol) or self._open_book(symbol)
+        is_watched = symbol in self.blotter.live or symbol in self.account.positions
+        if self.market_source is not None and not is_watched:
+            for tick in self.market_source(symbol):
+                book.take(tick)
         return book
+
+    def _open_book(self, symbol: str) -> Book:
+        self.assets.add(symbol)
+        book = self._life.books[symbol] = Book(symbol)
+        return book
+
+    @property
+    def watched(self) -> AbstractSet[str]:
+        """The symbols with a live order or a holding: whose every tick the exchange has to see."""
+        return self.blotter.live.keys() | self.account.positions.keys()
+
+    @property
+    def next_due_ns(self) -> Ns | None:
+        """When `advance` next has something to do, None if nothing is promised. It may turn out to be nothing."""
+        return self._schedule.next_due_ns
+
+    @property
+    def corporate_actions(self) -> Sequence[CorporateAction]:
+        """The splits and renames so far."""
+        return self._corporate.done
 
     def mark(self, symbol: str) -> Price:
         """Return the current price, 0 if unknown."""
@@ -99,21 +145,29 @@ class Exchange:
             raise errors.not_found("position does not exist")
         return position
 
+    def configure(self, changes: Mapping[str, Any]) -> Configurations:
+        """Change the account's configurations and return them. Raises `VenueError` 422."""
+        self.configurations = self.configurations.changed(changes)
+        self.account.multiplier = min(self._multiplier, int(self.configurations.max_margin_multiplier))
+        return self.configurations
+
     def take_updates(self) -> list[TradeUpdate]:
         """Return the events since the last call, oldest first."""
         return self.blotter.take_updates()
 
     def submit(self, request: OrderRequest) -> Order:
-        """Take an order and return it as first acknowledged (`pending_new`). Raises `VenueError`."""
+        """Take an order and return it as acknowledged: `pending_new`, or `accepted` if it has to wait for its session.
+
+        Raises:
+            VenueError: the venue does not take it; nothing has changed.
+        """
         self._begin()
-        admission.check_parameters(request)
-        asset = self.assets.get(request.symbol)
-        self.blotter.check_client_order_id(request.client_order_id)
-        admission.check_rules(request, asset)
+        admission.check_parameters(request, self.quirks)
+        asset = admission.find_asset(request.symbol, self.assets)
+        admission.check_client_order_id(self.blotter.with_client_id(request.client_order_id), self.quirks)
+        admission.check_instrument(request, asset, self.quirks)
         standing = self._standing(asset)
-        if request.order_class is OrderClass.SIMPLE:
-            admission.check_stop(request.side, request.stop_price, standing.mark)
-        admission.check_group(request, standing.mark)
+        admission.check_market(request, standing)
         admission.check_account(request, standing)
         intent = admission.infer_intent(request.side, standing.position_qty)
         t_ns = self._life.t_ns
@@ -122,13 +176,15 @@ class Exchange:
             asset,
             self.blotter,
             intent=intent,
+            bid=standing.bid,
             ask=standing.ask,
+            mark=standing.mark,
             t_ns=t_ns,
-            expires_ns=expiry_ns(request.tif, t_ns, self.clock),
+            expires_ns=self._hours.expires_ns(request.tif, t_ns, extended_hours=request.extended_hours),
         )
-        self.blotter.emit("pending_new", order, t_ns)
+        self._life.take(order)
         acknowledged = order.snapshot()
-        self._life.release(order)
+        self._life.after(self.latency.ack_ns, lambda: self._life.release(order))
         self._end()
         return acknowledged
 
@@ -136,49 +192,49 @@ class Exchange:
         """Replace a live order and return the new one as it was accepted. Raises `VenueError`."""
         self._begin()
         old = self.blotter.find(order_id)
-        admission.check_replace(old, request, self.mark(old.symbol))
-        self.blotter.check_client_order_id(request.client_order_id)
         standing = self._standing(old.asset)
+        admission.check_replace(old, request, standing)
+        admission.check_client_order_id(self.blotter.with_client_id(request.client_order_id), self.quirks)
         t_ns = self._life.t_ns
-        new = write_successor(old, request, standing.ask, self.blotter, t_ns)
-        if request.tif is not None:
-            new.expires_ns = expiry_ns(new.tif, t_ns, self.clock)
+        tif = request.tif
+        new = write_successor(
+            old,
+            request,
+            standing.ask,
+            self.blotter,
+            t_ns,
+            expires_ns=self._hours.expires_ns(tif, t_ns, extended_hours=old.extended_hours) if tif else None,
+            qty_is_total=self.quirks.replace_qty == "total",
+        )
         admission.check_replacement(old, new, standing)
-        if new.group is not None:
-            new.group.substitute(old, new)
-        old.replaced_by = new.order_id
-        self.blotter.finish(old, OrderStatus.REPLACED, t_ns)
-        self.blotter.add(new)
-        self._life.touched.add(new.symbol)
-        self.blotter.emit("replaced", old, t_ns)
-        replacement = new.snapshot()
-        if new.status is not OrderStatus.HELD:
-            self.blotter.emit("new", new, t_ns)
-        self._life.match(new)
+        replacement = self._amendments.replace(old, new, request)
         self._end()
         return replacement
 
     def cancel(self, order_id: str) -> None:
-        """Cancel a live order and its group. Raises `VenueError` 404, or 422 when it is no longer live."""
+        """Cancel a live order and its group. Raises `VenueError` 404, or 422 when it is too late."""
         self._begin()
-        order = self.blotter.find(order_id)
-        if not order.is_live:
-            raise errors.rule(f'order is already in "{order.status}" state')
-        self._life.end(order, OrderStatus.CANCELED)
+        self._amendments.cancel(self.blotter.find(order_id))
         self._end()
 
     def cancel_all(self) -> list[str]:
-        """Cancel every live order and return the ids of those that were live."""
-        open_orders = [order for order in self.blotter if order.is_live]
-        for order in open_orders:
-            if order.is_live:
-                self.cancel(order.order_id)
-        return [order.order_id for order in open_orders]
+        """Cancel every live order and return the ids of those that took it: not one that is being replaced."""
+        self._begin()
+        taken = []
+        for order in [order for order in self.blotter if order.is_live]:
+            try:
+                if order.is_live:  # its group may have gone before it
+                    self.cancel(order.order_id)
+            except errors.VenueError:
+                continue
+            taken.append(order.order_id)
+        return taken
 
     def close_position(self, key: str, qty: Qty | None = None) -> Order:
         """Send a market order against the holding, or `qty` of it. Raises `VenueError`."""
+        self._begin()
         position = self.position(key)
-        tif = TimeInForce.GTC if position.asset.is_crypto else TimeInForce.DAY
+        tif = TimeInForce(self.quirks.close_crypto_tif) if position.asset.is_crypto else TimeInForce.DAY
         size = qty if qty is not None else Qty(abs(position.qty))
         side = closing_side(position.qty)
         return self.submit(OrderRequest(position.asset.symbol, side, OrderType.MARKET, tif, size))
@@ -186,36 +242,51 @@ class Exchange:
     def on_ticks(self, ticks: Sequence[Tick]) -> None:
         """Take quotes and trades in order: update the books, elect stops, match what is live."""
         self._begin()
-        books, live = self._life.books, self.blotter.live
+        books, live, halted = self._life.books, self.blotter.live, self._hours.halted
         for tick in ticks:
-            book = books.get(tick.symbol) or self.book(tick.symbol)
-            if isinstance(tick, Quote):
-                book.take_quote(tick)
-            else:
-                book.take_trade(tick)
-            if tick.symbol in live:
-                self._life.sweep(tuple(live[tick.symbol]), tick)
+            symbol = tick.symbol
+            book = books.get(symbol) or self._open_book(symbol)
+            book.take(tick)
+            if symbol in live and symbol not in halted:
+                self._life.sweep(tuple(live[symbol]), tick)
+        self._end()
+
+    def on_notice(self, notice: Notice) -> None:
+        """Take a notice: halts stop a symbol and resumptions let it go on; what has filled stays as it is."""
+        self._begin()
+        if isinstance(notice, Status):
+            self._sessions.take_status(notice)
         self._end()
 
     def advance(self) -> None:
-        """Let time pass: wake orders that waited for the session, expire what has run out."""
+        """Let time pass: do what is due up to now, each at its own time."""
         self._begin()
-        for order in [order for orders in self.blotter.live.values() for order in orders]:
-            if not order.is_live:
-                continue
-            outlives_day = self.clock.is_always and order.tif is TimeInForce.DAY
-            if order.expires_ns <= self._life.t_ns and not outlives_day:
-                self._life.end(order, OrderStatus.EXPIRED)
-            elif order.status is OrderStatus.ACCEPTED and self._life.is_trading(order):
-                self._life.release(order)
+        self._end()
+
+    def split(self, symbol: str, new: int, old: int) -> None:
+        """Make `new` shares of every `old` and cancel the symbol's orders. Raises `CorporateActionError`."""
+        self._begin()
+        self._corporate.split(symbol, new, old)
+        self._end()
+
+    def rename(self, symbol: str, new_symbol: str) -> None:
+        """Give a symbol another name and cancel its orders. Raises `CorporateActionError`."""
+        self._begin()
+        self._corporate.rename(symbol, new_symbol)
         self._end()
 
     def _begin(self) -> None:
-        # Never backwards, whatever the injected clock does.
-        self._life.t_ns = Ns(max(self._life.t_ns, self._now_ns()))
+        """Bring the exchange up to now, which is never before it was, whatever the injected clock does."""
+        now_ns = max(self._life.t_ns, self._now_ns())
+        while self._schedule.is_due(now_ns):
+            due_ns, action = self._schedule.take()
+            self._life.t_ns = Ns(max(self._life.t_ns, due_ns))
+            action()
+            self._end()
+        self._life.t_ns = Ns(now_ns)
 
     def _end(self) -> None:
-        """Look at the exposure of every symbol this operation changed."""
+        """Look at the exposure of every symbol that was changed."""
         for symbol in sorted(self._life.touched):
             qty = self.account.qty(symbol)
             bare = abs(qty) - protected_qty(self.blotter.live_of(symbol), qty) if qty else 0
@@ -229,17 +300,25 @@ class Exchange:
         self._life.touched.clear()
 
     def _standing(self, asset: Asset) -> Standing:
-        book = self.book(asset.symbol)
-        mark = book.mark()
+        book, t_ns = self.book(asset.symbol), self._life.t_ns
         position = self.account.positions.get(asset.symbol)
-        last_fill_ns = self._life.t_ns - position.updated_ns if position is not None else None
+        last_fill_ns = t_ns - position.updated_ns if position is not None else None
+        session = Session.REGULAR if asset.is_crypto else self.clock.session(t_ns)
+        bid, ask = admission.valuations(book, session)
         return Standing(
             asset=asset,
-            mark=mark,
-            ask=book.ask or mark,
-            bid=book.bid or mark,
+            t_ns=t_ns,
+            clock=self.clock,
+            mark=book.mark(),
+            ask=ask,
+            bid=bid,
             position_qty=position.qty if position is not None else Qty(0),
             live=tuple(self.blotter.live_of(asset.symbol)),
             funds=self.funds(),
+            multiplier=self.account.multiplier,
             is_settling=last_fill_ns is not None and last_fill_ns < self.latency.settle_ns,
+            is_halted=asset.symbol in self._hours.halted,
+            quirks=self.quirks,
+            configurations=self.configurations,
+            flags=self.flags,
         )

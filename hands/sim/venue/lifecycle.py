@@ -1,69 +1,128 @@
 """What happens to an order once it is taken: release, election, fills, and what each does to its group.
 
-Owns every change of status after acknowledgement. May not refuse anything (admission does) and reads no clock:
-`t_ns` is the time of the operation under way. The rules of a group, in one place:
+Owns every change of status that the market or a group brings about; what the client asks for later is the
+amendments'. May not refuse anything (admission does) and reads no clock: `t_ns` is the time of the operation under
+way. The rules of a group, in one place:
 
 - a *complete* entry fill releases the legs: the take-profit is `new`, the stop stays `held` until it is elected;
 - a take-profit's partial fill cuts the stop to the remainder, its complete fill cancels it without an event;
-- a stop's fill does the same to the take-profit, with an event;
+- a stop's fill does the same to the take-profit, with an event; both at once, so that the legs together never
+  fill more than the entry did;
 - ending any member ends the group; a partly filled entry's legs too, unless the quirk `partial_entry_legs` is "kept".
 """
 
 from __future__ import annotations
 
-import random
-from typing import Final
+from collections.abc import Callable
 
-from hands.core.units import NANO, Ns, Price, Qty
-from hands.core.vocab import Leg, OrderStatus, TimeInForce
+from hands.core.units import Ns, Price, Qty, floor_to
+from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from hands.sim.venue import matching
-from hands.sim.venue.account import Account
 from hands.sim.venue.blotter import Blotter
-from hands.sim.venue.calendar import MarketClock
+from hands.sim.venue.executions import Executions
+from hands.sim.venue.hours import TradingHours
 from hands.sim.venue.matching import Book
-from hands.sim.venue.orders import Fill, Group, Order
-from hands.sim.venue.quirks import PLAIN
+from hands.sim.venue.orders import AUCTIONS, Group, Order, ReplaceRequest
+from hands.sim.venue.quirks import Latency, Quirks
+from hands.sim.venue.schedule import Schedule
+from hands.sim.venue.tickets import write_successor
 from hands.sim.venue.ticks import Quote, Tick, Trade
+from hands.sim.venue.trailing import follow, is_trailing
 
-RANDOM_PARTIAL_RATE: Final = 0.1
+_IMMEDIATE_TIFS = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
 
 class Lifecycle:
-    """Moves live orders forward against the books."""
+    """Moves live orders forward against the books; `sized`: what is displayed bounds what fills."""
 
     def __init__(
         self,
-        account: Account,
         blotter: Blotter,
-        clock: MarketClock,
+        executions: Executions,
+        hours: TradingHours,
+        schedule: Schedule,
         *,
         sized: bool,
-        chance: random.Random | None,
+        quirks: Quirks,
+        latency: Latency,
     ) -> None:
         self.books: dict[str, Book] = {}
         self.touched: set[str] = set()
         self.t_ns = Ns(0)
-        self.quirks = PLAIN
-        self._account = account
         self._blotter = blotter
-        self._clock = clock
+        self._executions = executions
+        self._hours = hours
+        self._schedule = schedule
         self._sized = sized
-        self._chance = chance
+        self._quirks = quirks
+        self._latency = latency
 
     def is_trading(self, order: Order) -> bool:
         """Return whether the session lets `order` trade now."""
-        if order.asset.is_crypto or self._clock.is_always or self._clock.at(self.t_ns).is_open:
-            return True
-        return order.extended_hours and self._clock.is_extended(self.t_ns)
+        return self._hours.may_trade(order, self.t_ns)
+
+    def after(self, wait_ns: int, action: Callable[[], None]) -> None:
+        """Do `action` when `wait_ns` have passed: now if that is 0."""
+        if wait_ns:
+            self._schedule.add(self.t_ns + wait_ns, action)
+        else:
+            action()
+
+    def take(self, order: Order) -> None:
+        """Take up a new order; it is acknowledged and released after the exchange's latency."""
+        self.touched.add(order.symbol)
+        self.watch_end(order)
+        self._blotter.emit("pending_new", order, self.t_ns)
+        for leg in order.group.legs() if order.group is not None else ():
+            if leg is not order:
+                self.watch_end(leg)
+                if self._quirks.held_event == "sent":
+                    self._blotter.emit("held", leg, self.t_ns)
+        if not self._latency.ack_ns and not self._is_releasable(order):
+            self._wait_for_session(order)
+
+    def watch_end(self, order: Order) -> None:
+        """Have `order` expire when its time in force runs out."""
+        ends_ns = self._hours.runs_out_ns(order)
+        if ends_ns is not None:
+            self._schedule.add(ends_ns, lambda: self._expire(order))
+
+    def _expire(self, order: Order) -> None:
+        # A replacement with a later end leaves the date of the first where it was.
+        ends_ns = self._hours.runs_out_ns(order)
+        if order.is_live and order.takes_over_ns is None and ends_ns is not None and ends_ns <= self.t_ns:
+            self.end(order, OrderStatus.EXPIRED)
 
     def release(self, order: Order) -> None:
         """Bring an acknowledged order to the market, or leave it `accepted` until the session opens."""
-        self.touched.add(order.symbol)
-        if not self.is_trading(order):
-            if order.status is not OrderStatus.ACCEPTED:
-                self._set(order, OrderStatus.ACCEPTED, "accepted")
+        if not order.is_live:
             return
-        self._set(order, OrderStatus.NEW, "new")
+        self.touched.add(order.symbol)
+        if not self._is_releasable(order):
+            self._wait_for_session(order)
+            return
+        self.set_status(order, OrderStatus.NEW, "new")
+        self.after(self._latency.fill_ns, lambda: self.enter(order))
+
+    def _is_releasable(self, order: Order) -> bool:
+        return order.tif not in AUCTIONS and self.is_trading(order)
+
+    def _wait_for_session(self, order: Order) -> None:
+        if order.own_status is not OrderStatus.ACCEPTED:
+            self.set_status(order, OrderStatus.ACCEPTED, "accepted")
+
+    def enter(self, order: Order) -> None:
+        """Put a released order into the book, or what has replaced it on the way."""
+        while order.status is OrderStatus.REPLACED and order.replaced_by is not None:
+            order = self._blotter.find(order.replaced_by)
+        if not order.is_live:
+            return
+        order.is_working = True
+        if is_trailing(order):
+            follow(order, self.books[order.symbol].mark())
+        if order.order_class is OrderClass.OCO and order.group is not None:
+            for leg in order.group.legs():
+                leg.is_working = True
         self.match(order)
 
     def match(self, order: Order) -> None:
@@ -72,76 +131,84 @@ class Lifecycle:
             book = self.books[order.symbol]
             deal = matching.at_touch(order, book, sized=self._sized)
             whole_only = order.tif is TimeInForce.FOK
-            if deal is not None and not (whole_only and deal[1] < order.remaining):
-                self._trade(order, book, *deal, whole_only=whole_only)
-        if order.tif in (TimeInForce.IOC, TimeInForce.FOK) and order.can_trade:
+            if deal is not None and not (whole_only and deal[1] < order.wanted_at(deal[0])):
+                price, qty = deal
+                qty = qty if whole_only else self._executions.cut(order, qty)
+                book.consume(order.side, qty)
+                self._fill(order, price, qty)
+            if self._sized and order.can_trade:
+                matching.queue_up(order, book)
+        if order.tif in _IMMEDIATE_TIFS and order.can_trade:
             self.end(order, OrderStatus.CANCELED)
 
     def sweep(self, orders: tuple[Order, ...], tick: Tick) -> None:
-        """Let one tick elect stops and fill what rests, oldest order first.
+        """Let one tick elect stops and fill what rests, by price and time.
 
         A print fills only what rested before it: not the stop-limit that it has just elected.
         """
         resting = [order for order in orders if order.can_trade]
-        for order in orders:
-            if order.awaits_election and matching.elects(order, tick) and self.is_trading(order):
-                self._elect(order)
         book = self.books[tick.symbol]
+        for order in orders:
+            if order.awaits_election and self.is_trading(order):
+                self._look_at_stop(order, tick, book)
+        if len(resting) > 1:
+            resting.sort(key=matching.eagerness)
         for order in resting:
             if not order.can_trade:
                 continue
-            if isinstance(tick, Quote) or not book.is_quoted:
+            if order.tif is TimeInForce.OPG:
+                self._open(order, tick)
+            elif isinstance(tick, Quote) or not book.is_quoted:
                 self.match(order)
             else:
-                self._match_print(order, tick)
+                self._match_print(order, book)
 
-    def _match_print(self, order: Order, trade: Trade) -> None:
-        if matching.is_marketable(order, self.books[order.symbol].touch(order.side)):
+    def _look_at_stop(self, order: Order, tick: Tick, book: Book) -> None:
+        trails = is_trailing(order)
+        if trails and isinstance(tick, Trade) and book.contains(tick.price):
+            follow(order, tick.price)
+        within_quote = trails or self._quirks.stop_prints == "within_quote"
+        if matching.elects(order, tick, book, within_quote=within_quote):
+            self._elect(order)
+
+    def _match_print(self, order: Order, book: Book) -> None:
+        if not self.is_trading(order) or matching.is_marketable(order, book.touch(order.side)):
             return  # it waits for displayed size; its own limit would be a worse price than the touch
-        deal = matching.by_print(order, trade, sized=self._sized)
-        if deal is not None and self.is_trading(order):
-            price, qty = deal
-            self._fill(order, price, qty)
+        deal = matching.by_print(order, book, sized=self._sized)
+        if deal is not None:
+            book.consume_print(deal[1])
+            self._fill(order, *deal)
 
-    def _trade(self, order: Order, book: Book, price: Price, qty: Qty, *, whole_only: bool) -> None:
-        if self._chance is not None and not whole_only and self._chance.random() < RANDOM_PARTIAL_RATE:
-            lot = 1 if order.asset.is_crypto or order.qty % NANO else NANO
-            lots = qty // lot
-            qty = Qty(self._chance.randrange(1, lots) * lot) if lots > 1 else qty
-        book.consume(order.side, qty)
-        self._fill(order, price, qty)
+    def _open(self, order: Order, tick: Tick) -> None:
+        """Fill an order for the opening against the first market of the session, and cancel what is left."""
+        if not self.is_trading(order):
+            return
+        if isinstance(tick, Quote):
+            self.match(order)
+        else:
+            book = self.books[tick.symbol]
+            deal = matching.deal_at(order, tick.price, book.last_left if self._sized else None)
+            if deal is not None:
+                book.consume_print(deal[1])
+                self._fill(order, *deal)
+        if order.is_live:
+            self.end(order, OrderStatus.CANCELED)
+
+    def close(self, order: Order) -> None:
+        """Fill an order for the close against the market as the session leaves it, and cancel what is left."""
+        self.set_status(order, OrderStatus.NEW, "new")
+        order.is_working = True
+        book = self.books[order.symbol]
+        deal = matching.at_touch(order, book, sized=self._sized)
+        if deal is not None and order.symbol not in self._hours.halted:
+            book.consume(order.side, deal[1])
+            self._fill(order, *deal)
+        if order.is_live:
+            self.end(order, OrderStatus.CANCELED)
 
     def _fill(self, order: Order, price: Price, qty: Qty) -> None:
-        assert order.can_trade
-        assert 0 < qty <= order.remaining
-        assert matching.is_marketable(order, price)
-        fee, fee_asset = self._account.apply(order.asset, order.side, price, qty, self.t_ns)
-        order.filled_qty = Qty(order.filled_qty + qty)
-        order.filled_cost += price * qty
-        is_complete = not order.remaining
-        if is_complete:
-            self._blotter.finish(order, OrderStatus.FILLED, self.t_ns)
-        else:
-            order.set_status(OrderStatus.PARTIALLY_FILLED, self.t_ns)
-        fill = Fill(
-            execution_id=self._blotter.new_id(),
-            order_id=order.order_id,
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            qty=qty,
-            price=price,
-            fee=fee,
-            fee_asset=fee_asset,
-            t_ns=self.t_ns,
-            cum_qty=order.filled_qty,
-            leaves_qty=order.remaining,
-            status=order.status,
-        )
-        self._blotter.fills.append(fill)
+        self._executions.fill(order, price, qty, self.t_ns)
         self.touched.add(order.symbol)
-        event = "fill" if is_complete else "partial_fill"
-        self._blotter.emit(event, order, self.t_ns, fill, self._account.qty(order.symbol))
         if order.group is not None:
             self._after_group_fill(order, order.group)
 
@@ -154,21 +221,57 @@ class Lifecycle:
             if sibling is order or not sibling.is_live:
                 continue
             if order.remaining:
-                sibling.qty = Qty(sibling.filled_qty + order.remaining)
-                sibling.updated_ns = self.t_ns
+                self._cut_leg(sibling, order.remaining)
+            elif sibling.leg is Leg.STOP_LOSS:
+                is_streamed = self._quirks.stop_cancel_event == "sent"
+                self._finish(sibling, OrderStatus.CANCELED, is_streamed=is_streamed)
             else:
-                streamed = sibling.leg is not Leg.STOP_LOSS or self.quirks.stop_cancel_event == "sent"
-                self._finish(sibling, OrderStatus.CANCELED, is_streamed=streamed)
+                is_replaced = self._quirks.target_after_stop == "replaced"
+                status = OrderStatus.REPLACED if is_replaced else OrderStatus.CANCELED
+                self._finish(sibling, status, is_streamed=True)
+
+    def _cut_leg(self, leg: Order, remainder: Qty) -> None:
+        """Cut a leg to what the other one has left."""
+        qty = Qty(leg.filled_qty + remainder)
+        if self._quirks.reduced_stop == "new_id" and leg.status_behind is None:
+            successor = write_successor(leg, ReplaceRequest(qty=qty), 0, self._blotter, self.t_ns)
+            self._blotter.record(successor)
+            self.substitute(leg, successor)
+            return
+        leg.qty, leg.updated_ns = qty, self.t_ns
+        if self._quirks.reduced_stop == "same_id":
+            # Which event tells of it is unconfirmed; this one is in the venue's own list and fits.
+            self._blotter.emit("restated", leg, self.t_ns)
+
+    def substitute(self, old: Order, new: Order) -> Order:
+        """Let `new`, recorded and not yet live, take the place of `old`; return it as it was then."""
+        if new.group is not None:
+            new.group.substitute(old, new)
+        old.replaced_by = new.order_id
+        self._blotter.finish(old, OrderStatus.REPLACED, self.t_ns)
+        self._blotter.enlist(new)
+        self.watch_end(new)
+        self.touched.add(new.symbol)
+        self._blotter.emit("replaced", old, self.t_ns)
+        replacement = new.snapshot()
+        if new.status is not OrderStatus.HELD:
+            self._blotter.emit("new", new, self.t_ns)
+        return replacement
 
     def _activate(self, group: Group) -> None:
         group.active = True
         profit, stop = group.take_profit, group.stop_loss
+        for leg in group.legs():
+            leg.is_working = leg.is_live
         if profit is not None and profit.is_live:
-            self._set(profit, OrderStatus.NEW, "new")
+            self.set_status(profit, OrderStatus.NEW, "new")
             self.match(profit)
-        elif stop is not None and stop.is_live:
-            self._set(stop, OrderStatus.NEW, "new")  # a stop with no target beside it has nothing to wait for
-        if stop is not None and stop.awaits_election and stop.stop_price is not None:
+        if stop is None or not stop.is_live:
+            return
+        if profit is None or self._quirks.stop_leg_status == "new":
+            # A stop with no target beside it has nothing to wait for.
+            self.set_status(stop, OrderStatus.NEW, "new")
+        if stop.awaits_election and stop.stop_price is not None and self.is_trading(stop):
             # The market may have gone through the stop while the entry was filling.
             mark = self.books[stop.symbol].mark()
             if matching.is_through_stop(stop.side, stop.stop_price, mark):
@@ -176,8 +279,13 @@ class Lifecycle:
 
     def _elect(self, order: Order) -> None:
         order.elected = True
-        if order.status is not OrderStatus.NEW:
-            self._set(order, OrderStatus.NEW, "new")
+        is_buy_stop = order.order_type is OrderType.STOP and order.side is Side.BUY
+        if is_buy_stop and self._quirks.buy_stop == "limited":
+            assert order.stop_price is not None
+            cap = matching.buy_stop_cap(order.stop_price)
+            order.cap_price = Price(floor_to(cap, order.asset.tick(cap)))
+        if order.own_status is not OrderStatus.NEW:
+            self.set_status(order, OrderStatus.NEW, "new")
         self.match(order)
 
     def end(self, order: Order, status: OrderStatus) -> None:
@@ -186,7 +294,7 @@ class Lifecycle:
         group = order.group
         if group is None:
             return
-        if order is group.entry and order.filled_qty and self.quirks.partial_entry_legs == "kept":
+        if order is group.entry and order.filled_qty and self._quirks.partial_entry_legs == "kept":
             for leg in group.legs():
                 leg.qty = order.filled_qty
             self._activate(group)
@@ -201,6 +309,7 @@ class Lifecycle:
         if is_streamed:
             self._blotter.emit(status.value, order, self.t_ns)
 
-    def _set(self, order: Order, status: OrderStatus, event: str) -> None:
+    def set_status(self, order: Order, status: OrderStatus, event: str) -> None:
+        """Change a live order's status and tell."""
         order.set_status(status, self.t_ns)
         self._blotter.emit(event, order, self.t_ns)

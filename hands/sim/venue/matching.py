@@ -1,10 +1,17 @@
 """Prices and sizes: what an order fills at against one symbol's book, and when a stop is elected.
 
-Owns the book (top of book, last print, what is left of the displayed size) and the matching rules; knows no
-account and no order life. All functions are pure but for the book's own numbers.
+Owns the book (top of book, last print, what is left of the displayed sizes) and the matching rules; knows no
+account and no order life. All functions are pure but for the book's own numbers and an order's place in the queue.
 
 Rules. A marketable order trades at the far touch, so a limit gets price improvement and never worse than its
-price. A resting limit fills when the far quote reaches it, or at its own price when a print goes *through* it.
+price; a stop that the market has jumped over trades worse than its stop, a stop-limit rests. A resting limit fills
+when the far quote reaches it, or at its own price when a print goes *through* it. Where sizes count ("realistic"):
+
+- all our orders share the size of one quote, and of one print;
+- a resting limit stands in a queue. Inside the spread it is alone; at the near price everything displayed there
+  is ahead of it, less when less is displayed later; deeper it stands nowhere until the market comes to it. Prints
+  at its price use up first what is ahead, then fill it; a print through its price fills it whatever was ahead.
+
 Equity stops are elected by prints at or through the stop. Coin stops also by the near quote (the bid for a sell
 stop, the ask for a buy stop), since coins print rarely. A symbol that was never quoted (a tape of prints only)
 trades at its last print on both sides.
@@ -13,11 +20,14 @@ trades at its last print on both sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from hands.core.units import NANO, Price, Qty, floor_to
+from hands.core.units import NANO, NANO_ABS_MAX, Price, Qty, div_ceil, floor_to
 from hands.core.vocab import OrderType, Side
 from hands.sim.venue.orders import NO_PRICE, NO_QTY, Order
-from hands.sim.venue.ticks import Quote, Trade
+from hands.sim.venue.ticks import Quote, Tick, Trade
+
+_ANY_PRICE: Final = NANO_ABS_MAX
 
 
 @dataclass(slots=True)
@@ -35,17 +45,16 @@ class Book:
     """The first price seen: what change_today is measured from."""
     is_quoted: bool = False
 
-    def take_quote(self, quote: Quote) -> None:
-        self.bid, self.ask = quote.bid, quote.ask
-        self.bid_left, self.ask_left = quote.bid_size, quote.ask_size
-        self.is_quoted = True
+    def take(self, tick: Tick) -> None:
+        """Let the market move."""
+        if isinstance(tick, Quote):
+            self.bid, self.ask = tick.bid, tick.ask
+            self.bid_left, self.ask_left = tick.bid_size, tick.ask_size
+            self.is_quoted = True
+        else:
+            self.last, self.last_left = tick.price, tick.size
         if not self.reference:
             self.reference = self.mark()
-
-    def take_trade(self, trade: Trade) -> None:
-        self.last, self.last_left = trade.price, trade.size
-        if not self.reference:
-            self.reference = trade.price
 
     def touch(self, side: Side) -> Price:
         """Return what an order of `side` would pay or get now; 0 if there is nobody on the other side."""
@@ -59,10 +68,22 @@ class Book:
             return self.last_left
         return self.ask_left if side is Side.BUY else self.bid_left
 
+    def near(self, side: Side) -> tuple[Price, Qty]:
+        """Return the best price on the side where an order of `side` would rest, and the size shown there."""
+        return (self.bid, self.bid_left) if side is Side.BUY else (self.ask, self.ask_left)
+
+    def contains(self, price: int) -> bool:
+        """Return whether `price` is within the quote; anything is where there is none."""
+        return (not self.bid or self.bid <= price) and (not self.ask or price <= self.ask)
+
+    def consume_print(self, qty: int) -> None:
+        """Take `qty` off the size of the last print."""
+        self.last_left = Qty(max(0, self.last_left - qty))
+
     def consume(self, side: Side, qty: int) -> None:
         """Take `qty` off the size displayed to orders of `side`."""
         if not self.is_quoted:
-            self.last_left = Qty(max(0, self.last_left - qty))
+            self.consume_print(qty)
         elif side is Side.BUY:
             self.ask_left = Qty(max(0, self.ask_left - qty))
         else:
@@ -76,40 +97,72 @@ class Book:
 
 
 def is_marketable(order: Order, price: int) -> bool:
-    """Return whether `order` accepts to trade at `price`; an elected plain stop accepts any."""
+    """Return whether `order` accepts to trade at `price`; one without limit or cap accepts any."""
     if not price:
         return False
-    if order.limit_price is None:
+    worst = order.worst_price
+    if worst is None:
         return True
-    return price <= order.limit_price if order.side is Side.BUY else price >= order.limit_price
+    return price <= worst if order.side is Side.BUY else price >= worst
+
+
+def eagerness(order: Order) -> tuple[int, int]:
+    """Return the sort key of price-time priority: whoever accepts the worse price first, then the older."""
+    worst = order.worst_price
+    if worst is None:
+        return (-_ANY_PRICE, order.sequence)
+    return (-worst if order.side is Side.BUY else worst, order.sequence)
 
 
 def whole_lots(order: Order, qty: int) -> Qty:
     """Return `qty` cut to what can be one execution of `order`: whole shares for a whole-share order."""
-    fractional = order.asset.is_crypto or order.qty % NANO
-    return Qty(qty if fractional else floor_to(qty, NANO))
+    return Qty(qty if order.is_fractional else floor_to(qty, NANO))
+
+
+def deal_at(order: Order, price: Price, available: int | None) -> tuple[Price, Qty] | None:
+    """Return (price, qty) that `order` trades at `price`, at most `available` (None: any); None if nothing."""
+    if not is_marketable(order, price):
+        return None
+    wanted = order.wanted_at(price)
+    qty = whole_lots(order, wanted if available is None else min(wanted, available))
+    return (price, qty) if qty > 0 else None
 
 
 def at_touch(order: Order, book: Book, *, sized: bool) -> tuple[Price, Qty] | None:
     """Return (price, qty) that `order` trades now, at most the displayed size where `sized`; None if nothing."""
-    price = book.touch(order.side)
-    if not is_marketable(order, price):
-        return None
-    qty = min(order.remaining, book.displayed(order.side)) if sized else order.remaining
-    qty = whole_lots(order, qty)
-    return (price, qty) if qty > 0 else None
+    return deal_at(order, book.touch(order.side), book.displayed(order.side) if sized else None)
 
 
-def by_print(order: Order, trade: Trade, *, sized: bool) -> tuple[Price, Qty] | None:
-    """Return (price, qty) that a resting limit trades because `trade` printed through it; None if nothing."""
-    limit = order.limit_price
+def by_print(order: Order, book: Book, *, sized: bool) -> tuple[Price, Qty] | None:
+    """Return (price, qty) that a resting limit trades because of the last print; None if nothing.
+
+    Where `sized`, a print at the limit moves the queue up, whether or not it reaches `order`.
+    """
+    limit = order.worst_price
     if limit is None:
         return None
-    through = trade.price < limit if order.side is Side.BUY else trade.price > limit
-    if not through:
+    available: int | None = book.last_left if sized else None
+    if book.last == limit:
+        if available is None or order.queue_ahead is None:
+            return None
+        before_us = min(order.queue_ahead, available)
+        order.queue_ahead = Qty(order.queue_ahead - before_us)
+        available -= before_us
+    elif book.last > limit if order.side is Side.BUY else book.last < limit:
         return None
-    qty = whole_lots(order, min(order.remaining, trade.size) if sized else order.remaining)
-    return (limit, qty) if qty > 0 else None
+    return deal_at(order, limit, available)
+
+
+def queue_up(order: Order, book: Book) -> None:
+    """Give a resting limit its place behind what the quote displays at its price."""
+    limit = order.worst_price
+    if limit is None or not book.is_quoted:
+        return
+    near, size = book.near(order.side)
+    if limit == near:
+        order.queue_ahead = size if order.queue_ahead is None else Qty(min(order.queue_ahead, size))
+    elif not near or (limit > near if order.side is Side.BUY else limit < near):
+        order.queue_ahead = NO_QTY
 
 
 def is_through_stop(side: Side, stop_price: int, price: int) -> bool:
@@ -117,24 +170,32 @@ def is_through_stop(side: Side, stop_price: int, price: int) -> bool:
     return price > 0 and (price <= stop_price if side is Side.SELL else price >= stop_price)
 
 
-def elects(order: Order, tick: Quote | Trade) -> bool:
-    """Return whether `tick` elects the waiting stop `order`."""
-    assert order.stop_price is not None
+def elects(order: Order, tick: Tick, book: Book, *, within_quote: bool) -> bool:
+    """Return whether `tick` elects the waiting stop `order`; with `within_quote` only prints within it do."""
+    stop = order.stop_price
+    if stop is None:
+        return False  # a trailing stop that has seen no price yet
     if isinstance(tick, Trade):
-        return is_through_stop(order.side, order.stop_price, tick.price)
+        return is_through_stop(order.side, stop, tick.price) and (
+            not within_quote or book.contains(tick.price)
+        )
     if not order.asset.is_crypto:
         return False
     near = tick.bid if order.side is Side.SELL else tick.ask
-    return is_through_stop(order.side, order.stop_price, near)
+    return is_through_stop(order.side, stop, near)
+
+
+def buy_stop_cap(stop_price: int) -> Price:
+    """Return the limit that the venue gives a buy stop: 4 % above a stop below 50 USD, 2.5 % above any other."""
+    return Price(div_ceil(stop_price * (1040 if stop_price < 50 * NANO else 1025), 1000))
 
 
 def reserve_price(order_type: OrderType, side: Side, limit: int | None, stop: int | None, ask: int) -> Price:
     """Return the price an opening order is reserved at: its limit, or what it may cost; short sales at 1.03 x ask."""
     if side is Side.SELL:
-        return Price(max(limit or 0, -(-103 * ask // 100)))
+        return Price(max(limit or 0, div_ceil(103 * ask, 100)))
     if limit is not None:
         return Price(limit)
-    if order_type is OrderType.STOP and stop is not None:
-        # The venue turns a buy stop into a stop-limit 4 % (below 50 USD) or 2.5 % above it.
-        return Price(-(-stop * (1040 if stop < 50 * NANO else 1025) // 1000))
+    if order_type in (OrderType.STOP, OrderType.TRAILING_STOP) and stop is not None:
+        return buy_stop_cap(stop)
     return Price(ask)

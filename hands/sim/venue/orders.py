@@ -11,13 +11,15 @@ import copy
 from dataclasses import dataclass, field
 from typing import Final
 
-from hands.core.units import Ns, Price, Qty, Ratio, Usd, div_half_up
+from hands.core.units import NANO, Ns, Price, Qty, Ratio, Usd, div_half_up
 from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
 from hands.sim.venue.assets import Asset
 
 NO_PRICE: Final = Price(0)
 NO_QTY: Final = Qty(0)
-WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+NO_USD: Final = Usd(0)
+PENDING = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.PENDING_REPLACE})
+AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 NOT_REPLACEABLE = frozenset(
     {
         OrderStatus.ACCEPTED,
@@ -145,6 +147,20 @@ class Order:
     high_water_mark: Price | None = None
     """Of a trailing stop: the best price since it was released; `stop_price` follows it."""
     cancel_requested_ns: Ns | None = None
+    is_working: bool = False
+    """In the book: acknowledged, brought to the session, its entry filled. A stop waits there to be elected."""
+    status_behind: OrderStatus | None = None
+    """What the status is but for a pending cancel or replace; None while neither is pending."""
+    cap_price: Price | None = None
+    """The limit that the venue gives a buy stop once it is elected; its `limit_price` stays as asked."""
+    queue_ahead: Qty | None = None
+    """Size that prints at our limit fill before us; None until the market was at or behind our limit."""
+    traded_value: Usd = NO_USD
+    """Sum of price x qty, each execution rounded up: what counts against `notional`."""
+    successor: Order | None = None
+    """The replacement that waits to take over while this order is `pending_replace`."""
+    takes_over_ns: Ns | None = None
+    """Of such a replacement: when it does, or is rejected. None for every order in its own right."""
     legs: tuple[Order, ...] | None = None
     """Only in snapshots: the children as they were."""
 
@@ -175,23 +191,68 @@ class Order:
         return group is not None and not group.active and group.entry is not self
 
     @property
+    def is_fractional(self) -> bool:
+        """Whether its executions may be other than whole shares."""
+        return self.asset.is_crypto or self.notional is not None or self.qty % NANO != 0
+
+    @property
     def awaits_election(self) -> bool:
-        return self.is_stop and not self.elected and self.is_live and not self.is_dormant
+        return self.is_stop and not self.elected and self.is_working and self.is_live
 
     @property
     def can_trade(self) -> bool:
-        """Working at the exchange: released, elected if it is a stop, and not held back for the session."""
-        return self.status in WORKING and (self.elected or not self.is_stop)
+        """In the book, and elected if it is a stop; a pending cancel or replace does not take it out."""
+        return self.is_working and self.is_live and (self.elected or not self.is_stop)
+
+    @property
+    def worst_price(self) -> Price | None:
+        """The price it accepts no worse than: its limit, or the venue's cap; None for any price."""
+        return self.limit_price if self.limit_price is not None else self.cap_price
+
+    @property
+    def own_status(self) -> OrderStatus:
+        """The status but for a pending cancel or replace."""
+        return self.status if self.status_behind is None else self.status_behind
+
+    @property
+    def reach(self) -> Qty:
+        """What may still trade of it, or of the replacement that waits to take over: the larger."""
+        ours = self.qty if self.successor is None else max(self.qty, self.successor.qty)
+        return Qty(ours - self.filled_qty)
+
+    def wanted_at(self, price: int) -> Qty:
+        """Return what is left to trade at `price`: of an order in dollars, what the rest of them buys there.
+
+        A sale in dollars never sells more than was reckoned when it was taken, since no more is held for it.
+        """
+        if self.notional is None:
+            return self.remaining
+        bought = (self.notional - self.traded_value) * NANO // price
+        return Qty(min(bought, self.remaining) if self.side is Side.SELL else bought)
 
     @property
     def filled_avg_price(self) -> Price | None:
         return Price(div_half_up(self.filled_cost, self.filled_qty)) if self.filled_qty else None
 
     def set_status(self, status: OrderStatus, at_ns: Ns) -> None:
-        """Change the status and remember when."""
-        self.status = status
+        """Change the status and remember when; behind a pending cancel or replace unless it ends the order."""
         self.updated_ns = at_ns
+        if self.status_behind is not None and not status.is_terminal:
+            self.status_behind = status
+            return
+        self.status, self.status_behind = status, None
         self.history.append((at_ns, status))
+
+    def set_pending(self, status: OrderStatus, at_ns: Ns) -> None:
+        """Show a cancel or replace as pending in front of what the status is."""
+        self.status_behind = self.status
+        self.status, self.updated_ns = status, at_ns
+        self.history.append((at_ns, status))
+
+    def clear_pending(self, at_ns: Ns) -> None:
+        """Show again what the status is."""
+        status, self.status_behind = self.own_status, None
+        self.set_status(status, at_ns)
 
     def snapshot(self) -> Order:
         """Return a copy that later events do not change, with copies of the children if this is a parent."""

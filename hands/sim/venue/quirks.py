@@ -44,7 +44,7 @@ class Quirks:
     )
     reduced_stop: str = _quirk(
         "same_id new_id silent",
-        "a stop cut to the remainder of a partly filled target: same order, a new one, or no event",
+        "a leg cut to the remainder of the other: same order (`restated`), a new one, or no event",
     )
     held_event: str = _quirk("none sent", "`held` trade updates for legs")
     recancel: str = _quirk("accepted refused", "DELETE of an order that is already canceled: 204 or 422")
@@ -54,6 +54,13 @@ class Quirks:
     replace_qty: str = _quirk("total remaining", "what `qty` means when an order is replaced")
     buy_stop: str = _quirk(
         "limited market", "an elected buy stop: a limit 4 % (2.5 % from 50 USD) above it, or any price"
+    )
+    stop_prints: str = _quirk(
+        "any within_quote", "prints that elect equity stops: every one, or those within the quote"
+    )
+    day_end: str = _quirk(
+        "resting done_for_day",
+        "gtc equity orders at the close: as they were, or done_for_day until the opening",
     )
     extended_tif: str = _quirk("day_gtc day", "times in force of extended-hours limit orders")
     ioc_fok: str = _quirk("accepted refused", "equity orders that are ioc or fok")
@@ -70,6 +77,14 @@ class Quirks:
     both_amounts_status: str = _quirk("422 400", "status of an order with both qty and notional")
     malformed_order_id: str = _quirk("422 404", "status for an order id that is no UUID")
     short_flip: str = _quirk("qty_available cannot_flip", "refusal of a sale larger than the position")
+    bracket_additions: str = _quirk(
+        "accepted refused", "brackets that add to a holding: entry orders like any other, or not"
+    )
+    hard_to_borrow_tif: str = _quirk(
+        "all sells", "which orders in a hard-to-borrow asset must be day orders: all, or what sells"
+    )
+    halted_market: str = _quirk("refused queued", "market orders in a halted symbol")
+    cls_cutoff: str = _quirk("3:55pm 3:50pm", "until when cls orders are taken")
     # documents
     order_class_text: str = _quirk("empty simple", '`order_class` of a simple order: "" or "simple"')
     position_intent_field: str = _quirk("present absent", "`position_intent` in orders")

@@ -7,25 +7,16 @@ judge: admission has already said yes. Legs get ids of the exchange's own making
 from __future__ import annotations
 
 import copy
-import datetime as dt
 
-from hands.core.units import Ns, Price
-from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
+from hands.core.units import NANO, Ns, Price, Qty, Ratio
+from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side
 from hands.sim.venue.assets import Asset
 from hands.sim.venue.blotter import Blotter
-from hands.sim.venue.calendar import CLOSE, MarketClock, new_york_date, unix_ns
 from hands.sim.venue.matching import reserve_price
 from hands.sim.venue.orders import Group, Order, OrderRequest, ReplaceRequest
+from hands.sim.venue.trailing import follow, is_trailing, trail_stop
 
 _OPENING = frozenset({PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN})
-GTC_DAYS = 90
-
-
-def expiry_ns(tif: TimeInForce, t_ns: int, clock: MarketClock) -> Ns:
-    """Return when an order taken at `t_ns` runs out: the session's close, or 90 days on at the close."""
-    if tif is TimeInForce.DAY:
-        return clock.at(t_ns).next_close_ns
-    return unix_ns(new_york_date(t_ns) + dt.timedelta(days=GTC_DAYS), CLOSE)
 
 
 def write_ticket(
@@ -34,7 +25,9 @@ def write_ticket(
     blotter: Blotter,
     *,
     intent: PositionIntent,
-    ask: int,
+    bid: Price,
+    ask: Price,
+    mark: Price,
     t_ns: Ns,
     expires_ns: Ns,
 ) -> Order:
@@ -60,8 +53,17 @@ def write_ticket(
         sequence=len(blotter),
         status=OrderStatus.PENDING_NEW,
         updated_ns=t_ns,
-        reserve_price=reserve_price(request.order_type, request.side, limit, request.stop_price, ask),
+        notional=request.notional,
+        trail_price=request.trail_price,
+        trail_percent=request.trail_percent,
     )
+    if is_trailing(order):
+        follow(order, mark)
+    order.reserve_price = reserve_price(order.order_type, order.side, limit, order.stop_price, ask)
+    if request.notional is not None:
+        # A purchase by what it may cost, a sale by what it may bring: neither is larger than was looked at.
+        reference = order.reserve_price if order.side is Side.BUY else limit or bid
+        order.qty = Qty(request.notional * NANO // reference)
     order.set_status(OrderStatus.PENDING_NEW, t_ns)
     blotter.add(order)
     if request.order_class is not OrderClass.SIMPLE:
@@ -108,17 +110,61 @@ def _leg(
     return order
 
 
-def write_successor(old: Order, request: ReplaceRequest, ask: int, blotter: Blotter, t_ns: Ns) -> Order:
-    """Return the order that would replace `old`, not yet in the blotter: same status, fills carried on."""
+def write_successor(
+    old: Order,
+    request: ReplaceRequest,
+    ask: int,
+    blotter: Blotter,
+    t_ns: Ns,
+    *,
+    expires_ns: Ns | None = None,
+    qty_is_total: bool = True,
+) -> Order:
+    """Return the order that would replace `old`, not yet in the blotter: same status, fills carried on.
+
+    `qty_is_total`: the quantity asked for includes what has filled already; otherwise it comes on top.
+    """
     new = copy.copy(old)
     new.order_id = blotter.new_id()
     new.client_order_id = request.client_order_id or blotter.new_id()
     new.replaces, new.replaced_by = old.order_id, None
-    new.qty = request.qty if request.qty is not None else old.qty
+    new.tif = request.tif if request.tif is not None else old.tif
+    new.expires_ns = expires_ns if expires_ns is not None else old.expires_ns
+    new.created_ns, new.sequence, new.history = t_ns, len(blotter), []
+    new.status_behind = new.cancel_requested_ns = new.successor = new.takes_over_ns = None
+    carry_over(old, new, request, qty_is_total=qty_is_total)
+    new.reserve_price = reserve_price(new.order_type, new.side, new.limit_price, new.stop_price, ask)
+    new.set_status(old.own_status, t_ns)
+    return new
+
+
+def replacement_qty(old: Order, request: ReplaceRequest, *, qty_is_total: bool) -> Qty:
+    """Return the total quantity, filled part included, of what would replace `old` now."""
+    if request.qty is None:
+        return old.qty
+    return request.qty if qty_is_total else Qty(request.qty + old.filled_qty)
+
+
+def carry_over(old: Order, new: Order, request: ReplaceRequest, *, qty_is_total: bool) -> None:
+    """Give `new` what `old` is by now, but for what `request` changes."""
+    new.filled_qty, new.filled_cost, new.traded_value = old.filled_qty, old.filled_cost, old.traded_value
+    new.elected, new.cap_price, new.is_working = old.elected, old.cap_price, old.is_working
+    new.qty = replacement_qty(old, request, qty_is_total=qty_is_total)
     new.limit_price = request.limit_price if request.limit_price is not None else old.limit_price
     new.stop_price = request.stop_price if request.stop_price is not None else old.stop_price
-    new.tif = request.tif if request.tif is not None else old.tif
-    new.reserve_price = reserve_price(new.order_type, new.side, new.limit_price, new.stop_price, ask)
-    new.created_ns, new.sequence, new.history = t_ns, len(blotter), []
-    new.set_status(old.status, t_ns)
-    return new
+    if is_trailing(old):
+        _carry_trail(old, new, request.trail)
+    # Its place in the queue is lost, unless it only asks for less at the same price.
+    keeps_place = new.limit_price == old.limit_price and new.qty <= old.qty
+    new.queue_ahead = old.queue_ahead if keeps_place else None
+
+
+def _carry_trail(old: Order, new: Order, trail: Ratio | None) -> None:
+    new.high_water_mark = old.high_water_mark
+    new.trail_price, new.trail_percent = old.trail_price, old.trail_percent
+    if trail is not None and old.trail_price is not None:
+        new.trail_price = Price(trail)
+    elif trail is not None:
+        new.trail_percent = trail
+    if new.high_water_mark is not None:
+        new.stop_price = trail_stop(new, new.high_water_mark)

@@ -72,6 +72,11 @@ class Status:
         """Whether trading stands still from now on; "T" (resumed) and the quotation codes do not halt it."""
         return self.status_code in {"H", "P", "2"}
 
+    @property
+    def is_resumption(self) -> bool:
+        """Whether trading goes on from now on: "T", or "3" on the tapes A and B."""
+        return self.status_code in {"T", "3"}
+
 
 @dataclass(frozen=True, slots=True)
 class PriceBand:
