@@ -1,6 +1,6 @@
 """What a command prints and how it ends: one JSON document or a few readable lines, and the contract's exit codes.
 
-Owns stdout, stderr and the exit codes of client commands. May not compute anything. The one idea: with `--json`
+Owns stdout, stderr and the exit codes of client commands, and how a service says that it does not start. May not compute anything. The one idea: with `--json`
 stdout is exactly one JSON document whatever happens; what is only for people goes to stderr.
 """
 
@@ -53,6 +53,19 @@ def fail(code: ExitCode, problems: str | Sequence[str], *, as_json: bool = False
     for line in lines:
         say(f"hands: {line}", err=True)
     raise typer.Exit(int(code))
+
+
+def refuse_start(code: ExitCode, problems: Iterable[str], *, as_json: bool) -> NoReturn:
+    """Say on stderr, everything at once, why nothing was started, and end: JSON lines with `--json`, as all logs are."""
+    for problem in problems:
+        line = {"level": "critical", "event": "refused", "exit_code": int(code), "message": problem}
+        say(json.dumps(line) if as_json else f"hands: {problem}", err=True)
+    raise typer.Exit(int(code))
+
+
+def members(text: str) -> tuple[str, ...]:
+    """Return the members of an option like "A,B/USD"."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

@@ -12,20 +12,7 @@ from typing import Annotated
 
 import typer
 
-from hands.cli.output import ExitCode, JsonFlag
-
-
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    """Return the members of "A,B/USD", None where nothing was said."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _refused(code: ExitCode, problems: list[str], *, as_json: bool) -> typer.Exit:
-    """Say on stderr why nothing was started: JSON lines, as all logs are with `--json`."""
-    for problem in problems:
-        line = {"level": "critical", "event": "refused", "exit_code": int(code), "message": problem}
-        typer.echo(json.dumps(line) if as_json else f"hands: {problem}", err=True)
-    return typer.Exit(int(code))
+from hands.cli.output import ExitCode, JsonFlag, members, refuse_start
 
 
 def run(
@@ -71,7 +58,7 @@ def run(
         intents=intents,
         state=state,
         alpaca_url=alpaca_url,
-        symbols=_listed(symbols),
+        symbols=None if symbols is None else members(symbols),
         dry_run=dry_run,
         live=live,
         log_json=as_json,
@@ -79,7 +66,7 @@ def run(
     try:
         code = run_daemon(options, ready)
     except ConfigError as error:
-        raise _refused(ExitCode.USAGE, error.problems, as_json=as_json) from error
+        refuse_start(ExitCode.USAGE, error.problems, as_json=as_json)
     except Unsafe as error:
-        raise _refused(ExitCode.UNSAFE, [str(error)], as_json=as_json) from error
+        refuse_start(ExitCode.UNSAFE, [str(error)], as_json=as_json)
     raise typer.Exit(code)

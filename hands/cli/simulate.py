@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from hands.cli.output import ExitCode, JsonFlag, print_json, say, table
+from hands.cli.output import ExitCode, JsonFlag, members, print_json, refuse_start, say, table
 
 MARKET: Final = "The market"
 ACCOUNT: Final = "The account and its fills"
@@ -133,9 +133,11 @@ def sim(
     A test that never sleeps: hands sim --tape manual --clock manual --quirks stop_cancel_event=sent
     """
     if list_quirks:
-        return _list_quirks(as_json=as_json)
+        _list_quirks(as_json=as_json)
+        return
     import uvloop
 
+    from hands.sim.market.file_rows import FileError
     from hands.sim.server.app import serve
     from hands.sim.server.config import DEFAULT_SYMBOLS, ConfigError, SimConfig
 
@@ -143,7 +145,7 @@ def sim(
     delays, also_wrong = _pairs("latency", latency or ())
     options: dict[str, Any] = {
         "tape": (*(tape or ()), *(more_tape or ())) or ("synthetic",),
-        "symbols": DEFAULT_SYMBOLS if symbols is None else _members(symbols),
+        "symbols": DEFAULT_SYMBOLS if symbols is None else members(symbols),
         "seed": seed,
         "speed": speed,
         "regime": regime,
@@ -171,12 +173,14 @@ def sim(
         config = SimConfig.of(options)
         if not problems:
             uvloop.run(serve(config, _say_ready))
-            return None
+            return
     except ConfigError as error:
         problems += error.problems
+    except FileError as error:
+        problems.append(f"tape: {error}")
     except OSError as error:
         problems.append(f"listen {listen}: {error}")
-    raise _refused(problems, as_json=as_json)
+    refuse_start(ExitCode.USAGE, problems, as_json=as_json)
 
 
 def _say_ready(url: str) -> None:
@@ -199,16 +203,11 @@ def _list_quirks(*, as_json: bool) -> None:
     say("\n".join(table(("QUIRK", "DEFAULT", "ELSE", "WHAT IT DECIDES"), rows)))
 
 
-def _members(text: str) -> tuple[str, ...]:
-    """Return the members of "A,B/USD"."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _pairs(option: str, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the pairs of "a=1,b=2" words, and what is wrong with the others."""
     pairs: dict[str, str] = {}
     wrong: list[str] = []
-    for word in (member for text in words for member in _members(text)):
+    for word in (member for text in words for member in members(text)):
         name, equals, value = word.partition("=")
         if equals and name.strip():
             pairs[name.strip()] = value.strip()
@@ -223,12 +222,3 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _refused(problems: Sequence[str], *, as_json: bool) -> typer.Exit:
-    """Say on stderr, everything at once, why nothing was started: JSON lines, as all logs are with `--json`."""
-    code = int(ExitCode.USAGE)
-    for problem in problems:
-        line = {"level": "critical", "event": "refused", "exit_code": code, "message": problem}
-        say(json.dumps(line) if as_json else f"hands: {problem}", err=True)
-    return typer.Exit(code)

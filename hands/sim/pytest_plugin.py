@@ -12,17 +12,17 @@ that asks for options which only a start can settle gets a process with those, s
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
 import pytest
 
+from hands.sim.server.config import RESETTABLE
 from hands.sim.testing import Sim, SimError, running_sim
 
 MARKER: Final = "alpaca_sim(**options): options of `hands sim` for the fixture alpaca_sim, e.g. cash=5000"
-RESETTABLE: Final = frozenset({"cash", "fills", "latency", "multiplier", "quirks", "seed", "session"})
-"""What a reset can change; everything else needs a process of its own."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,12 +40,17 @@ class SimPool:
     def fresh(self, options: dict[str, Any]) -> Sim:
         """Return a simulator as if just started with `options`. Raises `SimError`."""
         settled = {name: value for name, value in options.items() if name not in RESETTABLE}
-        name = json.dumps(settled, sort_keys=True)
+        changed = {name: value for name, value in options.items() if name in RESETTABLE}
+        name = json.dumps(settled, sort_keys=True, default=str)
+        if name in self._sims:
+            try:
+                self._sims[name].reset(**changed)
+            except OSError:  # it died under an earlier test, whose report says so
+                del self._sims[name]
         if name not in self._sims:
             self._sims[name] = self._running.enter_context(running_sim(**settled))
-        sim = self._sims[name]
-        sim.reset(**{name: value for name, value in options.items() if name in RESETTABLE})
-        return sim
+            self._sims[name].reset(**changed)
+        return self._sims[name]
 
     def close(self) -> None:
         """End them all."""
@@ -61,16 +66,21 @@ def alpaca_sims() -> Iterator[SimPool]:
 
 
 @pytest.fixture
-def alpaca_sim(request: pytest.FixtureRequest, alpaca_sims: SimPool) -> Sim:
-    """A simulator as if just started: on a manual tape unless the marker `alpaca_sim` says otherwise."""
+def alpaca_sim(request: pytest.FixtureRequest, alpaca_sims: SimPool) -> Iterator[Sim]:
+    """A simulator as if just started: on a manual tape unless the marker `alpaca_sim` says otherwise.
+
+    What it writes to stderr meanwhile is shown with the report of a test that fails.
+    """
     options: dict[str, Any] = {}
-    for marker in reversed(
-        list(request.node.iter_markers("alpaca_sim"))
-    ):  # the test's own goes before its class's
+    # The nearest comes first, and the test's own goes before its class's.
+    for marker in reversed(list(request.node.iter_markers("alpaca_sim"))):
         if marker.args:
             pytest.fail("the marker alpaca_sim takes options by name only", pytrace=False)
         options |= marker.kwargs
     try:
-        return alpaca_sims.fresh(options)
+        sim = alpaca_sims.fresh(options)
     except SimError as error:
         pytest.fail(f"hands sim: {error}", pytrace=False)
+    before = len(sim.said())
+    yield sim
+    sys.stderr.write(sim.said()[before:])

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -41,10 +41,17 @@ class SimError(Exception):
 class Sim:
     """A running simulator: where it is, and its controls. Prices and sizes may be numbers or decimal text."""
 
-    def __init__(self, url: str, key: str = "sim", secret: str = "sim") -> None:  # noqa: S107  the known defaults
+    def __init__(
+        self,
+        url: str,
+        key: str = "sim",
+        secret: str = "sim",  # noqa: S107  the known defaults
+        said: Callable[[], str] = str,
+    ) -> None:
         self.url = url
         self.key = key
         self.secret = secret
+        self._said = said
 
     def __repr__(self) -> str:
         return f"<Sim {self.url}>"
@@ -135,6 +142,10 @@ class Sim:
         """Return the same as it was sent, to be compared with another run's."""
         return self.call("GET", "/sim/v1/truth", None, ANSWER_WITHIN_S)[1]
 
+    def said(self) -> str:
+        """Return what the process has written to stderr so far, and how it ended: nothing, if nothing is wrong."""
+        return self._said()
+
     def reset(self, **options: Any) -> None:
         """Go back to the start: cash, fills, latency, multiplier, quirks, seed, session may be others from now on."""
         self.control("POST", "reset", options)
@@ -142,10 +153,9 @@ class Sim:
     def control(self, method: str, name: str, body: Any = None, within_s: float = ANSWER_WITHIN_S) -> Any:
         """Call /sim/v1/`name` and return its document. Raises `SimError`."""
         status, raw = self.call(method, f"/sim/v1/{name}", body, within_s)
-        document = json.loads(raw)
         if status != http.HTTPStatus.OK:
-            raise SimError(document["message"])
-        return document
+            raise SimError(_complaint(status, raw))
+        return json.loads(raw)
 
     def call(self, method: str, path: str, body: Any, within_s: float) -> tuple[int, bytes]:
         """Make a request on a connection of its own, with the account's keys; return (status, body)."""
@@ -161,6 +171,14 @@ class Sim:
 
     def _ws(self, path: str) -> str:
         return f"ws{self.url.removeprefix('http')}{path}"
+
+
+def _complaint(status: int, raw: bytes) -> str:
+    """Return why a control was refused: in its own words, or as it was answered where it has none."""
+    try:
+        return str(json.loads(raw)["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"{status} {raw.decode(errors='replace')}"
 
 
 def flags(options: Mapping[str, Any]) -> list[str]:
@@ -207,11 +225,24 @@ def running_sim(**options: Any) -> Iterator[Sim]:
                 overdue.start()
                 line = stdout.readline()
                 overdue.cancel()
+
+                def written() -> str:
+                    # From its place: the process writes where the file it shares with us stands.
+                    return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode(errors="replace")
+
+                def said() -> str:
+                    code = process.poll()
+                    return written() if code is None else f"{written()}hands sim has ended: exit code {code}\n"
+
                 if not line:
                     process.wait(STOP_WITHIN_S)
-                    log.seek(0)
-                    raise SimError(log.read().decode(errors="replace").strip() or "it said nothing")
-                yield Sim(json.loads(line)["url"], key, secret)
+                    raise SimError(written().strip() or "it said nothing")
+                try:
+                    yield Sim(json.loads(line)["url"], key, secret, said)
+                finally:
+                    complaint = sys.exception()
+                    if complaint is not None and process.poll() is not None:
+                        complaint.add_note(said())  # what the test complains of may be only what this led to
         finally:
             _end(process)
 
@@ -269,6 +300,9 @@ def in_process_sim(**options: Any) -> Iterator[Sim]:
         if thread.is_alive():
             loop.call_soon_threadsafe(server.cancel)
             thread.join(STOP_WITHIN_S)
+        complaint = sys.exception()
+        if urls and failures and complaint is not None:
+            complaint.add_note(f"hands sim has ended: {failures[0]!r}")
     if failures:
         raise failures[0]  # it was running, and then it was not: a defect of its own
 

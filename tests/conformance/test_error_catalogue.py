@@ -650,6 +650,11 @@ REPLACEMENT = [
         replaced(0, limit_price="146"),
     ),
     rule("qty of a complex order cannot be replaced", bracket(price="149"), replaced(0, qty="2")),
+    rule(
+        "time_in_force of a complex order cannot be replaced",
+        bracket(price="149"),
+        replaced(0, time_in_force="day"),
+    ),
     rule("fractional orders must be DAY orders", limit("140", qty="1.5"), replaced(0, time_in_force="gtc")),
     rule(
         "stop price must be less than current price",

@@ -95,7 +95,11 @@ class Process:
                 )
             return text.splitlines()[0] if "\n" in text else None
 
-        return json.loads(until(f"{self.name}'s ready line", look, within_s))
+        try:
+            return json.loads(until(f"{self.name}'s ready line", look, within_s))
+        except AssertionError:
+            self.end(signal.SIGKILL)  # nobody else will: who asked for it never gets it
+            raise
 
     @property
     def said(self) -> str:

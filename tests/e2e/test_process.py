@@ -6,12 +6,14 @@ import json
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Floor, environment, until
+from tests.e2e.harness import Floor, Process, environment, until
 
 pytestmark = pytest.mark.e2e
 
@@ -61,6 +63,14 @@ def test_documents_dropped_while_it_is_down_are_judged_at_the_start(floor: Floor
     floor.open()
     floor.expect(old, "REJECTED", code="EXPIRED")
     floor.protected(fresh)
+
+
+def test_a_process_that_ends_at_once_leaves_nothing_open(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "raise SystemExit('no')")
+    process = Process("brief", command, tmp_path / "brief.log", environment())
+    with pytest.raises(AssertionError, match=r"(?s)brief ended with 1:.*no"):
+        process.ready()
+    assert all(file.closed for file in process._files)
 
 
 def test_a_state_directory_in_use_is_refused(floor: Floor) -> None:

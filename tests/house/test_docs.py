@@ -98,7 +98,7 @@ def test_the_readme_counts_the_checks_right() -> None:
     assert set(counted) == {str(len(CHECKS))}
 
 
-@pytest.mark.parametrize("room", ["core", "runtime"])
+@pytest.mark.parametrize("room", ["core", "runtime", "sim/venue", "sim/market", "sim/server"])
 def test_the_architecture_names_every_module_of_the_room(room: str) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     modules = {path.stem for path in (ROOT / "hands" / room).glob("*.py")} - {"__init__"}

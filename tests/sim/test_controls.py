@@ -112,7 +112,7 @@ def test_a_halt_holds_orders_until_trading_resumes(on_simulator):
         ({"symbol": "AAPL", "cancel": "1"}, "no print '1' of AAPL"),
         ({"symbol": "AAPL", "cancel": 1, "action": "X"}, "'C' (canceled) or 'E' (error)"),
         ({"symbol": "AAPL", "limit_up": 1, "limit_down": 2}, "limit_down < limit_up"),
-        ({"symbol": "AAPL", "limit_down": 2}, "limit_up beside it"),
+        ({"symbol": "AAPL", "limit_down": 2}, "0 < limit_down < limit_up"),
         ("AAPL", "array of objects"),
     ],
 )

@@ -109,3 +109,23 @@ def test_what_makes_no_sense_changes_nothing(desk, action):
         getattr(desk.exchange, name)(*arguments)
     assert (resting.status, desk.position("AAPL")) == (OrderStatus.NEW, "10")
     assert not desk.exchange.corporate_actions
+
+
+def test_a_renamed_asset_is_what_it_was_under_another_name(desk):
+    desk.exchange.rename("MULN", "MULX")
+    renamed = desk.exchange.assets.get("MULX")
+    was = desk.exchange.assets.get("MULN")
+    assert (renamed.shortable, renamed.marginable, renamed.is_active, renamed.tradable) == (
+        False,
+        False,
+        True,
+        True,
+    )
+    assert (was.is_active, was.tradable, was.asset_id == renamed.asset_id) == (False, False, False)
+
+
+def test_todays_profit_survives_a_split(desk):
+    position = holding(desk)
+    desk.exchange.split("AAPL", 1, 4)
+    assert position.day_cost == position.cost == 1200 * NANO  # eight of the ten are still held, as two
+    assert decimal_text(desk.exchange.book("AAPL").reference) == "599.96"

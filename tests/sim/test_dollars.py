@@ -6,6 +6,7 @@ import pytest
 
 from hands.core.units import NANO, decimal_text, mul_ceil
 from hands.core.vocab import OrderStatus
+from hands.sim.venue.errors import VenueError
 
 FILLED = OrderStatus.FILLED
 
@@ -75,3 +76,38 @@ def test_parts_of_shares_fill_to_the_last_digit(make_desk, fills):
     order = desk.send("AAPL", "buy", "1.123456789")
     desk.quote("AAPL", "149.98", "150", "0.75")
     assert (order.status, decimal_text(order.filled_qty)) == (FILLED, "1.123456789")
+
+
+def test_a_purchase_in_dollars_that_closes_never_turns_the_holding_around(desk):
+    """Ten are sold short and bought back for what they cost at the limit; a third less buys no fifteen."""
+    desk.send("AAPL", "sell", "10")
+    order = dollars(desk, "buy", "1400", "limit", limit_price="140")
+    desk.quote("AAPL", "99.9", "100")
+    assert (order.status, desk.position("AAPL")) == (FILLED, "0")
+
+
+def test_what_is_left_of_the_dollars_is_what_stays_reserved(make_desk):
+    desk = make_desk(fills="realistic", random_partials=False)
+    desk.quote("AAPL", "159.9", "160", "4")
+    order = dollars(desk, "buy", "1500", "limit", limit_price="150")
+    assert desk.exchange.funds().reserved == 1500 * NANO
+    desk.quote("AAPL", "99.9", "100", "4")
+    assert decimal_text(order.filled_qty) == "4"
+    assert desk.exchange.funds().reserved == 1100 * NANO
+
+
+def test_an_order_whose_dollars_are_used_up_is_filled(make_desk):
+    """All but a billionth of a coin is there; what is left of the dollars buys not even that any more."""
+    desk = make_desk(fills="realistic", random_partials=False)
+    desk.quote("BTC/USD", "60000", "60000.5", "0.016665999")
+    order = dollars(desk, "buy", "999.968333", symbol="BTC/USD")
+    assert (order.status, order.filled_qty) == (FILLED, 16_665_999)
+    assert desk.exchange.funds().reserved == 0
+
+
+@pytest.mark.parametrize("kind", ["market", "stop"])
+def test_dollars_that_buy_nothing_are_refused(desk, kind):
+    desk.quote("AAPL", "1000000000", "1000000000.01")
+    stop = {"stop_price": "1020000000"} if kind == "stop" else {}
+    with pytest.raises(VenueError, match="qty must be > 0"):
+        dollars(desk, "buy", "1", kind, **stop)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, nano
-from hands.sim.market.file_rows import time_ns
 from hands.sim.market.files import FileError, read_file, read_files, symbol_of
+from hands.sim.market.times import time_ns
 from hands.sim.venue.ticks import (
     Cancellation,
     Correction,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hands.core.units import NANO, decimal_text
-from hands.core.vocab import OrderStatus
+from hands.core.vocab import OrderStatus, Side
+from hands.sim.venue.account import held_qty
 from hands.sim.venue.errors import VenueError
 from hands.sim.venue.orders import ReplaceRequest
 from hands.sim.venue.quirks import Latency, Quirks
@@ -319,3 +320,67 @@ def test_a_day_bracket_leaves_nothing_after_the_close(make_desk):
         desk.at(2026, 11, 18, 16, 0)
         assert entry.status is OrderStatus.EXPIRED
         assert {leg.status for leg in desk.legs(entry)} == {OrderStatus.EXPIRED}, left
+
+
+# --- legs that are released for less, or replaced in the middle of it
+
+
+def test_legs_are_not_for_what_was_sold_while_the_entry_was_filling(thin):
+    """Four of eight fill and are sold at once; when the rest fills there are only four to protect."""
+    entry = thin.bracket("8")
+    thin.exchange.close_position("AAPL")
+    thin.quote("AAPL", "149.98", "150", "4")
+    profit, stop = thin.legs(entry)
+    assert (entry.filled_qty, thin.position("AAPL")) == (8 * NANO, "4")
+    assert (profit.qty, stop.qty, stop.status) == (4 * NANO, 4 * NANO, HELD)
+    assert thin.naked("AAPL")["naked_since_ns"] is None
+    thin.quote("AAPL", "147", "147.02", "50")
+    thin.trade("AAPL", "147")
+    assert (stop.status, profit.status, thin.position("AAPL")) == (FILLED, CANCELED, "0")
+
+
+def test_legs_for_nothing_are_canceled(make_desk):
+    desk = quoted(make_desk, "4", partial_entry_legs="kept")
+    entry = desk.bracket("8")
+    desk.send("AAPL", "sell", "4", "limit", limit_price="160")
+    desk.events()
+    desk.exchange.cancel(entry.order_id)
+    assert [leg.status for leg in desk.legs(entry)] == [CANCELED, CANCELED]
+    assert desk.events() == [("canceled", "entry"), ("canceled", "tp"), ("canceled", "sl")]
+
+
+@pytest.mark.parametrize("named", [{}, {"qty": "8"}])
+def test_a_replacement_of_a_leg_that_was_cut_meanwhile_is_for_the_rest(make_desk, named):
+    """Naming the quantity that the leg had is no change; three of the eight are sold before it takes over."""
+    desk = make_desk(fills="realistic", random_partials=False, latency=Latency.of_ms(replace=50))
+    desk.quote("AAPL", "149.98", "150", "50")
+    entry = desk.bracket("8")
+    new = desk.replace(desk.legs(entry)[1], stop_price="148.5", **named)
+    desk.quote("AAPL", "155", "155.02", "3")
+    assert held_qty(desk.exchange.blotter.live_of("AAPL"), Side.SELL) == 5 * NANO
+    desk.pass_ms(50)
+    assert (desk.legs(entry)[1], new.qty) == (new, 5 * NANO)
+    desk.quote("AAPL", "147", "147.02", "50")
+    desk.trade("AAPL", "147")
+    assert (new.status, desk.position("AAPL")) == (FILLED, "0")
+
+
+def test_the_stop_that_replaces_one_at_the_release_is_the_one_that_is_released(make_desk):
+    """The target fills in part as it is released: what becomes `new` is the stop as it is afterwards."""
+    desk = quoted(make_desk, "4", reduced_stop="new_id", stop_leg_status="new")
+    entry = desk.bracket("8", limit="160", target="161")
+    desk.quote(
+        "AAPL", "162", "159.9", "4"
+    )  # crossed for a moment: the entry completes and the target is marketable
+    profit, stop = desk.legs(entry)
+    assert (entry.status, profit.filled_qty) == (FILLED, 4 * NANO)
+    assert (stop.status, stop.qty, stop.replaces is not None) == (NEW, 4 * NANO, True)
+
+
+@pytest.mark.parametrize(("habit", "events"), [("none", []), ("sent", [("held", "sl")])])
+def test_a_replaced_leg_may_tell_that_it_is_held(make_desk, habit, events):
+    desk = quoted(make_desk, held_event=habit)
+    _, stop = desk.legs(desk.bracket())
+    desk.events()
+    desk.replace(stop, stop_price="147")
+    assert desk.events() == [("replaced", "sl"), *events]

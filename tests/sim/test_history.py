@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 
 from hands.core.units import NANO, NS_PER_S, Ns, Qty, nano
-from hands.sim.market.bars import MINUTE_NS
-from hands.sim.market.codec import rfc3339
 from hands.sim.market.feeds import PLANS
+from hands.sim.market.times import MINUTE_NS, rfc3339
 from hands.sim.server.history import History
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, Quote, Trade
 
@@ -555,6 +555,24 @@ def test_corrected_and_canceled_prints_say_so_and_leave_their_bar() -> None:
         assert [bar[key] for key in "ohlcn"] == [150.0, 152.0, 150.0, 151.0, 3]
 
     run(market, scenario)
+
+
+def test_odd_lots_are_volume_and_no_price() -> None:
+    odd = replace(trade(START_NS + NS_PER_S, "99", 10, trade_id=2), conditions=("@", "I"))
+    alone = replace(trade(START_NS + MINUTE_NS, "99", 10, trade_id=3), conditions=("@", "I"))
+
+    async def scenario(get: Get) -> None:
+        _, body = await get("/v2/stocks/AAPL/bars", **MINUTE_BARS)
+        (bar,) = body["bars"]
+        assert (bar["l"], bar["h"], bar["vw"], bar["v"], bar["n"]) == (150.0, 150.0, 150.0, 110, 2)
+        _, body = await get("/v2/stocks/AAPL/bars", **{**MINUTE_BARS, "timeframe": "1Day"})
+        (day,) = body["bars"]
+        assert (day["l"], day["c"], day["v"], day["n"]) == (150.0, 150.0, 120, 3)
+        _, body = await get("/v2/stocks/AAPL/snapshot")
+        assert (body["minuteBar"]["t"], body["dailyBar"]["v"]) == (rfc3339(START_NS), 120)
+        assert "prevDailyBar" not in body
+
+    run(history(trade(START_NS), odd, alone), scenario)
 
 
 def test_a_taken_back_print_is_not_the_latest_nor_is_one_out_of_sequence() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Qty
 from hands.core.vocab import OrderType, Side, TimeInForce
-from hands.sim.market.codec import Encoding, rfc3339_whole
+from hands.sim.market.codec import Encoding
 from hands.sim.market.feeds import CRYPTO, IEX, Channel, Wanted
 from hands.sim.market.load import (
     FIRST_CYCLE,
@@ -25,6 +25,7 @@ from hands.sim.market.load import (
     LoadTape,
     PreparedFrames,
 )
+from hands.sim.market.times import rfc3339_whole
 from hands.sim.server.clock import WallClock
 from hands.sim.server.config import SimConfig
 from hands.sim.server.floor import TradingFloor

@@ -14,12 +14,13 @@ from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty, nano
-from hands.sim.market.codec import rfc3339
+from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, nano
 from hands.sim.market.feeds import PLANS, Plan
 from hands.sim.market.load import FIRST_CYCLE, Burst, LoadTape
+from hands.sim.market.times import rfc3339
+from hands.sim.server.clock import ManualClock, WallClock
 from hands.sim.server.faults import Faults
-from hands.sim.server.market_stream import MarketHub
+from hands.sim.server.market_stream import TEST_STEP_MS, MarketHub
 from hands.sim.venue.quirks import Quirks
 from hands.sim.venue.ticks import (
     Cancellation,
@@ -47,18 +48,22 @@ COIN_TRADE = Trade("BTC/USD", nano("60018.25"), nano("0.000123"), Ns(NOW_NS), 2*
 class Market:
     """A hub on a real port, with a clock that the test sets."""
 
-    def __init__(self, url: str, hub: MarketHub, faults: Faults) -> None:
+    def __init__(self, url: str, hub: MarketHub, faults: Faults, clock: ManualClock) -> None:
         self.url = url
         self.hub = hub
         self.faults = faults
-        self.now_ns = NOW_NS
+        self.clock = clock
+
+    def wait(self, ns: int) -> None:
+        """Let the clock go on."""
+        self.clock.move_to(self.clock() + ns)
 
 
 @asynccontextmanager
 async def market(**options: Any) -> AsyncIterator[Market]:
-    clock: list[Market] = []
-    faults = Faults()
-    hub = MarketHub(lambda: clock[0].now_ns, KEYS, faults, **options)
+    clock = ManualClock(NOW_NS)
+    faults = Faults(WallClock())
+    hub = MarketHub(clock, KEYS, faults, **options)
     app = web.Application()
     app.add_routes(hub.routes())
     runner = web.AppRunner(app, shutdown_timeout=0.5)
@@ -66,9 +71,8 @@ async def market(**options: Any) -> AsyncIterator[Market]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    clock.append(Market(f"ws://127.0.0.1:{port}", hub, faults))
     try:
-        yield clock[0]
+        yield Market(f"ws://127.0.0.1:{port}", hub, faults, clock)
     finally:
         hub.close()
         await runner.cleanup()
@@ -344,7 +348,7 @@ def test_a_connection_that_vanished_may_count_for_a_while(habit: str, is_polite:
             answer = (await ask(ws, AUTH))[0]
             assert answer.get("code") == (406 if counts else None)
         await until_connected(venue, 0)
-        venue.now_ns += 90 * NS_PER_S
+        venue.wait(90 * NS_PER_S)
         async with client(venue, IEX):
             pass
 
@@ -544,7 +548,29 @@ def test_the_test_feed_moves_by_itself_and_carries_nothing_else() -> None:
     async def scenario(venue: Market) -> None:
         async with client(venue, TEST, quotes=["*"], trades=["*"]) as ws:
             venue.hub.publish([QUOTE])
-            assert {message["S"] for message in await receive(ws)} == {"FAKEPACA"}
+            for step in (1, 2):
+                venue.wait(TEST_STEP_MS * NS_PER_MS)
+                messages = await receive(ws)
+                assert {message["S"] for message in messages} == {"FAKEPACA"}
+                shown_ns = NOW_NS + step * TEST_STEP_MS * NS_PER_MS
+                assert {message["t"] for message in messages} == {rfc3339(shown_ns)}
+
+    run(scenario)
+
+
+def test_a_reset_begins_the_test_feeds_market_again() -> None:
+    async def scenario(venue: Market) -> None:
+        async with client(venue, TEST, quotes=["*"], trades=["*"]) as ws:
+
+            async def step() -> list[dict[str, Any]]:
+                await asyncio.sleep(0)  # a market that has just begun goes to sleep
+                venue.wait(TEST_STEP_MS * NS_PER_MS)
+                return [{**message, "t": ""} for message in await receive(ws)]
+
+            first = [await step(), await step()]
+            assert first[0] != first[1]
+            venue.hub.reset(Quirks())
+            assert [await step(), await step()] == first
 
     run(scenario)
 
@@ -559,18 +585,17 @@ def trade_at(t_ns: int, price: str, size: int, symbol: str = "AAPL") -> Trade:
 def test_a_minute_bar_follows_its_minute_with_the_day_so_far_and_a_late_print_corrects_it() -> None:
     async def scenario(venue: Market) -> None:
         start_ns = NOW_NS // MINUTE_NS * MINUTE_NS
-        venue.now_ns = start_ns + 1
         async with client(venue, IEX, bars=["*"], updatedBars=["*"], dailyBars=["AAPL"]) as ws:
             prices = ["150", "151.5", "149", "150.5"]
             venue.hub.publish([trade_at(start_ns + n * NS_PER_S, p, 100) for n, p in enumerate(prices)])
-            venue.now_ns = start_ns + MINUTE_NS
+            venue.clock.move_to(start_ns + MINUTE_NS)
             venue.hub.publish_bars()
             bar, day = await receive(ws)
             values = {"o": 150.0, "h": 151.5, "l": 149.0, "c": 150.5, "v": 400, "n": 4, "vw": 150.25}
             assert bar == {"T": "b", "S": "AAPL", **values, "t": rfc3339(start_ns)}
             assert day == {"T": "d", "S": "AAPL", **values, "t": "2023-11-14T05:00:00Z"}
             venue.hub.publish([trade_at(start_ns + 2 * NS_PER_S + 1, "140", 100)])
-            venue.now_ns = start_ns + MINUTE_NS + 30 * NS_PER_S
+            venue.wait(30 * NS_PER_S)
             venue.hub.publish_bars()
             (corrected,) = await receive(ws)
             assert (corrected["T"], corrected["l"], corrected["c"], corrected["n"]) == ("u", 140.0, 150.5, 5)
@@ -582,8 +607,9 @@ def test_a_crypto_pair_without_trades_has_a_bar_of_its_mids_and_a_stock_has_none
     async def scenario(venue: Market) -> None:
         async with client(venue, CRYPTO, bars=["*"]) as ws:
             venue.hub.publish([QUOTE, COIN_QUOTE])
-            venue.now_ns += MINUTE_NS
-            (bar,) = await receive(ws)  # by the hub's own clock, without another tick
+            venue.wait(MINUTE_NS)
+            venue.hub.publish_bars()
+            (bar,) = await receive(ws)
             assert (bar["S"], bar["o"], bar["v"], bar["n"], bar["vw"]) == ("BTC/USD", 60009.175, 0.0, 0, 0.0)
 
     run(scenario)
@@ -595,7 +621,7 @@ def test_the_hub_says_when_it_will_have_bars_to_send() -> None:
         assert venue.hub.next_due_ns is None
         venue.hub.publish([trade_at(NOW_NS, "150", 100)])
         assert venue.hub.next_due_ns == start_ns + MINUTE_NS
-        venue.now_ns = start_ns + MINUTE_NS
+        venue.clock.move_to(start_ns + MINUTE_NS)
         venue.hub.publish_bars()
         assert venue.hub.next_due_ns is None
 
@@ -818,7 +844,7 @@ def test_a_load_makes_bars_of_what_was_recorded() -> None:
             burst = Burst(load, 0, 10, FIRST_CYCLE, Ns(NOW_NS))
             ticks = burst.ticks({"AAPL"})
             venue.hub.publish_load(burst, ticks)
-            venue.now_ns += MINUTE_NS
+            venue.wait(MINUTE_NS)
             venue.hub.publish_bars()
             (bar,) = await receive(ws)
             assert (bar["S"], bar["n"]) == ("AAPL", sum(isinstance(tick, Trade) for tick in ticks))

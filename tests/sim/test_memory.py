@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty
-from hands.sim.market.bars import DAY_NS, MINUTE_NS, Bar
+from hands.sim.market.bars import Bar
 from hands.sim.market.memory import (
     DAYS_MAX,
     MARKS_MAX,
@@ -15,6 +17,7 @@ from hands.sim.market.memory import (
     MarketMemory,
     SymbolMemory,
 )
+from hands.sim.market.times import DAY_NS, MINUTE_NS
 from hands.sim.venue.ticks import Cancellation, Correction, Quote, Trade
 
 START_NS = 1_700_006_400 * NS_PER_S  # a midnight, UTC
@@ -106,14 +109,17 @@ def test_a_minute_that_is_partly_forgotten_keeps_a_print_that_is_taken_back() ->
     assert bar.trades == TICKS_MAX + 1
 
 
-steps = st.tuples(st.integers(0, 5 * 60), st.integers(1, 20), st.integers(1, 5))
+steps = st.tuples(st.integers(0, 5 * 60), st.integers(1, 20), st.integers(1, 5), st.sampled_from("@@I"))
 
 
 @given(st.lists(steps, min_size=1, max_size=60), st.lists(st.integers(0, 59), max_size=8))
 def test_bars_are_what_the_good_prints_make_in_any_order(
-    prints: list[tuple[int, int, int]], canceled: list[int]
+    prints: list[tuple[int, int, int, str]], canceled: list[int]
 ) -> None:
-    trades = [trade(START_NS + s * NS_PER_S + n, price, size, n) for n, (s, price, size) in enumerate(prints)]
+    trades = [
+        replace(trade(START_NS + s * NS_PER_S + n, price, size, n), conditions=(letter,))
+        for n, (s, price, size, letter) in enumerate(prints)
+    ]
     memory = MarketMemory()
     memory.record(trades)
     gone = {n for n in canceled if n < len(trades)}

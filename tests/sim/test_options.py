@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from typer.testing import CliRunner
 
 from hands.cli.main import app
-from hands.sim import pytest_plugin
 from hands.sim.market.load import LoadTape
 from hands.sim.server.clock import ManualClock
-from hands.sim.server.config import RESETTABLE, ConfigError, SimConfig
-from hands.sim.testing import SimError, flags, in_process_sim, running_sim
+from hands.sim.server.config import ConfigError, SimConfig
+from hands.sim.testing import Sim, SimError, flags, in_process_sim, running_sim
 from hands.sim.venue.quirks import Latency, Quirks, catalogue
 
 WRONG = {
@@ -101,6 +103,23 @@ def test_it_serves_this_machine_only(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.9.1:80", "localhost:0", "[::1]:8080"])
 def test_every_loopback_address_will_do(listen: str) -> None:
     assert SimConfig(listen=listen).address()[1] >= 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_it_is_found_where_it_listens(host: str) -> None:
+    if host == "[::1]" and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with in_process_sim(listen=f"{host}:0") as sim:
+        assert sim.url.startswith(f"http://{host}:")
+        assert sim.truth()["orders"] == []
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def test_the_tape_load_is_prepared_as_asked() -> None:
@@ -193,10 +212,6 @@ def test_a_process_takes_every_option_and_its_keys_from_the_environment() -> Non
         assert sim.call("GET", "/v2/account", None, 10)[0] == 401
 
 
-def test_the_plugin_knows_what_a_reset_can_change() -> None:
-    assert frozenset(RESETTABLE) == pytest_plugin.RESETTABLE
-
-
 # --- from a test -----------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +256,37 @@ def test_an_address_that_is_taken_is_told(start) -> None:
         address = first.url.removeprefix("http://")
         with pytest.raises(SimError, match="address"), start(listen=address):
             pass
+
+
+def test_a_refusal_that_is_no_document_is_told_as_it_came() -> None:
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500)
+            self.end_headers()
+            self.wfile.write(b"Internal Server Error")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            with pytest.raises(SimError, match="500 Internal Server Error"):
+                Sim(f"http://127.0.0.1:{server.server_port}").truth()
+        finally:
+            server.shutdown()
+            serving.join(10)
+
+
+@pytest.mark.e2e
+def test_what_the_process_writes_to_stderr_is_not_lost(monkeypatch) -> None:
+    with running_sim() as sim:
+        assert sim.said() == ""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with running_sim() as sim:
+        said = sim.said()
+        assert said.count("hands.sim.server.floor\n") == 1
+        assert sim.said().startswith(said)  # reading it takes nothing away and moves nothing
 
 
 def test_a_simulator_ends_when_the_block_does() -> None:

@@ -91,6 +91,37 @@ def test_without_a_name(alpaca_sim): ...
 """
 
 
+COMPLAINING = """
+import pytest
+
+from hands.sim.testing import Sim
+
+
+class Complaining:
+    said = "long before"
+
+    def fresh(self, options):
+        return Sim("http://127.0.0.1:9", said=lambda: self.said)
+
+
+COMPLAINING = Complaining()
+
+
+@pytest.fixture(scope="session")
+def alpaca_sims():
+    return COMPLAINING
+
+
+def test_that_fails(alpaca_sim):
+    COMPLAINING.said += " and now something broke"
+    raise AssertionError
+
+
+def test_that_passes(alpaca_sim):
+    COMPLAINING.said += " twice"
+"""
+
+
 def run_project(folder: Path, suite: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder that holds nothing but a conftest and a test."""
     (folder / "conftest.py").write_text(CONFTEST)
@@ -120,3 +151,11 @@ def test_a_marker_that_makes_no_sense_fails_its_test_and_says_why(tmp_path: Path
     for said in ("fills 'lucky'; allowed: realistic, instant", "clock 'sun'", "options by name only"):
         assert said in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_what_a_simulator_complained_of_is_in_the_report_of_a_failure(tmp_path: Path) -> None:
+    done = run_project(tmp_path, COMPLAINING)
+    assert "1 failed, 1 passed" in done.stdout
+    assert " and now something broke" in done.stdout
+    assert "long before" not in done.stdout
+    assert "twice" not in done.stdout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from hands.core.vocab import OrderStatus
+from hands.core.vocab import OrderStatus, TimeInForce
 from hands.sim.venue.errors import VenueError
 from hands.sim.venue.quirks import Quirks
 
@@ -282,6 +282,25 @@ def test_only_market_orders_are_refused_in_a_halt(desk, kind):
     assert refusal_of(desk, "AAPL", "buy", "1") is None
 
 
+# --- one side opens at a time
+
+OTO = {"order_class": "oto", "limit_price": "149", "stop_loss_stop_price": "140"}
+
+
+@pytest.mark.parametrize("group", [BRACKET | {"limit_price": "149"}, OTO])
+def test_the_legs_of_a_group_open_nothing(desk, group):
+    """Legs that sell do not stand against another purchase, be they asleep or released; a short sale would."""
+    refused = "cannot open a short sell while a long buy order is open"
+    for _ in range(2):
+        assert refusal_of(desk, "AAPL", "buy", "1", "limit", "gtc", **group) is None
+        # Coming from the other side with a group of its own, so that no wash trade is what is refused.
+        short = {"order_class": "oto", "limit_price": "151", "stop_loss_stop_price": "160"}
+        assert refusal_of(desk, "AAPL", "sell", "1", "limit", "gtc", **short) == refused
+    desk.quote("AAPL", "148.9", "148.95")
+    assert desk.position("AAPL") == "2"
+    assert refusal_of(desk, "AAPL", "buy", "1", "limit", "gtc", **group | {"limit_price": "148.5"}) is None
+
+
 # --- shares that are spoken for
 
 
@@ -363,6 +382,51 @@ def test_stop_leg_keeps_to_its_side_of_an_entry_to_come(desk):
     with pytest.raises(VenueError, match=r"stop_loss.stop_price must be <= base_price - 0.01"):
         desk.replace(stop, stop_price="149")
     assert desk.replace(stop, stop_price="148.99").status is OrderStatus.HELD
+
+
+@pytest.mark.parametrize(
+    ("fields", "tif", "message"),
+    [
+        ({}, "day", None),
+        ({}, "ioc", None),
+        ({}, "opg", "invalid time_in_force"),
+        ({}, "cls", "invalid time_in_force"),
+        ({"extended_hours": True}, "ioc", "extended hours order must be DAY or GTC limit orders"),
+        (BRACKET | {"limit_price": "149"}, "day", "time_in_force of a complex order cannot be replaced"),
+        (BRACKET | {"limit_price": "149"}, "gtc", "order parameters are not changed"),
+    ],
+)
+def test_time_in_force_of_a_replacement(make_desk, fields, tif, message):
+    desk = make_desk(session="calendar")
+    desk.at(2026, 11, 18, 12, 0)  # when orders for both auctions could have been sent
+    desk.quote("AAPL", "149.98", "150")
+    order = desk.send("AAPL", "buy", "10", "limit", "gtc", **({"limit_price": "140"} | fields))
+    if message is None:
+        assert desk.replace(order, tif=TimeInForce(tif)).tif.value == tif
+        return
+    with pytest.raises(VenueError, match=message):
+        desk.replace(order, tif=TimeInForce(tif))
+
+
+def test_sale_of_what_is_hard_to_borrow_does_not_come_to_outlive_the_day(make_desk):
+    desk = make_desk(quirks=Quirks(hard_to_borrow_tif="sells"))
+    desk.quote("GME", "19.99", "20")
+    sale = desk.send("GME", "sell", "1", "limit", "day", limit_price="21")
+    with pytest.raises(VenueError, match="only day orders are allowed for hard-to-borrow"):
+        desk.replace(sale, tif=TimeInForce.GTC)
+
+
+@pytest.mark.parametrize("habit", ["refused", "ignored"])
+def test_legs_of_a_simple_order(make_desk, habit):
+    desk = make_desk(quirks=Quirks(simple_legs=habit))
+    desk.quote("AAPL", "149.98", "150")
+    fields = BRACKET | {"order_class": "simple"}
+    if habit == "refused":
+        message = "simple orders must not have take_profit or stop_loss"
+        assert refusal_of(desk, "AAPL", "buy", "1", "limit", **fields) == message
+        return
+    order = desk.send("AAPL", "buy", "1", "limit", **fields)
+    assert (order.group, len(desk.exchange.blotter)) == (None, 1)
 
 
 def test_trail_can_be_replaced(desk):

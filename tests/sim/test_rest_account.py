@@ -6,11 +6,8 @@ import json
 
 import pytest
 
-from hands.sim.server.session_rest import phase_at
 from hands.sim.testing import in_process_sim
-from hands.sim.venue.calendar import MarketClock
 from hands.sim.venue.quirks import Quirks
-from tests.sim.test_rest_portfolio import ns
 
 
 def test_configurations_are_shown_changed_and_kept(on_simulator) -> None:
@@ -135,27 +132,36 @@ def test_an_asset_has_many_names(on_simulator) -> None:
 
 
 WEEK = [
-    ("2026-03-06T12:00", "core", "2026-03-06T16:00", True),
-    ("2026-03-06T16:00", "post", "2026-03-06T20:00", True),
-    ("2026-03-06T20:00", "closed", "2026-03-09T04:00", True),
-    ("2026-03-07T12:00", "closed", "2026-03-09T04:00", False),
-    ("2026-03-09T03:59", "closed", "2026-03-09T04:00", True),
-    ("2026-03-09T04:00", "pre", "2026-03-09T09:30", True),
-    ("2026-03-09T09:30", "core", "2026-03-09T16:00", True),
-    ("2026-11-27T14:00", "post", "2026-11-27T17:00", True),
+    ("2026-03-06T12:00:00-05:00", "core", "2026-03-06T16:00:00-05:00", True),
+    ("2026-03-06T16:00:00-05:00", "post", "2026-03-06T20:00:00-05:00", True),
+    ("2026-03-06T20:00:00-05:00", "closed", "2026-03-09T04:00:00-04:00", True),
+    ("2026-03-07T12:00:00-05:00", "closed", "2026-03-09T04:00:00-04:00", False),
+    ("2026-03-09T03:59:00-04:00", "closed", "2026-03-09T04:00:00-04:00", True),
+    ("2026-03-09T04:00:00-04:00", "pre", "2026-03-09T09:30:00-04:00", True),
+    ("2026-03-09T09:30:00-04:00", "core", "2026-03-09T16:00:00-04:00", True),
+    ("2026-11-27T14:00:00-05:00", "post", "2026-11-27T17:00:00-05:00", True),
 ]
 
 
-@pytest.mark.parametrize(("at", "name", "until", "is_market_day"), WEEK)
-def test_the_phases_of_a_day(at, name, until, is_market_day) -> None:
-    phase = phase_at(MarketClock("calendar"), ns(at))
-    assert (phase.name, phase.until_ns, phase.is_market_day) == (name, ns(until), is_market_day)
+def test_the_phases_of_a_day(on_simulator) -> None:
+    async def scenario(client) -> None:
+        for at, name, until, is_market_day in WEEK:
+            _, answer = await client.call("GET", f"/v3/clock?markets=NYSE&time={at}")
+            (clock,) = answer["clocks"]
+            found = clock["timestamp"], clock["phase"], clock["phase_until"], clock["is_market_day"]
+            assert found == (at, name, until, is_market_day)
+
+    on_simulator(scenario, session="calendar")
 
 
-def test_a_market_that_never_closes_is_in_its_core() -> None:
-    clock = MarketClock("always")
-    phase = phase_at(clock, ns("2026-03-07T23:00"))
-    assert (phase.name, phase.until_ns) == ("core", clock.at(ns("2026-03-07T23:00")).next_close_ns)
+def test_a_market_that_never_closes_is_in_its_core(on_simulator) -> None:
+    async def scenario(client) -> None:
+        _, answer = await client.call("GET", "/v3/clock?markets=NYSE&time=2026-03-07T23:00:00-05:00")
+        (clock,) = answer["clocks"]
+        assert (clock["phase"], clock["phase_until"]) == ("core", clock["next_market_close"])
+        assert clock["is_market_day"]
+
+    on_simulator(scenario)
 
 
 def test_clocks_of_several_markets_at_any_time(on_simulator) -> None:

@@ -100,8 +100,10 @@ def test_the_data_host_has_a_budget_of_its_own_after_the_plan(on_simulator, plan
         assert (await _asked(client, "/v2/clock", 2))[0] == 429
         status, headers, _ = await _asked(client, "/v2/stocks/AAPL/quotes/latest?feed=iex")
         assert (status, headers["X-RateLimit-Remaining"]) == (200, remaining)
-        status, _, _ = await _asked(client, "/v1beta3/crypto/us/latest/quotes?symbols=BTC/USD")
+        status, _, body = await _asked(client, "/v1beta3/crypto/us/latest/quotes?symbols=BTC/USD")
         assert status == (429 if plan == "basic" else 200)
+        # The data host's has no code, whatever the trading host's has.
+        assert (body == '{"message":"too many requests."}') == (plan == "basic")
 
     on_simulator(scenario, rate_limit=1, plan=plan, quirks=Quirks(rate_window="sliding"))
 

@@ -1,4 +1,4 @@
-"""The page about the simulator: its programs run, its commands work, its table of quirks is the one there is."""
+"""The page about the simulator and the README: their programs run, their commands work, the table of quirks is the one there is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hands.sim.server.config import RESETTABLE
 from hands.sim.testing import Sim, in_process_sim
 from hands.sim.venue.quirks import catalogue
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "simulator.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, README = ROOT / "docs" / "simulator.md", ROOT / "README.md"
 TEXT = PAGE.read_text("utf-8")
 
 
@@ -79,14 +80,12 @@ def test_nothing_else_is_shown_as_a_command() -> None:
 def test_every_program_runs_as_it_stands(tmp_path: Path) -> None:
     programs = blocks("python")
     assert len(programs) > 5
+    programs += re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (tmp_path / "conftest.py").write_text(blocks("text")[0])
     for number, program in enumerate(programs):
-        is_test = "def test_" in program
-        body = (
-            program
-            if is_test
-            else "def test_program():\n" + re.sub(r"^(?=.)", "    ", program, flags=re.MULTILINE)
-        )
+        body = program
+        if "def test_" not in program:
+            body = "def test_program():\n" + re.sub(r"^(?=.)", "    ", program, flags=re.MULTILINE)
         (tmp_path / f"test_{number}.py").write_text(body)
     command = [
         sys.executable,

@@ -10,9 +10,10 @@ import pytest
 
 from hands.core.units import CENT, NANO, NS_PER_S
 from hands.sim.market.halts import DURING_PAUSE, INTRADAY, OPENING, REOPENING, REOPENING_PRINT
+from hands.sim.market.phases import Phase
 from hands.sim.market.regimes import PAUSE_S, REGIMES
 from hands.sim.market.synthetic import BATCH_NS, Rate, SyntheticTape, start_price_usd
-from hands.sim.market.volume_curve import Phase, VolumeCurve
+from hands.sim.market.volume_curve import VolumeCurve
 from hands.sim.venue.calendar import unix_ns
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Trade
 
@@ -333,6 +334,6 @@ def test_the_curve_averages_one_over_a_session_and_knows_half_days() -> None:
     minutes = [curve.activity(open_ns + n * 60 * NS_PER_S + 30 * NS_PER_S) for n in range(390)]
     assert sum(minutes) / 390 == pytest.approx(1.0, abs=0.001)
     christmas_eve = dt.date(2026, 12, 24)
-    assert curve.phase(unix_ns(christmas_eve, dt.time(12, 59))) is Phase.REGULAR
-    assert curve.phase(unix_ns(christmas_eve, dt.time(13, 0))) is Phase.AFTER
+    for hour, minute, phase in ((12, 59, Phase.CORE), (13, 0, Phase.POST), (17, 0, Phase.CLOSED)):
+        assert curve.phase(unix_ns(christmas_eve, dt.time(hour, minute))) is phase
     assert curve.activity(unix_ns(dt.date(2026, 12, 25), dt.time(12))) == 0.0

@@ -53,6 +53,26 @@ def test_what_is_not_understood_is_answered_with_an_error_frame(on_simulator, me
     on_simulator(scenario)
 
 
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ({"action": "auth", "key": "oauth", "secret": "t0ken"}, "authorized"),
+        ({"action": "authenticate", "data": {"key_id": "oauth", "secret_key": "t0ken"}}, "authorized"),
+        ({"action": "authenticate", "data": {"oauth_token": "t0ken"}}, "authorized"),
+        ({"action": "authenticate", "data": {"oauth_token": "wrong"}}, "unauthorized"),
+        ({"action": "authenticate", "data": {"key_id": "oauth"}}, "unauthorized"),
+        ({"action": "authenticate"}, "unauthorized"),
+    ],
+)
+def test_every_form_of_authentication_gets_the_same_answer(on_simulator, message, status):
+    async def scenario(client):
+        ws = await client.session.ws_connect("/stream")
+        answer = await told(ws, message)
+        assert answer == {"stream": "authorization", "data": {"status": status, "action": "authenticate"}}
+
+    on_simulator(scenario, key="oauth", secret="t0ken")
+
+
 def test_listening_is_a_set_that_is_told_whole(on_simulator):
     async def scenario(client):
         ws = await client.session.ws_connect("/stream")

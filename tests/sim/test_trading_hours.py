@@ -8,6 +8,7 @@ import pytest
 
 from hands.core.units import NANO, decimal_text
 from hands.core.vocab import OrderStatus
+from hands.sim.server.rest_json import position_json
 from hands.sim.venue.calendar import CLOSE, NEW_YORK, SESSION_CLOSE, new_york_date
 from hands.sim.venue.errors import VenueError
 from hands.sim.venue.orders import ReplaceRequest
@@ -153,6 +154,43 @@ def test_orders_that_rest_over_night_may_be_done_for_the_day(floor, habit):
     else:
         assert evening == ["done_for_day", "new", ["done_for_day"]]
         assert told(desk) == ["new"]
+
+
+def test_a_replacement_that_waits_over_the_opening_is_not_done_for_the_day(floor):
+    desk = floor(15, 0, quirks=Quirks(day_end="done_for_day"), latency=Latency.of_ms(replace=60_000))
+    order = desk.send("AAPL", "buy", "10", "limit", "gtc", limit_price="140")
+    desk.at(*THURSDAY, 9, 29, 30)
+    new = desk.replace(order, limit_price="141")
+    assert order.own_status is OrderStatus.DONE_FOR_DAY
+    desk.at(*THURSDAY, 9, 31)
+    assert (order.status, new.status) == (OrderStatus.REPLACED, NEW)
+
+
+def test_a_day_counts_from_the_last_close(floor):
+    desk = floor(10, 0)
+    desk.send("AAPL", "buy", "10")
+    desk.quote("AAPL", "151.98", "152")
+    desk.trade("AAPL", "152")
+    assert day(desk) == ("149.99", "20", "20")  # the first price seen; bought at 150
+    desk.at(*WEDNESDAY, 16, 0)
+    desk.quote("AAPL", "152.98", "153")
+    desk.trade("AAPL", "153")
+    desk.at(*THURSDAY, 3, 59)
+    assert day(desk) == ("149.99", "30", "30")
+    desk.at(*THURSDAY, 4, 0)
+    assert day(desk) == ("152", "30", "10")
+    desk.at(*THURSDAY, 10, 0)
+    desk.send("AAPL", "buy", "10")  # at 153: 2 for the ten of yesterday less one for these
+    desk.quote("AAPL", "151.98", "152")
+    desk.trade("AAPL", "152")
+    assert day(desk) == ("152", "10", "-10")
+    desk.send("AAPL", "sell", "10")
+    assert day(desk) == ("152", "5", "-5")
+
+
+def day(desk):
+    document = position_json(desk.exchange.position("AAPL"), desk.exchange)
+    return document["lastday_price"], document["unrealized_pl"], document["unrealized_intraday_pl"]
 
 
 def test_next_due_is_the_next_change_of_session(floor):

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from hands.core.units import Ns
-from hands.sim.market.bar_prints import MINUTE_NS, Named, bar_length_ns, bar_prints
+from hands.sim.market.bar_prints import Named, bar_length_ns, bar_prints
 from hands.sim.market.file_rows import (
     NumberedRows,
     Row,
@@ -32,6 +32,7 @@ from hands.sim.market.file_rows import (
     qty,
     text_time,
 )
+from hands.sim.market.times import MINUTE_NS
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Trade
 
 PASSED_OVER: Final = frozenset({"success", "subscription", "error", "n", "o", "i", "u", "d"})

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
 
 from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty, floor_to
 from hands.sim.market.feeds import is_crypto
 from hands.sim.market.file_rows import NumberedRows, Row, Source, each, ms_time, price, qty, text_time
+from hands.sim.market.times import MINUTE_NS
 from hands.sim.venue.ticks import MarketEvent, Quote, Trade
 
-MINUTE_NS: Final = 60 * NS_PER_S
 Named = Callable[[Row], str]
 """Returns the symbol that a row is about."""
 

@@ -9,10 +9,8 @@ encoding. Numbers become floats here because the protocol has JSON numbers; `int
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,12 +18,11 @@ import msgspec
 from hands.core.units import NANO, NS_PER_S
 from hands.sim.market.bars import Bar
 from hands.sim.market.feeds import Channel, Wanted, is_crypto
+from hands.sim.market.tape_codes import listing_tape
+from hands.sim.market.times import rfc3339
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Tick, Trade
 
 Message = dict[str, Any]
-
-TAPES = {"SPY": "B", "QQQ": "C", "BAC": "A", "IBM": "A", "AIG": "A", "FAKEPACA": "N"}
-"""Who lists the stock: A New York, B the other exchanges, C Nasdaq; others by the length of their symbol."""
 
 KINDS: dict[type[MarketEvent], tuple[Channel, str]] = {
     Trade: (Channel.TRADES, "t"),
@@ -46,30 +43,6 @@ TAKER_SELLS = "S"
 class Encoding(StrEnum):
     JSON = "application/json"
     MSGPACK = "application/msgpack"
-
-
-def listing_tape(symbol: str) -> str:
-    """Return the tape ("A", "B", "C", "N") that a stock's trades are reported on."""
-    return TAPES.get(symbol) or ("C" if len(symbol) >= 4 else "A")
-
-
-@lru_cache(maxsize=64)
-def _second_text(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def rfc3339(t_ns: int) -> str:
-    """Return `t_ns` (epoch) as RFC 3339 in UTC with as many of nine decimals as it needs."""
-    second, fraction = divmod(t_ns, NS_PER_S)
-    if not fraction:
-        return f"{_second_text(second)}Z"
-    return f"{_second_text(second)}.{f'{fraction:09d}'.rstrip('0')}Z"
-
-
-def rfc3339_whole(t_ns: int) -> str:
-    """Return `t_ns` as RFC 3339 with all nine decimals: always of the same length."""
-    second, fraction = divmod(t_ns, NS_PER_S)
-    return f"{_second_text(second)}.{fraction:09d}Z"
 
 
 def msgpack_timestamp(t_ns: int) -> msgspec.msgpack.Ext:
@@ -231,7 +204,10 @@ class Codec:
     def decode(self, data: bytes | str) -> Any:
         """Return what a client sent. Raises `msgspec.DecodeError` (also for text that is not UTF-8)."""
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-        return msgspec.json.decode(raw) if self._is_json else msgspec.msgpack.decode(raw)
+        try:
+            return msgspec.json.decode(raw) if self._is_json else msgspec.msgpack.decode(raw)
+        except RecursionError as error:
+            raise msgspec.DecodeError("nested too deeply") from error
 
 
 CODECS = {encoding: Codec(encoding) for encoding in Encoding}

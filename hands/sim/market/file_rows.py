@@ -11,15 +11,14 @@ import gzip
 import io
 import itertools
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from hands.core.units import NS_PER_MS, NS_PER_S, Ns, NumberError, Price, Qty, nano_truncated
+from hands.core.units import NS_PER_MS, Ns, NumberError, Price, Qty, nano_truncated
+from hands.sim.market.times import rfc3339_whole, time_ns
 from hands.sim.venue.ticks import MarketEvent
 
 Row = Mapping[str, Any]
@@ -29,8 +28,6 @@ Convert = Callable[[Row], Iterable[MarketEvent]]
 DOCUMENT_BYTES_MAX: Final = 256 * 2**20
 """How much JSON that is not in lines is read at once; one page of the venue's history is below 2 MB."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"\.(\d{1,9})", re.ASCII)
 _BROKEN = (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError)
 
 
@@ -166,13 +163,8 @@ def _column_texts(pa: Any, column: Any) -> list[str]:
     """Return a column as CSV would have it. Times go by way of integers: Python's have no nanoseconds."""
     if pa.types.is_timestamp(column.type):
         zoned = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64()).to_pylist()
-        return ["" if t_ns is None else _time_text(t_ns) for t_ns in zoned]
+        return ["" if t_ns is None else rfc3339_whole(t_ns) for t_ns in zoned]
     return ["" if value is None else str(value) for value in column.to_pylist()]
-
-
-def _time_text(t_ns: int) -> str:
-    second, fraction = divmod(t_ns, NS_PER_S)
-    return f"{(_EPOCH + timedelta(seconds=second)).isoformat()[:19]}.{fraction:09d}+00:00"
 
 
 def _open_text(path: Path) -> io.TextIOWrapper:
@@ -224,17 +216,3 @@ def text_time(row: Row, column: str) -> Ns:
         return time_ns(str(row[column]))
     except ValueError:
         raise ColumnError(column, f"{row[column]!r} is not a time like 2024-01-02T15:00:00.5Z") from None
-
-
-def time_ns(text: str) -> Ns:
-    """Return an ISO 8601 / RFC 3339 time (a space for the T is fine, no zone means UTC) as epoch nanoseconds.
-
-    Raises:
-        ValueError: not such a time.
-    """
-    fraction = _FRACTION.search(text)
-    whole = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
-    if whole.tzinfo is None:
-        whole = whole.replace(tzinfo=UTC)
-    nanos = int(fraction.group(1).ljust(9, "0")) if fraction else 0
-    return Ns((whole - _EPOCH) // timedelta(seconds=1) * NS_PER_S + nanos)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from hands.core.units import NANO, Ns, Price, floor_to
-from hands.sim.market.codec import listing_tape
 from hands.sim.market.regimes import BAND
+from hands.sim.market.tape_codes import listing_tape
 from hands.sim.venue.ticks import PriceBand, Status
 
 OPENING, INTRADAY, DURING_PAUSE, REOPENING = "A", "B", "D", "E"

@@ -25,9 +25,10 @@ from itertools import accumulate
 from typing import Final
 
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
-from hands.sim.market.codec import CODECS, KINDS, Encoding, book_fields, history_fields, rfc3339_whole
+from hands.sim.market.codec import CODECS, KINDS, Encoding, book_fields, history_fields
 from hands.sim.market.feeds import Channel, Wanted
 from hands.sim.market.synthetic import SyntheticTape
+from hands.sim.market.times import rfc3339_whole
 from hands.sim.venue.ticks import Quote, Tick, Trade
 
 CYCLE_MESSAGES: Final = 8_192

@@ -7,8 +7,8 @@ The bounds, per symbol: the newest `TICKS_MAX` trades and as many quotes, the ba
 and of `DAYS_MAX` days before those (a minute that is forgotten is folded into its day). For all symbols together
 about `TICKS_TOTAL_MAX` ticks: with many symbols each one's share is halved until they fit. The oldest goes first.
 
-Bars: a stock's are made of its trades. A pair that quoted in a minute without trading has a bar of its mids, without
-volume. A trade that is corrected or canceled leaves its bar if the whole of that minute is still remembered, and
+Bars: a stock's are made of those of its trades that count, see `bars`. A pair that quoted in a minute without
+trading has a bar of its mids, without volume. A trade that is corrected or canceled leaves its bar if the whole of that minute is still remembered, and
 stays in it otherwise.
 """
 
@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Final
 
 from hands.core.units import floor_to
-from hands.sim.market.bars import MINUTE_NS, Bar, day_start_ns
+from hands.sim.market.bars import Bar, day_start_ns
 from hands.sim.market.feeds import is_crypto
+from hands.sim.market.tape_codes import unpriced_conditions
+from hands.sim.market.times import MINUTE_NS
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, Quote, Trade
 
 TICKS_MAX: Final = 20_000
@@ -60,25 +61,32 @@ class SymbolMemory:
         self._minute: Bar | None = None
         self._mid: Bar | None = None
         self._is_crypto = is_crypto(symbol)
+        self._unpriced = unpriced_conditions(symbol)
 
     # -- recording ----------------------------------------------------------------------------------------------
 
     def add_quote(self, quote: Quote) -> None:
         self.quotes.append(quote)
-        if self._is_crypto:
+        if self._is_crypto and quote.bid and quote.ask:
             self._add_mid(quote)
 
     def add_trade(self, trade: Trade) -> None:
         self.trades.append(trade)
         bar, t_ns, price = self._minute, trade.t_ns, trade.price
         # The usual print, next in the current minute, is added in place: half the time of making and merging a bar.
-        if bar is not None and bar.last_ns <= t_ns < bar.start_ns + MINUTE_NS:
+        if (
+            bar is not None
+            and bar.last_ns <= t_ns < bar.start_ns + MINUTE_NS
+            and bar.has_price
+            and self._unpriced.isdisjoint(trade.conditions)
+        ):
             bar.last_ns, bar.close = t_ns, price
             if price > bar.high:
                 bar.high = price
             elif price < bar.low:
                 bar.low = price
             bar.volume += trade.size
+            bar.priced_volume += trade.size
             bar.turnover += price * trade.size
             bar.trades += 1
         else:
@@ -132,10 +140,8 @@ class SymbolMemory:
 
     def last_minute(self, until_ns: int) -> Bar | None:
         """Return the newest minute's bar that began until then."""
-        starts = [start_ns for start_ns in chain(self._minutes, self._mids) if start_ns <= until_ns]
-        if not starts:
-            return None
-        return self._minutes.get(max(starts)) or self._mids[max(starts)]
+        bars = (bar for bar in self.minutes() if bar.start_ns <= until_ns and bar.has_price)
+        return max(bars, key=lambda bar: bar.start_ns, default=None)
 
     def minutes(self) -> Iterator[Bar]:
         """Yield the bars of all remembered minutes, in no particular order; they are not the caller's to change."""

@@ -22,8 +22,9 @@ from heapq import heapify, heapreplace
 from hands.core.units import CENT, NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, floor_to, round_to_tick
 from hands.sim.market import halts
 from hands.sim.market.feeds import is_crypto
+from hands.sim.market.phases import Phase
 from hands.sim.market.regimes import REGIMES, CommonFactor, Course, beta_of
-from hands.sim.market.volume_curve import Phase, VolumeCurve
+from hands.sim.market.volume_curve import VolumeCurve
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, Notice, Quote, Trade
 
 START_PRICE_USD = {
@@ -73,7 +74,7 @@ def start_price_usd(symbol: str) -> float:
     if known is not None:
         return known
     part = int.from_bytes(hashlib.sha256(symbol.encode()).digest()[:4], "big") / 2**32
-    return round(0.5 + part * 99.5, 3) if "/" in symbol else round(20 + part * 400, 2)
+    return round(0.5 + part * 99.5, 3) if is_crypto(symbol) else round(20 + part * 400, 2)
 
 
 def crypto_tick(price_usd: float) -> Price:
@@ -220,7 +221,7 @@ class _SymbolMarket:
         before, self.phase = self.phase, self.curve.phase(t_ns)
         if before is self.phase:
             return ()
-        return {Phase.REGULAR: ("O",), Phase.AFTER: ("6",)}.get(self.phase, ())
+        return {Phase.CORE: ("O",), Phase.POST: ("6",)}.get(self.phase, ())
 
     # -- notices ------------------------------------------------------------------------------------------------
 

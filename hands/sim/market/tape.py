@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
+from hands.sim.market.file_rows import FileError
 from hands.sim.market.files import read_files
 from hands.sim.market.synthetic import Rate, SyntheticTape
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, Quote, Tick, Trade
@@ -55,17 +56,24 @@ class Tape:
         self._origin_ns = 0
         self._first_ns = 0
         self._next: tuple[int, Sequence[MarketEvent]] | None = None
+        self._unreadable: FileError | None = None
         self._pending: list[MarketEvent] = []
         self._pending_due_ns = 0
 
     @property
     def next_due_ns(self) -> Ns | None:
-        """When the next rows are due by the clock, None at the end of the tape."""
+        """When the next rows are due by the clock, None at the end of the tape.
+
+        Raises:
+            FileError: the tape cannot be read on; it never can again.
+        """
         if not self._has_begun:
             self._has_begun = True
-            self._next = next(self._batches, None)
+            self._read()
             if self._next is not None:
                 self._origin_ns, self._first_ns = self._now_ns(), self._next[0]
+        if self._unreadable is not None:
+            raise self._unreadable
         return Ns(self._retimed(self._next[0])) if self._next is not None else None
 
     def play_until(self, t_ns: int, emit: Emit) -> None:
@@ -89,8 +97,15 @@ class Tape:
         """Return the next batch, re-timed, and read the one after it."""
         assert self._next is not None
         events = [self._moved(event) for event in self._next[1]]
-        self._next = next(self._batches, None)
+        self._read()
         return events
+
+    def _read(self) -> None:
+        """Read the next batch; that it is unreadable is said once those before it have been played."""
+        try:
+            self._next = next(self._batches, None)
+        except FileError as error:
+            self._next, self._unreadable = None, error
 
     def _retimed(self, t_ns: int) -> int:
         return self._origin_ns + int((t_ns - self._first_ns) / self._speed)

@@ -1,11 +1,17 @@
 """What the letters on the tapes mean: exchanges, trade conditions and quote conditions, tape by tape.
 
-Owns tables of public codes, as the two tape plans (A and B: consolidated tape, C: Nasdaq's) publish them.
+Owns tables of public codes, as the two tape plans (A and B: consolidated tape, C: Nasdaq's) publish them, who lists
+a stock, and what a sale condition keeps a print out of, as the venue documents it for minute bars.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from hands.sim.market.feeds import is_crypto
+
+LISTINGS: Final = {"SPY": "B", "QQQ": "C", "BAC": "A", "IBM": "A", "AIG": "A", "FAKEPACA": "N"}
+"""Who lists the stock: A New York, B the other exchanges, C Nasdaq; others by the length of their symbol."""
 
 EXCHANGES: Final = {
     "A": "NYSE American (AMEX)",
@@ -129,3 +135,20 @@ _NASDAQ_QUOTES: Final = {
 
 TRADE_CONDITIONS: Final = {"A": _CONSOLIDATED_TRADES, "B": _CONSOLIDATED_TRADES, "C": _NASDAQ_TRADES}
 QUOTE_CONDITIONS: Final = {"A": _CONSOLIDATED_QUOTES, "B": _CONSOLIDATED_QUOTES, "C": _NASDAQ_QUOTES}
+
+UNCOUNTED: Final = frozenset("MQ9")
+"""Official prices and corrections of them: no sales, so that a bar takes neither price nor volume from them."""
+
+_UNPRICED: Final = frozenset("CHIMNPQRUVZ479")
+"""Odd lots, sales out of their time, contingent on something else or at a price made elsewhere: volume only."""
+_UNPRICED_BY_TAPE: Final = {"A": _UNPRICED | {"B"}, "B": _UNPRICED | {"B"}, "C": _UNPRICED | {"G", "W"}}
+
+
+def listing_tape(symbol: str) -> str:
+    """Return the tape ("A", "B", "C", "N") that a stock's trades are reported on."""
+    return LISTINGS.get(symbol) or ("C" if len(symbol) >= 4 else "A")
+
+
+def unpriced_conditions(symbol: str) -> frozenset[str]:
+    """Return the sale conditions that keep a print's price out of a bar: any one of them does. Coins have none."""
+    return frozenset() if is_crypto(symbol) else _UNPRICED_BY_TAPE.get(listing_tape(symbol), _UNPRICED)

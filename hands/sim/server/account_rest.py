@@ -12,8 +12,8 @@ from aiohttp import web
 from hands.core.units import decimal_text
 from hands.sim.server import activities, portfolio
 from hands.sim.server import rest_parse as parse
+from hands.sim.server.answers import json_response
 from hands.sim.server.floor import TradingFloor
-from hands.sim.server.gateway import json_response
 from hands.sim.server.rest_json import account_json
 from hands.sim.venue.calendar import new_york_date
 from hands.sim.venue.exchange import Exchange

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hands.core.units import NS_PER_MS, NS_PER_S, Price, decimal_text, div_half_up
+from hands.sim.market.times import rfc3339
 from hands.sim.server import rest_parse as parse
-from hands.sim.server.rest_json import time_text
 from hands.sim.venue import errors
 from hands.sim.venue.calendar import NEW_YORK, new_york_date, unix_ns
 from hands.sim.venue.orders import Fill
@@ -165,5 +165,5 @@ class _Posted:
         return self._date == dt.date.min or new_york_date(activity.posted_ns) == self._date
 
 
-def _micros(t_ns: int) -> str | None:
-    return time_text(div_half_up(t_ns, 1000) * 1000)
+def _micros(t_ns: int) -> str:
+    return rfc3339(div_half_up(t_ns, 1000) * 1000)

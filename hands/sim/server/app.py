@@ -27,7 +27,7 @@ _SHUTDOWN_S: Final = 1.0
 
 def build_app(floor: TradingFloor) -> web.Application:
     """Return the aiohttp application of a floor."""
-    app = web.Application(middlewares=[Gateway(floor, floor.config.rate_limit).middleware()])
+    app = web.Application(middlewares=[Gateway(floor).middleware()])
     for part in (TradingRest(floor), Controls(floor), floor.stream, floor.events, floor.hub, floor.history):
         app.add_routes(part.routes())
     return app
@@ -38,7 +38,8 @@ async def serve(config: SimConfig, ready: Callable[[str], None]) -> None:
 
     Raises:
         ConfigError: an option makes no sense, or the tape cannot be played.
-        OSError: the address cannot be bound.
+        OSError: the address cannot be bound, or `ready` cannot say so.
+        FileError: the tape was played until a row that cannot be read.
     """
     problems = config.problems()
     if problems:
@@ -52,10 +53,12 @@ async def serve(config: SimConfig, ready: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     try:
         # Not a TCPSite: the connections must be our own kind, see StampedHandler.
-        server = await loop.create_server(protocol_factory(runner.server, clock), host, port)
+        factory = protocol_factory(runner.server, clock)
+        server = await loop.create_server(factory, host, port)
         try:
             with _stop_signals() as stop:
-                ready(f"http://{host}:{server.sockets[0].getsockname()[1]}")
+                shown = f"[{host}]" if ":" in host else host
+                ready(f"http://{shown}:{server.sockets[0].getsockname()[1]}")
                 await (stop.wait() if isinstance(clock, ManualClock) else run_by_wall(floor, stop))
         finally:
             server.close()

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Final
 
 from hands.core.units import NANO_ABS_MAX, Usd, nano
 from hands.sim.market.feeds import CRYPTO_SYMBOL, STOCK_SYMBOL
-from hands.sim.market.file_rows import time_ns
 from hands.sim.market.load import LoadTape
 from hands.sim.market.tape import MarketShape, Tape, tape_from_config
-from hands.sim.server.clock import MANUAL_START, ManualClock, WallClock
+from hands.sim.market.times import rfc3339, time_ns
+from hands.sim.server.clock import LAST_NS, MANUAL_START, ManualClock, WallClock
 from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.quirks import IMMEDIATE, PLAIN, Latency, Quirks
 
@@ -31,16 +33,40 @@ WORDS: Final = {
 }
 """The options that are one of a few words; the first is the default."""
 
-MARKET_NUMBERS: Final = {
-    "seed": (-math.inf, True),
-    "speed": (0.0, False),
-    "rate": (0.0, False),
-    "correlation": (-math.inf, False),
-    "load_rate": (1.0, True),
-    "load_frame": (1.0, True),
-}
-"""What the market is made with: the bound, which a fraction must be above, and whether it is a whole number."""
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a number may be: a fraction above `low`, a whole number at least that; neither more than `high`."""
+
+    low: float
+    high: float
+    is_whole: bool = False
+    is_optional: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with a value, None if nothing is."""
+        if value is None and self.is_optional:
+            return None
+        kinds = int if self.is_whole else (int, float)
+        is_nan = isinstance(value, float) and math.isnan(value)
+        if isinstance(value, bool) or not isinstance(value, kinds) or is_nan:
+            return f"{value!r} is not a {'whole ' if self.is_whole else ''}number"
+        if value < self.low or (value == self.low and not self.is_whole):
+            return f"{value!r}; it must be {'at least' if self.is_whole else 'above'} {self.low:g}"
+        return f"{value!r}; it must be at most {self.high:,}" if value > self.high else None
+
+
+MARKET_NUMBERS: Final = {
+    "seed": Bounds(-(2**63), 2**63 - 1, is_whole=True),
+    "speed": Bounds(0, 1_000_000),
+    "rate": Bounds(0, 1_000_000, is_optional=True),
+    "correlation": Bounds(-math.inf, math.inf),  # its bounds are the market's
+    "load_rate": Bounds(1, math.inf, is_whole=True),
+    "load_frame": Bounds(1, math.inf, is_whole=True),
+}
+"""What the market is made with; beyond these bounds nothing else would get a turn."""
+
+PORT_MAX: Final = 65_535
 LATENCIES: Final = tuple(f.name.removesuffix("_ns") for f in fields(Latency))
 LATENCY_MS_MAX: Final = 3_600_000
 MULTIPLIERS: Final = (1, 2, 4)
@@ -111,7 +137,7 @@ class SimConfig:
         """Return everything that makes no sense; empty if it can be started."""
         wrong = list(self._wrong_words())
         of_the_market = list(self._wrong_numbers(MARKET_NUMBERS))
-        wrong += [*of_the_market, *self._wrong_numbers({"rate_limit": (0, True)})]
+        wrong += [*of_the_market, *self._wrong_numbers({"rate_limit": Bounds(0, math.inf, is_whole=True)})]
         for name, pick in (("listen", self.address), ("start", self.start_ns), ("cash", self.cash_usd)):
             with _noting(name, wrong):
                 pick()
@@ -131,33 +157,29 @@ class SimConfig:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 yield f"{name} {getattr(self, name)!r}; allowed: {', '.join(allowed)}"
-        if self.multiplier not in MULTIPLIERS:
+        if self.multiplier not in MULTIPLIERS or isinstance(self.multiplier, bool):
             yield f"multiplier {self.multiplier!r}; allowed: {', '.join(map(str, MULTIPLIERS))}"
         for name in ("key", "secret"):
             value = getattr(self, name)
             if not value or not isinstance(value, str):
-                yield f"{name} is empty"
+                yield f"{name} is empty" if isinstance(value, str) else f"{name} {value!r} is no text"
 
-    def _wrong_numbers(self, numbers: Mapping[str, tuple[float, bool]]) -> Iterator[str]:
-        for name, (low, is_whole) in numbers.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int if is_whole else (int, float)):
-                yield f"{name} {value!r} is not a {'whole ' if is_whole else ''}number"
-            elif not math.isfinite(value) or value < low or (value == low and not is_whole):
-                yield f"{name} {value!r}; it must be {'at least' if is_whole else 'above'} {low:g}"
+    def _wrong_numbers(self, numbers: Mapping[str, Bounds]) -> Iterator[str]:
+        for name, bounds in numbers.items():
+            problem = bounds.problem(getattr(self, name))
+            if problem is not None:
+                yield f"{name} {problem}"
 
     def address(self) -> tuple[str, int]:
-        """Return (host, port). Raises `ConfigError`."""
+        """Return (host, port), the host without the brackets of a URL. Raises `ConfigError`."""
         host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ConfigError(f"listen {self.listen!r} is not HOST:PORT")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
+            raise ConfigError(f"listen {self.listen!r} is not HOST:PORT; a port is from 0 to {PORT_MAX}")
         if not _is_loopback(host):
             raise ConfigError(
                 f"listen {self.listen!r}: its controls know no password, so it serves this machine only"
             )
-        return host, int(port)
+        return host.strip("[]"), int(port)
 
     def cash_usd(self) -> Usd:
         """Return the opening cash in nano-dollars. Raises `ConfigError`."""
@@ -171,9 +193,12 @@ class SimConfig:
         text = self.start or (MANUAL_START if self.clock == "manual" else None)
         if text is None:
             return None
-        t_ns = time_ns(text)
-        if t_ns < 0:
-            raise ConfigError(f"start {text!r} is before 1970")
+        try:
+            t_ns = time_ns(text)
+        except ValueError as error:
+            raise ConfigError(f"start {text!r} is not a time like {MANUAL_START} ({error})") from error
+        if not 0 <= t_ns <= LAST_NS:
+            raise ConfigError(f"start {text!r} is before 1970 or after {rfc3339(LAST_NS)}")
         return t_ns
 
     def open_clock(self) -> WallClock | ManualClock:
@@ -283,16 +308,37 @@ def _latency(value: object) -> Latency:
     return Latency.of_ms(**value)
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return (
-        (value,) if isinstance(value, str) else tuple(map(str, value if isinstance(value, Iterable) else ()))
-    )
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, (str, os.PathLike)):
+        return (str(value),)
+    if not isinstance(value, Iterable):
+        raise ConfigError(f"{name} {value!r} is neither a text nor a list of texts")
+    return tuple(map(str, value))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} {value!r} is no text")
+    return value
+
+
+def _switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} {value!r} is neither true nor false")
+    return value
+
+
+def _time(value: object) -> str | None:
+    return None if value is None else _text("start", value)
 
 
 _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "quirks": _quirks,
     "latency": _latency,
-    "tape": _texts,
-    "symbols": _texts,
+    "tape": partial(_texts, "tape"),
+    "symbols": partial(_texts, "symbols"),
     "cash": str,
+    "volume_curve": partial(_switch, "volume_curve"),
+    "listen": partial(_text, "listen"),
+    "start": _time,
 }

@@ -6,13 +6,14 @@ its end before anything of it happens, so that a wrong row leaves the market as 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from hands.core.units import NANO, Ns, NumberError, Price, Qty, nano_truncated
+from hands.sim.market.feeds import CRYPTO_SYMBOL, STOCK_SYMBOL
+from hands.sim.server.answers import read_json
 from hands.sim.venue.ticks import Cancellation, Correction, MarketEvent, PriceBand, Quote, Status, Trade
 
 Row = dict[str, Any]
@@ -28,15 +29,19 @@ STATUS_MESSAGES: Final = {
 }
 """What the tapes call the codes that the exchange acts on."""
 
+_QUOTE: Final = frozenset({"symbol", "bid", "ask", "bid_size", "ask_size"})
+_BAND: Final = frozenset({"symbol", "limit_up", "limit_down", "indicator"})
 _ROWS: Final = {
-    "price": frozenset({"symbol", "price", "size", "exchange", "conditions"}),
     "status": frozenset({"symbol", "status", "status_message", "reason", "reason_message"}),
     "correct": frozenset({"symbol", "correct", "price", "size"}),
     "cancel": frozenset({"symbol", "cancel", "action"}),
-    "limit_up": frozenset({"symbol", "limit_up", "limit_down", "indicator"}),
-    "bid": frozenset({"symbol", "bid", "ask", "bid_size", "ask_size"}),
+    "limit_up": _BAND,
+    "limit_down": _BAND,
+    "price": frozenset({"symbol", "price", "size", "exchange", "conditions"}),
+    "bid": _QUOTE,
+    "ask": _QUOTE,
 }
-"""What a row may hold, by the key that says which kind it is."""
+"""What a row may hold, by the key that says which kind it is; the first of these that is there does."""
 
 
 class ControlError(ValueError):
@@ -46,7 +51,7 @@ class ControlError(ValueError):
 def read_rows(raw: bytes) -> list[Row]:
     """Return a JSON array of objects, or one object as an array; fractions as `Decimal`. Raises `ControlError`."""
     try:
-        document = json.loads(raw, parse_float=Decimal)
+        document = read_json(raw)
     except ValueError as error:
         raise ControlError(f"not JSON: {error}") from error
     rows = document if isinstance(document, list) else [document]
@@ -86,6 +91,13 @@ def read_symbol(row: Row) -> str:
     symbol = row.get("symbol")
     if not isinstance(symbol, str) or not symbol:
         raise ControlError(f"a row needs a symbol: {plain(row)}")
+    return check_symbol(symbol)
+
+
+def check_symbol(symbol: str) -> str:
+    """Return a symbol if it is one. Raises `ControlError`."""
+    if not (STOCK_SYMBOL.fullmatch(symbol) or CRYPTO_SYMBOL.fullmatch(symbol)):
+        raise ControlError(f"symbol {symbol!r} is neither like AAPL nor like BTC/USD")
     return symbol
 
 
@@ -101,18 +113,21 @@ class MarketRows:
     def event(self, row: Row) -> MarketEvent:
         """Return what a row says. Raises `ControlError`."""
         symbol = read_symbol(row)
-        for kind in ("status", "correct", "cancel", "limit_up"):
-            if kind in row:
-                check_keys(row, _ROWS[kind])
-                return _READERS[kind](self, symbol, row)
-        if "price" in row:
-            check_keys(row, _ROWS["price"])
-            return self._trade(symbol, row)
-        if "limit_down" in row:
-            raise ControlError("limit_down needs limit_up beside it")
-        check_keys(row, _ROWS["bid"])
-        if "bid" not in row and "ask" not in row:
+        kind = next((kind for kind in _ROWS if kind in row), None)
+        if kind is None:
             raise ControlError(f"a row is a trade (price), a quote (bid, ask) or a notice: {plain(row)}")
+        check_keys(row, _ROWS[kind])
+        readers: dict[str, Callable[[str, Row], MarketEvent]] = {
+            "status": self._status,
+            "correct": self._correction,
+            "cancel": self._cancellation,
+            "limit_up": self._band,
+            "limit_down": self._band,
+            "price": self._trade,
+        }
+        return readers.get(kind, self._quote)(symbol, row)
+
+    def _quote(self, symbol: str, row: Row) -> Quote:
         # A side that is not given is empty: price and size 0.
         bid, ask = _amount(row, "bid"), _amount(row, "ask")
         bid_size = _amount(row, "bid_size") if bid else 0
@@ -123,7 +138,7 @@ class MarketRows:
         conditions = row.get("conditions", ["@"])
         if not isinstance(conditions, list) or not all(isinstance(c, str) for c in conditions):
             raise ControlError(f"conditions are {conditions!r}; a list of texts is expected")
-        price, size = Price(_amount(row, "price")), Qty(_amount(row, "size"))
+        price, size = Price(_positive(row, "price")), Qty(_positive(row, "size"))
         self.trade_ids += 1
         exchange = _text(row, "exchange", "V")
         trade = Trade(symbol, price, size, self.t_ns, self.trade_ids, exchange, tuple(conditions))
@@ -142,8 +157,8 @@ class MarketRows:
 
     def _correction(self, symbol: str, row: Row) -> Correction:
         original = self._print(symbol, row, "correct")
-        price = Price(_amount(row, "price")) if "price" in row else original.price
-        size = Qty(_amount(row, "size")) if "size" in row else original.size
+        price = Price(_positive(row, "price")) if "price" in row else original.price
+        size = Qty(_positive(row, "size")) if "size" in row else original.size
         if (price, size) == (original.price, original.size):
             raise ControlError(
                 f"print {original.trade_id} of {symbol} already is so; give another price or size"
@@ -180,19 +195,18 @@ class MarketRows:
         return trade
 
 
-_READERS: Final[dict[str, Callable[[MarketRows, str, Row], MarketEvent]]] = {
-    "status": MarketRows._status,  # noqa: SLF001  its own
-    "correct": MarketRows._correction,  # noqa: SLF001
-    "cancel": MarketRows._cancellation,  # noqa: SLF001
-    "limit_up": MarketRows._band,  # noqa: SLF001
-}
-
-
 def _text(row: Row, key: str, default: str) -> str:
     value = row.get(key, default)
     if not isinstance(value, str):
         raise ControlError(f"{key} is {value!r}, not a text")
     return value
+
+
+def _positive(row: Row, key: str) -> int:
+    amount = _amount(row, key)
+    if not amount:
+        raise ControlError(f"{key} is {plain(row.get(key))!r}; a print has one above zero")
+    return amount
 
 
 def _amount(row: Row, key: str) -> int:

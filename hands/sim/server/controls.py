@@ -7,19 +7,23 @@ test's hand, not the venue's. Every document is judged as a whole first: a 400 h
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
 
 from hands.core.units import NS_PER_MS, Ns
-from hands.sim.market.file_rows import time_ns
-from hands.sim.server.clock import ManualClock
+from hands.sim.market.file_rows import FileError
+from hands.sim.market.times import DAY_NS, rfc3339, time_ns
+from hands.sim.server.answers import json_response
+from hands.sim.server.clock import LAST_NS, ManualClock
 from hands.sim.server.config import ConfigError
 from hands.sim.server.control_rows import (
     ControlError,
     MarketRows,
     check_keys,
+    check_symbol,
     plain,
     read_object,
     read_rows,
@@ -27,21 +31,29 @@ from hands.sim.server.control_rows import (
 )
 from hands.sim.server.fault_rows import FaultError
 from hands.sim.server.floor import TradingFloor
-from hands.sim.server.gateway import json_response
 from hands.sim.server.passage import move_clock
-from hands.sim.server.rest_json import time_text
 from hands.sim.server.truth import truth_json
 from hands.sim.venue.assets import AssetError
 from hands.sim.venue.configurations import FlagError
 from hands.sim.venue.corporate import CorporateActionError
 
-ADVANCE_MS_MAX: Final = 400 * 86_400_000
+ADVANCE_MAX_NS: Final = 400 * DAY_NS
 """A manual clock is moved by at most so much at once: a little over a year."""
+
+_FAR_MS: Final = 2 * ADVANCE_MAX_NS // NS_PER_MS
 
 RATIO_MAX: Final = 10_000
 """A split makes at most so many of one, or one of so many."""
 
-_REFUSALS: Final = (ControlError, FaultError, ConfigError, AssetError, FlagError, CorporateActionError)
+_REFUSALS: Final = (
+    ControlError,
+    FaultError,
+    ConfigError,
+    AssetError,
+    FlagError,
+    CorporateActionError,
+    FileError,  # of a tape, where it turns out to be unreadable
+)
 
 
 class Controls:
@@ -69,6 +81,10 @@ class Controls:
         floor = self._floor
         rows = MarketRows(Ns(floor.now_ns()), floor.trade_ids, floor.find_print)
         events = [rows.event(row) for row in read_rows(body)]
+        for symbol in {event.symbol for event in events}:
+            asset = floor.exchange.assets.find(symbol)
+            if asset is not None and asset.symbol != symbol:
+                raise ControlError(f"the market knows {symbol!r} as {asset.symbol!r}")
         floor.trade_ids = rows.trade_ids
         floor.remember_prints(rows.prints)
         floor.emit(events)
@@ -92,7 +108,7 @@ class Controls:
         del body
         now_ns = self._floor.now_ns()
         kind = "manual" if isinstance(self._floor.clock, ManualClock) else "wall"
-        return {"clock": kind, "now_ns": now_ns, "now": time_text(now_ns)}
+        return {"clock": kind, "now_ns": now_ns, "now": rfc3339(now_ns)}
 
     async def _move_clock(self, body: bytes) -> dict[str, Any]:
         clock = self._floor.clock
@@ -130,6 +146,7 @@ class Controls:
         else:
             if not isinstance(new_symbol, str) or not new_symbol:
                 raise ControlError(f"rename is {new_symbol!r}; another symbol is expected")
+            check_symbol(new_symbol)
             floor.exchange.rename(symbol, new_symbol)
             floor.history.rename(symbol, new_symbol)
         floor.flush()
@@ -181,9 +198,14 @@ def _destination_ns(row: dict[str, Any], now_ns: int) -> int:
             ) from error
     else:
         ms = row["advance_ms"]
-        if isinstance(ms, bool) or not isinstance(ms, (int, float)):
+        is_infinite = isinstance(ms, float) and not math.isfinite(ms)
+        if isinstance(ms, bool) or not isinstance(ms, (int, float)) or is_infinite:
             raise ControlError(f"advance_ms is {ms!r}, not a number")
-        t_ns = now_ns + round(ms * NS_PER_MS)
-    if not 0 <= t_ns - now_ns <= ADVANCE_MS_MAX * NS_PER_MS:
-        raise ControlError("the clock moves forward only, and by at most 400 days at once")
+        # Far beyond what is allowed there is no telling numbers apart, nor need there be.
+        t_ns = now_ns + round(max(-_FAR_MS, min(ms, _FAR_MS)) * NS_PER_MS)
+    if not 0 <= t_ns - now_ns <= ADVANCE_MAX_NS or t_ns > LAST_NS:
+        raise ControlError(
+            f"the clock stands at {rfc3339(now_ns)}; it moves forward only, by at most 400 days at once,"
+            f" and ends at {rfc3339(LAST_NS)}"
+        )
     return t_ns

@@ -84,7 +84,7 @@ def parse_fault(document: Mapping[str, Any]) -> FaultRow:
     if delay_ms is None:
         delay_ms = for_ms if do == "delay" and for_ms is not None else 0.0
     at = document.get("at", "response")
-    if at not in {"request", "response"}:
+    if at not in ("request", "response"):
         raise FaultError(f"'at' is {at!r}; it is 'request' or 'response'")
     return FaultRow(
         on,

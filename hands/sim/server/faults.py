@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, TypeVar
 
 from hands.core.units import NS_PER_MS
-from hands.sim.server.clock import Clock, WallClock
+from hands.sim.server.clock import Clock
 from hands.sim.server.fault_rows import STREAMS, FaultRow, parse_fault
 
 REORDER_HOLD_MS: Final = 100
@@ -238,8 +238,8 @@ class StreamLine:
 class Faults:
     """Every installed fault; `clock` is the exchange's, `seed` decides those that happen by chance."""
 
-    def __init__(self, clock: Clock | None = None, seed: int = 0) -> None:
-        self._clock = clock if clock is not None else WallClock()
+    def __init__(self, clock: Clock, seed: int = 0) -> None:
+        self._clock = clock
         self.used: deque[dict[str, Any]] = deque(maxlen=USED_MAX)
         self._requests = FaultList(self._clock, self.used)
         self._streams = {name: StreamFaults(name, FaultList(self._clock, self.used)) for name in STREAMS}

@@ -25,7 +25,6 @@ from hands.sim.server.market_stream import MarketHub
 from hands.sim.server.portfolio import EquityRecord
 from hands.sim.server.trade_events import TradeEvents
 from hands.sim.server.trade_stream import TradeStream
-from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.orders import TradeUpdate
 from hands.sim.venue.ticks import MarketEvent, Notice, Quote, Trade
 
@@ -66,13 +65,13 @@ class TradingFloor:
         self.stream = TradeStream(clock, self.credentials, self.faults, self.updates, config.quirks)
         self.events = TradeEvents(clock, self.updates, lambda: self.config.quirks)
         self.load = config.open_load(clock)
-        self.exchange = self._open_exchange()
-        self.equity = EquityRecord(self.exchange.created_ns, self.exchange.opening_equity_usd)
+        self._open_account()
         self.tape = config.open_tape(clock)
         self.requests: list[RequestRecord] = []
         self.notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
         self.trade_ids = 0
         self.moving = asyncio.Lock()
+        self.has_new_tape = asyncio.Event()
         self._prints: dict[tuple[str, int], Trade] = {}
         self._wakes: set[int] = set()
         self.flush()
@@ -137,13 +136,14 @@ class TradingFloor:
     def reset(self, config: SimConfig | None = None) -> None:
         """Go back to the start: a fresh exchange, no history, no faults, no requests; connections stay.
 
-        A manual clock goes back too, and its tape begins again. `config` is another one to go on with.
+        The tape begins again, and a manual clock goes back too. `config` is another one to go on with.
         """
         self.config = config or self.started_with
         self.faults.reset(self.config.seed)
         if isinstance(self.clock, ManualClock):
             self.clock.restart()
-            self.tape = self.config.open_tape(self.clock)
+        self.tape = self.config.open_tape(self.clock)
+        self.has_new_tape.set()
         self.history.clear()
         self.hub.reset(self.config.quirks)
         self.stream.reset(self.config.quirks)
@@ -152,8 +152,7 @@ class TradingFloor:
         self.updates.clear()
         self._prints.clear()
         self.trade_ids = 0
-        self.exchange = self._open_exchange()
-        self.equity = EquityRecord(self.exchange.created_ns, self.exchange.opening_equity_usd)
+        self._open_account()
         self.flush()
 
     def close(self) -> None:
@@ -162,11 +161,12 @@ class TradingFloor:
         self.stream.close()
         self.events.close()
 
-    def _open_exchange(self) -> Exchange:
-        exchange = self.config.open_exchange(self.clock)
+    def _open_account(self) -> None:
+        """Begin with a fresh exchange; whoever keeps something for an account begins anew with it."""
+        self.exchange = self.config.open_exchange(self.clock)
+        self.equity = EquityRecord(self.exchange.created_ns, self.exchange.opening_equity_usd)
         if self.load is not None:
-            exchange.market_source = self.load.latest
-        return exchange
+            self.exchange.market_source = self.load.latest
 
     def _wake(self, due_ns: int) -> None:
         self._wakes.remove(due_ns)

@@ -19,6 +19,7 @@ import orjson
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
+from hands.sim.server.answers import challenged, check_repeatable, json_response, proxy_page, unauthorized
 from hands.sim.server.fault_rows import FaultRow
 from hands.sim.server.floor import RequestRecord, TradingFloor
 from hands.sim.server.keys import is_known, presented
@@ -45,12 +46,6 @@ _WITHOUT_KEYS_AT_THE_PROXY: Final = ("/v2/clock", "/v2/calendar")
 """Where a request without keys was seen to be answered by the proxy, not by the API."""
 _DATA_SHARE: Final = {"basic": 1, "plus": 50}
 """What a plan allows on the data host for each request on the trading host: 200 and 10 000 for its 200."""
-_CHALLENGE: Final = 'Bearer, Basic realm="alpaca.markets"'
-
-
-def json_response(document: Any, status: int = 200) -> web.Response:
-    """Return `document` as a JSON answer."""
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
 
 
 class StampedHandler(RequestHandler):
@@ -85,11 +80,12 @@ def protocol_factory(server: web.Server, now_ns: Callable[[], int]) -> Callable[
 
 
 class Gateway:
-    """The middleware. `rate_limit` is the trading host's requests a minute, 0 for no limit on either host."""
+    """The middleware of one floor."""
 
-    def __init__(self, floor: TradingFloor, rate_limit: int) -> None:
+    def __init__(self, floor: TradingFloor) -> None:
         self._floor = floor
-        self._limits = rate_limit, rate_limit * _DATA_SHARE[floor.config.plan]
+        limit = floor.config.rate_limit  # the trading host's requests a minute, 0 for no limit on either host
+        self._limits = limit, limit * _DATA_SHARE[floor.config.plan]
         self._ids = itertools.count(1)
         self._account: Exchange | None = None
         self._budgets: tuple[RateBudget | None, RateBudget | None] = (None, None)
@@ -99,7 +95,13 @@ class Gateway:
 
         @web.middleware
         async def pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._handle(request, handler)
+            try:
+                return await self._handle(request, handler)
+            except ConnectionResetError:  # the client has gone: there is nobody to answer
+                return _hang_up(request)
+            except web.RequestPayloadError:  # a body that is not in the encoding it says
+                malformed = errors.VenueError(400, 40010000, "request body format is invalid")
+                return json_response(malformed.body(), malformed.status)
 
         return pass_through
 
@@ -108,7 +110,7 @@ class Gateway:
         assert isinstance(protocol, StampedHandler)
         try:
             if request.path.startswith(_CONTROLS):
-                return await handler(request)
+                return await _control(request, handler)
             if request.path.startswith(_DATA) and hdrs.UPGRADE not in request.headers:
                 return await self._with_faults(request, self._metered(_with_json_404(handler)), None)
             if not request.path.startswith(_TRADING):
@@ -156,7 +158,7 @@ class Gateway:
                 return self._unauthorized(request, has_keys=credentials is not None)
             reading = self._count(is_data=False)
             try:
-                response = await handler(request) if not _is_over(reading) else self._too_many()
+                response = await handler(request) if not _is_over(reading) else self._too_many(is_data=False)
             except errors.VenueError as refusal:
                 response = json_response(refusal.body(), refusal.status)
             shows = self._floor.exchange.quirks.rate_headers == "present"
@@ -169,7 +171,7 @@ class Gateway:
 
         async def metered(request: web.Request) -> web.StreamResponse:
             reading = self._count(is_data=True)
-            response = await handler(request) if not _is_over(reading) else self._too_many()
+            response = await handler(request) if not _is_over(reading) else self._too_many(is_data=True)
             return _with_rate(response, reading, shows_budget=True)
 
         return metered
@@ -187,21 +189,17 @@ class Gateway:
     def _unauthorized(self, request: web.Request, *, has_keys: bool) -> web.Response:
         is_proxy = self._floor.exchange.quirks.keyless_body == "html" and not has_keys
         if is_proxy and request.path in _WITHOUT_KEYS_AT_THE_PROXY:
-            response = _proxy_page(401, "Authorization Required")
-        else:
-            response = json_response(errors.VenueError(401, None, "unauthorized.").body(), 401)
-        response.headers[hdrs.WWW_AUTHENTICATE] = _CHALLENGE
-        return response
+            return challenged(proxy_page(401, "Authorization Required"))
+        return unauthorized()
 
-    def _too_many(self) -> web.Response:
-        """Return the 429; which body it has is unconfirmed."""
-        match self._floor.exchange.quirks.rate_body:
-            case "html":
-                return _proxy_page(429, "Too Many Requests")
-            case "plain":
-                return json_response({"message": "too many requests."}, 429)
-            case _:
-                return json_response({"code": errors.RATE_LIMIT, "message": "rate limit exceeded"}, 429)
+    def _too_many(self, *, is_data: bool) -> web.Response:
+        """Return the 429; which body it has is unconfirmed, but the data host was never seen to send a code."""
+        habit = self._floor.exchange.quirks.rate_body
+        if habit == "html":
+            return proxy_page(429, "Too Many Requests")
+        if habit == "plain" or is_data:
+            return json_response({"message": "too many requests."}, 429)
+        return json_response({"code": errors.RATE_LIMIT, "message": "rate limit exceeded"}, 429)
 
 
 def _is_over(reading: RateReading | None) -> bool:
@@ -232,6 +230,19 @@ def _with_json_404(handler: Handler) -> Handler:
             return json_response(body, missing.status)
 
     return answer
+
+
+async def _control(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a control; of an unknown one or another method say what there is."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as refused:
+        there_is = ", ".join(sorted(refused.allowed_methods))
+        return json_response({"message": f"{request.path} takes {there_is}, not {request.method}"}, 405)
+    except web.HTTPNotFound:
+        paths = {resource.canonical for resource in request.app.router.resources()}
+        there_is = ", ".join(sorted(path for path in paths if path.startswith(_CONTROLS)))
+        return json_response({"message": f"no control {request.path}; there are {there_is}"}, 404)
 
 
 def _hang_up(request: web.Request) -> web.Response:
@@ -265,20 +276,13 @@ def _planned(fault: FaultRow) -> web.Response:
     )
 
 
-def _proxy_page(status: int, reason: str) -> web.Response:
-    """Return the page that the proxy in front of the venue writes by itself."""
-    page = (
-        f"<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n"
-        f"<center><h1>{status} {reason}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-    )
-    return web.Response(text=page, status=status, content_type="text/html")
-
-
 def _readable(raw: bytes) -> Any:
     """Return a body as JSON if it is, as text if not, None if empty."""
     if not raw:
         return None
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        document = orjson.loads(raw)
+        check_repeatable(document)  # the truth is to tell it
+    except ValueError:
         return raw.decode(errors="replace")
+    return document

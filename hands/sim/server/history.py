@@ -16,17 +16,19 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from hands.core.units import NS_PER_S, floor_to
-from hands.sim.market.bars import MINUTE_NS, NEW_YORK, Bar, day_start_ns
-from hands.sim.market.codec import Message, bar_fields, book_fields, history_fields, rfc3339
+from hands.sim.market.bars import Bar, day_start_ns
+from hands.sim.market.codec import Message, bar_fields, book_fields, history_fields
 from hands.sim.market.feeds import PLANS, Plan, is_crypto
 from hands.sim.market.memory import CLOSING_CONDITIONS, OPENING_CONDITIONS, MarketMemory, Split, SymbolMemory
 from hands.sim.market.tape_codes import EXCHANGES, QUOTE_CONDITIONS, TRADE_CONDITIONS
+from hands.sim.market.times import MINUTE_NS, rfc3339
+from hands.sim.server.answers import json_response, unauthorized
 from hands.sim.server.history_query import EMPTY_FEEDS, Endpoint, Query, QueryError, page_token, required
 from hands.sim.server.keys import Credentials, is_known, presented
+from hands.sim.venue.calendar import NEW_YORK, new_york_date
 from hands.sim.venue.ticks import MarketEvent, Quote, Tick, Trade
 
 STOCKS: Final = "/v2/stocks"
@@ -122,11 +124,11 @@ class History:
         """Return `answer()`, or the refusal the venue would give instead."""
         keys = presented(request.headers)
         if (keys is None and needs_key) or (keys is not None and not is_known(self._credentials, *keys)):
-            return _json({"message": "unauthorized."}, 401)
+            return unauthorized()
         try:
-            return _json(answer())
+            return json_response(answer())
         except QueryError as error:
-            return _json({"message": str(error)}, error.status)
+            return json_response({"message": str(error)}, error.status)
 
     def _pages(self, endpoint: Endpoint, query: Query) -> Message:
         found, token = self._page(endpoint.kind, query)
@@ -261,7 +263,7 @@ def _bars(memories: Iterable[SymbolMemory], query: Query) -> Iterable[Bar]:
             start_ns = _bar_start_ns(memory.symbol, piece.start_ns, query.timeframe)
             if query.start_ns <= start_ns <= query.end_ns:
                 _merge(merged, piece, start_ns, splits)
-    return merged.values()
+    return [bar for bar in merged.values() if bar.has_price]
 
 
 def _last_days(memory: SymbolMemory, until_ns: int) -> list[Bar]:
@@ -271,7 +273,7 @@ def _last_days(memory: SymbolMemory, until_ns: int) -> list[Bar]:
         for piece in _pieces(memory, DAY)
         if piece.start_ns <= until_ns
     ]
-    starts = sorted({start_ns for start_ns, _ in pieces}, reverse=True)[:2]
+    starts = sorted({start_ns for start_ns, piece in pieces if piece.has_price}, reverse=True)[:2]
     merged: dict[int, Bar] = {}
     for start_ns, piece in pieces:
         if start_ns in starts:
@@ -303,6 +305,7 @@ def _adjust(bar: Bar, splits: Sequence[Split]) -> None:
             bar.open, bar.high = bar.open * old // new, bar.high * old // new
             bar.low, bar.close = bar.low * old // new, bar.close * old // new
             bar.volume = bar.volume * new // old
+            bar.priced_volume = bar.priced_volume * new // old
 
 
 @lru_cache(maxsize=65_536)
@@ -339,8 +342,13 @@ def _auctions(memories: Iterable[SymbolMemory]) -> Iterable[tuple[int, Message]]
                     key = (trade.price, trade.exchange, condition)
                     day[side].setdefault(key, _auction_message(trade, condition))
     for day_ns, sides in days.items():
-        date = datetime.fromtimestamp(day_ns // NS_PER_S, NEW_YORK).date()
-        yield day_ns, {"d": date.isoformat(), **{side: list(found.values()) for side, found in sides.items()}}
+        yield (
+            day_ns,
+            {
+                "d": new_york_date(day_ns).isoformat(),
+                **{side: list(found.values()) for side, found in sides.items()},
+            },
+        )
 
 
 def _auction_message(trade: Trade, condition: str) -> Message:
@@ -369,7 +377,3 @@ def _book_message(quote: Quote) -> Message:
 def _currency(query: Query) -> Message:
     """Return what an answer says about the currency: nothing, unless it was asked for."""
     return {} if query.currency is None else {"currency": query.currency}
-
-
-def _json(document: Message, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document), status=status, content_type="application/json")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from hands.core.units import NS_PER_S, floor_to
-from hands.sim.market.bars import DAY_NS
+from hands.core.units import floor_to
 from hands.sim.market.feeds import Plan
-from hands.sim.market.file_rows import time_ns
+from hands.sim.market.times import DAY_NS, MINUTE_NS, time_ns
+from hands.sim.server.rest_parse import with_offset
 
 LIMIT_DEFAULT: Final = 1_000
 LIMIT_MAX: Final = 10_000
-SIP_DELAY_NS: Final = 15 * 60 * NS_PER_S
+SIP_DELAY_NS: Final = 15 * MINUTE_NS
 """How old SIP data must be for a plan without it."""
 
 FOREVER_NS: Final = 2**63 - 1
@@ -210,7 +210,7 @@ def _time(parameters: Mapping[str, str], name: str, default_ns: int) -> int:
     text = parameters.get(name)
     if text is None:
         return default_ns
-    readable = text[:19] + text[19:].replace(" ", "+")  # an unescaped + of a zone arrives as a blank
+    readable = with_offset(text)
     if not _TIME.fullmatch(readable):
         raise QueryError(_unreadable_time(name, text))
     try:

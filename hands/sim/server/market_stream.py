@@ -7,12 +7,15 @@ only appends to the connections' outboxes.
 Where the venue's behaviour is not documented a quirk chooses: whether it closes after 402, 404 and 406
 (`data_error_close`), what it says first to keys in the upgrade's headers (`header_auth_greeting`), how long a
 connection that vanished still counts (`linger`). Imbalances can be subscribed to and stay silent.
+
+Markets move by the exchange's clock, the one of the test feed too. How long a client may take to authenticate, and to
+say goodbye, is real time whatever the clock: nobody's client is made faster by moving it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -26,6 +29,7 @@ from hands.sim.market.feeds import FAKEPACA, FEEDS, PLANS, SIP, TEST, Feed, Plan
 from hands.sim.market.load import Burst
 from hands.sim.market.synthetic import SyntheticTape
 from hands.sim.market.tape import retimed
+from hands.sim.server.clock import Clock
 from hands.sim.server.faults import Faults, StreamLine
 from hands.sim.server.keys import Credentials, is_known, presented
 from hands.sim.server.market_connection import CLOSE_TIMEOUT_S, CLOSES, MAY_STAY_OPEN, Connection
@@ -34,31 +38,34 @@ from hands.sim.venue.ticks import MarketEvent, Quote, Tick, Trade
 
 AUTH_TIMEOUT_S: Final = 10.0
 OUTBOX_BYTES_MAX: Final = 8 * 1024 * 1024
-CLOCK_STEP_S: Final = 0.25
+TEST_STEP_MS: Final = 250
+"""How often the market of the test feed moves while somebody is on it."""
 REQUEST_BYTES_MAX: Final = 256 * 1024
+FRAME_EVENTS_MAX: Final = 500
+"""So many messages stay far below the megabyte at which client libraries give a frame up."""
 LINGER_NS: Final = {"none": 0, "90s": 90 * NS_PER_S}
 
 
 class MarketHub:
     """The feeds and their connections; `publish` from the exchange's event loop, mount `routes()`.
 
-    `now_ns` is the exchange's clock; `credentials` maps a key to its secret; `plan` is what they have paid for.
+    `clock` is the exchange's; `credentials` maps a key to its secret; `plan` is what they have paid for.
     """
 
     def __init__(
         self,
-        now_ns: Callable[[], int],
+        clock: Clock,
         credentials: Credentials,
-        faults: Faults | None = None,
+        faults: Faults,
         *,
         plan: Plan = PLANS["plus"],
         quirks: Quirks = PLAIN,
         auth_timeout_s: float = AUTH_TIMEOUT_S,
         outbox_bytes_max: int = OUTBOX_BYTES_MAX,
     ) -> None:
-        self._now_ns = now_ns
+        self._clock = clock
         self._credentials = credentials
-        self._faults = (faults or Faults()).stream("market_data")
+        self._faults = faults.stream("market_data")
         self._plan = plan
         self._quirks = quirks
         self._auth_timeout_s = auth_timeout_s
@@ -67,7 +74,7 @@ class MarketHub:
         self._books = OrderBooks()
         self._connections: dict[Connection, StreamLine] = {}
         self._lingering: dict[tuple[Feed, object], int] = {}
-        self._clock: asyncio.Task[None] | None = None
+        self._test_market: asyncio.Task[None] | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Return the websocket routes, one per feed."""
@@ -75,7 +82,7 @@ class MarketHub:
 
     @property
     def next_due_ns(self) -> int | None:
-        """When `publish_bars` will next have bars to send, given what is known now; None: none are open."""
+        """When `publish_bars` has next to be called, given what is known now; None: no bars are open."""
         return self._bars.next_due_ns
 
     @property
@@ -84,14 +91,15 @@ class MarketHub:
         return max((connection.outbox_bytes for connection in self._connections), default=0)
 
     def publish(self, events: Sequence[MarketEvent]) -> None:
-        """Send `events`, in order, to everyone who wants them: at most one frame per connection."""
+        """Send `events`, in order, to everyone who wants them: one frame per connection, unless there are many."""
         self.publish_bars()
         self._bars.add([event for event in events if isinstance(event, Quote | Trade)])
-        batch = Batch(events, self._books)
-        for connection, line in self._connections.items():
-            frame = batch.frame(connection.codec.encoding, connection.wanted)
-            if frame is not None:
-                self._send(connection, line, frame)
+        for first in range(0, len(events), FRAME_EVENTS_MAX):
+            batch = Batch(events[first : first + FRAME_EVENTS_MAX], self._books)
+            for connection, line in self._connections.items():
+                frame = batch.frame(connection.codec.encoding, connection.wanted)
+                if frame is not None:
+                    self._send(connection, line, frame)
 
     def publish_load(self, burst: Burst, recorded: Sequence[Tick]) -> None:
         """Send a burst of prepared frames to everyone who wants them; bars are made of what was `recorded`."""
@@ -108,7 +116,7 @@ class MarketHub:
 
     def publish_bars(self) -> None:
         """Send the bars whose time has come by the exchange's clock; `publish` does it too."""
-        due = self._bars.due(self._now_ns())
+        due = self._bars.due(self._clock())
         if not due:
             return
         for connection, line in self._connections.items():
@@ -127,6 +135,8 @@ class MarketHub:
         self._bars = StreamBars()
         self._books.clear()
         self._lingering.clear()
+        self._stop_test_market()
+        self._mind_test_market()
 
     def close(self) -> None:
         """Drop every connection, so that a server can stop without waiting for its clients."""
@@ -157,6 +167,7 @@ class MarketHub:
             abort=transport.abort,
         )
         self._connections[connection] = line = self._faults.attach(connection.abort)
+        self._mind_test_market()
         writer = asyncio.create_task(connection.write(ws, transport))
         too_late = asyncio.get_running_loop().call_later(self._auth_timeout_s, _late, connection)
         has_vanished = True
@@ -171,14 +182,14 @@ class MarketHub:
             too_late.cancel()
             line.detach()
             del self._connections[connection]
+            self._mind_test_market()
             if connection.is_authenticated and has_vanished and not connection.is_closing:
-                self._lingering[feed, connection.key] = self._now_ns() + LINGER_NS[self._quirks.linger]
+                self._lingering[feed, connection.key] = self._clock() + LINGER_NS[self._quirks.linger]
             writer.cancel()
             await asyncio.wait({writer})
         return ws
 
     def _greet(self, connection: Connection, request: web.Request) -> None:
-        self._start_clock()
         in_headers = presented(request.headers)
         if in_headers is None or self._quirks.header_auth_greeting == "both":
             connection.control({"T": "success", "msg": "connected"})
@@ -234,24 +245,28 @@ class MarketHub:
 
     def _is_taken(self, feed: Feed, key: object) -> bool:
         """Whether the one connection of a key to a feed is in use, or was until not long enough ago."""
-        if self._now_ns() < self._lingering.get((feed, key), 0):
+        if self._clock() < self._lingering.get((feed, key), 0):
             return True
         return any(c.feed is feed and c.key == key and not c.is_closing for c in self._connections)
 
-    def _start_clock(self) -> None:
-        if self._clock is None or self._clock.done():
-            self._clock = asyncio.create_task(self._run_clock())
+    def _mind_test_market(self) -> None:
+        """Let the test feed's market move while anyone is on it."""
+        if not any(connection.feed is TEST for connection in self._connections):
+            self._stop_test_market()
+        elif self._test_market is None:
+            self._test_market = asyncio.create_task(self._run_test_market())
 
-    async def _run_clock(self) -> None:
-        """While anyone is connected: send bars on time even if nothing trades, and move the test feed."""
-        test_market = iter(SyntheticTape((FAKEPACA,), 0, self._now_ns()))
-        while self._connections:
-            await asyncio.sleep(CLOCK_STEP_S)
-            self.publish_bars()
-            if any(connection.feed is TEST for connection in self._connections):
-                _, events = next(test_market)
-                now_ns = self._now_ns()
-                self.publish([retimed(e, now_ns) for e in events if isinstance(e, Quote | Trade)])
+    def _stop_test_market(self) -> None:
+        if self._test_market is not None:
+            self._test_market.cancel()
+            self._test_market = None
+
+    async def _run_test_market(self) -> None:
+        """Publish the test feed's own market, each step stamped with the moment it is shown at."""
+        for _, events in SyntheticTape((FAKEPACA,), 0, self._clock()):
+            await self._clock.sleep(TEST_STEP_MS)
+            now_ns = self._clock()
+            self.publish([retimed(e, now_ns) for e in events if isinstance(e, Quote | Trade)])
 
 
 def _late(connection: Connection) -> None:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from hands.core.units import NS_PER_S
+from hands.sim.market.file_rows import FileError
+from hands.sim.market.times import MINUTE_NS
 from hands.sim.server.clock import ManualClock
 from hands.sim.server.floor import TradingFloor
 
 CLOCK_STEP_S: Final = 0.25
 """How often sessions, expiries and bars are looked at on a wall clock."""
 
-GRID_NS: Final = 60 * NS_PER_S
+GRID_NS: Final = MINUTE_NS
 """On a manual one nothing is missed, since all of them say when they are due; the account is looked at every minute."""
 
 TURNS: Final = 4
@@ -33,20 +34,42 @@ BACKLOG_WAIT_S: Final = 0.001
 
 
 async def run_by_wall(floor: TradingFloor, stop: asyncio.Event) -> None:
-    """Play the tape and let time pass until `stop`; a crash of either ends the server loudly."""
-    async with asyncio.TaskGroup() as group:
-        playing = group.create_task(_play(floor))
-        ticking = group.create_task(_pass_time(floor))
-        await stop.wait()
-        playing.cancel()
-        ticking.cancel()
+    """Play the tape and let time pass until `stop`; a crash of either ends the server loudly.
+
+    Raises:
+        FileError: the tape cannot be read on.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            playing = group.create_task(_play(floor))
+            ticking = group.create_task(_pass_time(floor))
+            await stop.wait()
+            playing.cancel()
+            ticking.cancel()
+    except ExceptionGroup as crash:
+        match crash.exceptions:
+            case (FileError() as unreadable,):
+                raise unreadable from None
+        raise
 
 
 async def _play(floor: TradingFloor) -> None:
+    """Play the market to its end, and after every reset from its beginning."""
     if floor.load is not None:
-        await floor.load.run(floor.emit_load)
-    else:
-        await floor.tape.run(floor.emit)
+        return await floor.load.run(floor.emit_load)
+    while True:
+        floor.has_new_tape.clear()
+        playing = asyncio.create_task(floor.tape.run(floor.emit))
+        replaced = asyncio.create_task(floor.has_new_tape.wait())
+        try:
+            await asyncio.wait({playing, replaced}, return_when=asyncio.FIRST_COMPLETED)
+            if playing.done():
+                playing.result()  # or what went wrong with it
+                await replaced
+        finally:
+            playing.cancel()
+            replaced.cancel()
+            await asyncio.wait({playing, replaced})
 
 
 async def _pass_time(floor: TradingFloor) -> None:

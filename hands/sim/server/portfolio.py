@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from hands.core.units import NANO, NS_PER_S, Ns, Usd
+from hands.sim.market.times import DAY_NS, MINUTE_NS
 from hands.sim.server import rest_parse as parse
 from hands.sim.venue import errors
 from hands.sim.venue.calendar import (
@@ -32,7 +33,6 @@ from hands.sim.venue.calendar import (
 MINUTES_MAX: Final = 100_000
 """How many minutes are remembered: sixty-nine days of them; then the oldest tenth is forgotten."""
 
-_MINUTE_NS: Final = 60 * NS_PER_S
 _TIMEFRAMES: Final = {"1Min": 60, "5Min": 300, "15Min": 900, "1H": 3600, "1D": 86_400}
 _DAYS_OF: Final = {"D": 1, "W": 7, "M": 30, "A": 365}
 _INTRADAY_DAYS_MAX: Final = 30
@@ -45,7 +45,7 @@ class EquityRecord:
         self.opened_ns = opened_ns
         self._times: list[int] = [opened_ns]
         self._values: list[Usd] = [equity]
-        self._next_ns = (opened_ns // _MINUTE_NS + 1) * _MINUTE_NS
+        self._next_ns = (opened_ns // MINUTE_NS + 1) * MINUTE_NS
 
     def note(self, now_ns: int, equity: Callable[[], Usd]) -> None:
         """Remember what the account is worth, if a new minute has begun; to be called whenever something moved."""
@@ -53,14 +53,14 @@ class EquityRecord:
             return
         self._times.append(now_ns)
         self._values.append(equity())
-        self._next_ns = (now_ns // _MINUTE_NS + 1) * _MINUTE_NS
+        self._next_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
         if len(self._times) > MINUTES_MAX:
             del self._times[: MINUTES_MAX // 10], self._values[: MINUTES_MAX // 10]
 
     def at(self, t_ns: int) -> Usd:
         """Return the equity last seen at `t_ns` or before; the first one remembered for a time before that."""
         # The first look in a minute comes a little after it began, and is what the minute before ended with.
-        place = bisect_right(self._times, t_ns // _MINUTE_NS * _MINUTE_NS + _MINUTE_NS - 1)
+        place = bisect_right(self._times, t_ns // MINUTE_NS * MINUTE_NS + MINUTE_NS - 1)
         return self._values[max(0, place - 1)]
 
 
@@ -134,10 +134,10 @@ def _asked(query: Mapping[str, str], now_ns: int) -> _Asked:
         raise errors.parameter("only two of start, end and period can be specified")
     days = _period_days(period or "1M")
     if end_ns is None:
-        end_ns = now_ns if start_ns is None or period is None else start_ns + days * 86_400 * NS_PER_S
+        end_ns = now_ns if start_ns is None or period is None else start_ns + days * DAY_NS
     if start_ns is None:
-        start_ns = end_ns - days * 86_400 * NS_PER_S
-    span_days = (end_ns - start_ns) / (86_400 * NS_PER_S)
+        start_ns = end_ns - days * DAY_NS
+    span_days = (end_ns - start_ns) / DAY_NS
     default = "1Min" if span_days < 7 else "15Min" if span_days < _INTRADAY_DAYS_MAX else "1D"
     timeframe = parse.read_choice(query, "timeframe", default, tuple(_TIMEFRAMES))
     if timeframe != "1D" and span_days > _INTRADAY_DAYS_MAX:
@@ -151,7 +151,9 @@ def _asked(query: Mapping[str, str], now_ns: int) -> _Asked:
         reporting = "extended_hours"
     resets = parse.read_choice(query, "pnl_reset", "per_day", ("per_day", "no_reset"))
     cashflow = query.get("cashflow_types", "NONE") != "NONE"
-    return _Asked(start_ns, min(end_ns, now_ns), timeframe, reporting, resets == "per_day", cashflow)
+    # There was no account before 1970, nor a calendar.
+    start_ns, end_ns = max(start_ns, 0), max(min(end_ns, now_ns), 0)
+    return _Asked(start_ns, end_ns, timeframe, reporting, resets == "per_day", cashflow)
 
 
 def _period_days(text: str) -> int:

@@ -14,8 +14,8 @@ from hands.core.units import Qty
 from hands.core.vocab import AssetClass, OrderStatus
 from hands.sim.server import rest_parse as parse
 from hands.sim.server.account_rest import AccountRest
+from hands.sim.server.answers import json_response
 from hands.sim.server.floor import TradingFloor
-from hands.sim.server.gateway import json_response
 from hands.sim.server.order_list import chosen_orders
 from hands.sim.server.rest_json import asset_json, order_json, position_json
 from hands.sim.server.session_rest import SessionRest

@@ -7,14 +7,14 @@ the plain ones, as the truth shows them.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
-from hands.core.units import NANO, NS_PER_S, Usd, decimal_text
+from hands.core.units import NANO, Usd, decimal_text
 from hands.core.vocab import OrderClass
-from hands.sim.venue.account import Position, closing_side, held_qty
+from hands.sim.market.times import rfc3339
+from hands.sim.venue.account import Position, free_qty
 from hands.sim.venue.assets import Asset
-from hands.sim.venue.calendar import NEW_YORK, new_york_date
+from hands.sim.venue.calendar import new_york_date
 from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.orders import Fill, Order, TradeUpdate
 from hands.sim.venue.quirks import PLAIN, Quirks
@@ -23,28 +23,8 @@ ACCOUNT_NUMBER = "PA3SIM000001"
 ACCOUNT_ID = "5d2f0c0e-6a51-4c0e-8f0a-9a1f7f4c2b11"
 
 
-def time_text(t_ns: int | None) -> str | None:
-    """Return a Unix time as RFC 3339 UTC with nanoseconds, trailing zeros cut; None stays None."""
-    if t_ns is None:
-        return None
-    seconds, fraction = divmod(t_ns, NS_PER_S)
-    text = dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    digits = f"{fraction:09d}".rstrip("0")
-    return f"{text}.{digits}Z" if digits else f"{text}Z"
-
-
-def zoned_text(t_ns: int, zone: dt.tzinfo) -> str:
-    """Return a Unix time as RFC 3339 with the offset of `zone`, zero written as an offset too."""
-    seconds, fraction = divmod(t_ns, NS_PER_S)
-    moment = dt.datetime.fromtimestamp(seconds, zone)
-    offset = moment.strftime("%z")
-    digits = f".{fraction:09d}" if fraction else ""
-    return f"{moment.strftime('%Y-%m-%dT%H:%M:%S')}{digits}{offset[:3]}:{offset[3:]}"
-
-
-def new_york_text(t_ns: int) -> str:
-    """Return a Unix time as RFC 3339 with the exchange's offset, as the clock reports it."""
-    return zoned_text(t_ns, NEW_YORK)
+def _time(t_ns: int | None) -> str | None:
+    return None if t_ns is None else rfc3339(t_ns)
 
 
 def _amount(value: int | None) -> str | None:
@@ -62,15 +42,15 @@ def order_json(order: Order, quirks: Quirks = PLAIN, *, nested: bool = True) -> 
     document = {
         "id": order.order_id,
         "client_order_id": order.client_order_id,
-        "created_at": time_text(order.created_ns),
-        "updated_at": time_text(order.updated_ns),
-        "submitted_at": time_text(order.created_ns),
-        "filled_at": time_text(order.filled_ns),
-        "expired_at": time_text(order.expired_ns),
-        "expires_at": time_text(order.expires_ns),
-        "canceled_at": time_text(order.canceled_ns),
-        "failed_at": time_text(order.failed_ns),
-        "replaced_at": time_text(order.replaced_ns),
+        "created_at": _time(order.created_ns),
+        "updated_at": _time(order.updated_ns),
+        "submitted_at": _time(order.created_ns),
+        "filled_at": _time(order.filled_ns),
+        "expired_at": _time(order.expired_ns),
+        "expires_at": _time(order.expires_ns),
+        "canceled_at": _time(order.canceled_ns),
+        "failed_at": _time(order.failed_ns),
+        "replaced_at": _time(order.replaced_ns),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
         "asset_id": order.asset.asset_id,
@@ -109,9 +89,9 @@ def update_json(update: TradeUpdate, quirks: Quirks = PLAIN) -> dict[str, Any]:
         "event": update.event,
         "event_id": update.event_id,
         "execution_id": update.execution_id,
-        "timestamp": time_text(update.t_ns),
+        "timestamp": _time(update.t_ns),
         "order": order_json(update.order, quirks)
-        | {"cancel_requested_at": time_text(update.order.cancel_requested_ns)},
+        | {"cancel_requested_at": _time(update.order.cancel_requested_ns)},
     }
     if update.qty is not None:
         data["price"] = _amount(update.price)
@@ -127,8 +107,8 @@ def position_json(position: Position, exchange: Exchange, quirks: Quirks = PLAIN
     cost = position.cost if qty > 0 else -position.cost
     market_value = position.market_value(price)
     profit = market_value - cost
-    held = held_qty(exchange.blotter.live_of(asset.symbol), closing_side(qty))
-    free = max(0, abs(qty) - held)
+    profit_today = market_value - (position.day_cost if qty > 0 else -position.day_cost)
+    free = free_qty(qty, exchange.blotter.live_of(asset.symbol))
     sign = -1 if qty < 0 and quirks.short_qty == "negative" else 1
     return {
         "asset_id": asset.asset_id,
@@ -144,8 +124,8 @@ def position_json(position: Position, exchange: Exchange, quirks: Quirks = PLAIN
         "cost_basis": decimal_text(cost),
         "unrealized_pl": decimal_text(profit),
         "unrealized_plpc": _fraction(profit, position.cost),
-        "unrealized_intraday_pl": decimal_text(profit),
-        "unrealized_intraday_plpc": _fraction(profit, position.cost),
+        "unrealized_intraday_pl": decimal_text(profit_today),
+        "unrealized_intraday_plpc": _fraction(profit_today, position.day_cost),
         "current_price": decimal_text(price),
         "lastday_price": decimal_text(reference),
         "change_today": _fraction(price - reference, reference),
@@ -185,7 +165,7 @@ def account_json(exchange: Exchange, quirks: Quirks = PLAIN) -> dict[str, Any]:
         "pending_transfer_out": "0",
         "intraday_adjustments": "0",
         "balance_asof": new_york_date(exchange.created_ns).isoformat(),
-        "created_at": time_text(exchange.created_ns),
+        "created_at": _time(exchange.created_ns),
         "trading_blocked": flags.trading_blocked,
         "account_blocked": flags.account_blocked,
         "transfers_blocked": flags.transfers_blocked,

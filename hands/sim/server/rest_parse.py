@@ -7,15 +7,16 @@ parameters; raises the venue's own refusals. Judging what was read is admission'
 from __future__ import annotations
 
 import datetime as dt
-import json
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from hands.core.units import NANO, NS_PER_S, NumberError, Price, Qty, Ratio, Usd, floor_to, nano_truncated
+from hands.core.units import NANO, NumberError, Price, Qty, Ratio, Usd, floor_to, nano_truncated
 from hands.core.vocab import OrderClass, OrderType, PositionIntent, Side, TimeInForce
+from hands.sim.market.times import time_ns
+from hands.sim.server.answers import read_json
 from hands.sim.venue import errors
 from hands.sim.venue.orders import OrderRequest, ReplaceRequest
 from hands.sim.venue.quirks import Quirks
@@ -26,16 +27,12 @@ EnumT = TypeVar("EnumT", bound=StrEnum)
 def read_body(raw: bytes) -> dict[str, Any]:
     """Return a JSON object with its fractions as `Decimal`. Raises `VenueError` 400."""
     try:
-        document = json.loads(raw, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        document = read_json(raw)
+    except ValueError as error:
         raise errors.VenueError(400, 40010000, "request body format is invalid") from error
     if not isinstance(document, dict):
         raise errors.VenueError(400, 40010000, "request body format is invalid")
     return document
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def read_amount(document: Mapping[str, Any], key: str, name: str | None = None) -> int | None:
@@ -171,23 +168,20 @@ def read_flag(query: Mapping[str, str], key: str) -> bool:
     return query.get(key, "").lower() in {"true", "1"}
 
 
+def with_offset(text: str) -> str:
+    """Return a time of a query as it was meant: an unescaped "+" of its offset arrives as a blank."""
+    return text[:19] + text[19:].replace(" ", "+")
+
+
 def read_time_ns(query: Mapping[str, str], key: str) -> int | None:
     """Return a date or RFC 3339 time of a query as Unix nanoseconds; None if absent. Raises `VenueError` 422."""
     text = query.get(key)
     if text is None:
         return None
-    # In a query an unescaped "+" of the offset arrives as a space.
-    text = text.replace(" ", "+", 1) if "T" in text else text
-    head, dot, rest = text.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))] if dot else ""
     try:
-        moment = dt.datetime.fromisoformat(head + rest[len(digits) :])
-        fraction_ns = int(f"{digits:0<9.9}") if digits else 0
+        return time_ns(with_offset(text))
     except ValueError as error:
         raise errors.parameter(f"invalid {key}: {text}") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return int(moment.timestamp()) * NS_PER_S + fraction_ns
 
 
 def read_date(query: Mapping[str, str], key: str, default: dt.date) -> dt.date:

@@ -13,21 +13,21 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from hands.core.units import Ns
+from hands.sim.market.phases import Phase, Stretch, stretch_at
+from hands.sim.market.times import rfc3339_in
 from hands.sim.server import rest_parse as parse
+from hands.sim.server.answers import json_response
+from hands.sim.server.clock import LAST_NS
 from hands.sim.server.floor import TradingFloor
-from hands.sim.server.gateway import json_response
-from hands.sim.server.rest_json import new_york_text, zoned_text
 from hands.sim.venue import errors
 from hands.sim.venue.calendar import (
     NEW_YORK,
-    ClockReading,
-    MarketClock,
     TradingDay,
     new_york_date,
     settlement_date,
     trading_day,
     trading_days,
-    unix_ns,
 )
 
 FIRST_DAY: Final = dt.date(2011, 1, 1)
@@ -35,7 +35,6 @@ LAST_DAY: Final = dt.date(2029, 12, 31)
 _SETTLING: Final = dt.timedelta(days=10)
 """Longer than any trade takes to settle, weekends and holidays included."""
 _WEEK: Final = dt.timedelta(days=7)
-_DAY: Final = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +57,6 @@ _OTC: Final = Market("OTCM", "OTC", "OTC Markets")
 MARKETS: Final = {key: m for m in (_NYSE, _NASDAQ, _IEX, _OTC) for key in (m.acronym, m.mic)}
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """What part of a market's day it is, and until when."""
-
-    name: str
-    until_ns: int
-    is_market_day: bool
-
-
 class SessionRest:
     """The clocks and calendars of one floor."""
 
@@ -87,22 +77,34 @@ class SessionRest:
         reading = self._floor.exchange.clock.at(now_ns)
         return json_response(
             {
-                "timestamp": new_york_text(now_ns),
+                "timestamp": _in_new_york(now_ns),
                 "is_open": reading.is_open,
-                "next_open": new_york_text(reading.next_open_ns),
-                "next_close": new_york_text(reading.next_close_ns),
+                "next_open": _in_new_york(reading.next_open_ns),
+                "next_close": _in_new_york(reading.next_close_ns),
             }
         )
 
     async def _clocks(self, request: web.Request) -> web.Response:
         names = request.query.get("markets")
         markets = [_market(name) for name in names.split(",")] if names else [_NYSE, _NASDAQ, _IEX, _OTC]
-        t_ns = parse.read_time_ns(request.query, "time")
-        if t_ns is None:
-            t_ns = self._floor.exchange.now_ns()
+        asked_ns = parse.read_time_ns(request.query, "time")
+        if asked_ns is not None and not 0 <= asked_ns <= LAST_NS:
+            raise errors.parameter(f"invalid time: {request.query['time']}")  # unconfirmed
+        t_ns = self._floor.exchange.now_ns() if asked_ns is None else Ns(asked_ns)
         clock = self._floor.exchange.clock
-        reading, phase = clock.at(t_ns), phase_at(clock, t_ns)
-        return json_response({"clocks": [_clock_json(market, t_ns, reading, phase) for market in markets]})
+        reading = clock.at(t_ns)
+        # A market that never closes is always in its core.
+        stretch = Stretch(Phase.CORE, t_ns, reading.next_close_ns) if clock.is_always else stretch_at(t_ns)
+        is_market_day = clock.is_always or trading_day(new_york_date(t_ns)) is not None
+        shown = {
+            "timestamp": _in_new_york(t_ns),
+            "is_market_day": is_market_day,
+            "next_market_open": _in_new_york(reading.next_open_ns),
+            "next_market_close": _in_new_york(reading.next_close_ns),
+            "phase": stretch.phase.value,
+            "phase_until": _in_new_york(stretch.until_ns),
+        }
+        return json_response({"clocks": [{"market": market.json()} | shown for market in markets]})
 
     async def _calendar(self, request: web.Request) -> web.Response:
         query = request.query
@@ -118,33 +120,10 @@ class SessionRest:
         market = _market(request.match_info["market"])
         today = new_york_date(self._floor.exchange.now_ns())
         start = parse.read_date(request.query, "start", today)
-        end = parse.read_date(request.query, "end", start + _WEEK)
+        end = parse.read_date(request.query, "end", min(start, LAST_DAY) + _WEEK)
         zone = ZoneInfo(parse.read_choice(request.query, "timezone", NEW_YORK.key, ("UTC", NEW_YORK.key)))
         days = trading_days(max(start, FIRST_DAY), min(end, LAST_DAY))
         return json_response({"market": market.json(), "calendar": [_day(day, zone) for day in days]})
-
-
-def phase_at(clock: MarketClock, t_ns: int) -> Phase:
-    """Return the phase of the day at `t_ns`; a market that never closes is always in its core."""
-    if clock.is_always:
-        return Phase("core", clock.at(t_ns).next_close_ns, is_market_day=True)
-    date = new_york_date(t_ns)
-    day = trading_day(date)
-    for name, until_ns in _phases(day) if day is not None else ():
-        if t_ns < until_ns:
-            return Phase(name, until_ns, is_market_day=True)
-    following = next(trading_days(date + _DAY, date + _SETTLING + _DAY))
-    return Phase("closed", unix_ns(following.date, following.session_open), is_market_day=day is not None)
-
-
-def _phases(day: TradingDay) -> tuple[tuple[str, int], ...]:
-    """Return the phases of a trading day and when each ends, in order."""
-    return (
-        ("closed", unix_ns(day.date, day.session_open)),
-        ("pre", day.open_ns),
-        ("core", day.close_ns),
-        ("post", day.session_close_ns),
-    )
 
 
 def _market(name: str) -> Market:
@@ -155,16 +134,8 @@ def _market(name: str) -> Market:
     return market
 
 
-def _clock_json(market: Market, t_ns: int, reading: ClockReading, phase: Phase) -> dict[str, Any]:
-    return {
-        "market": market.json(),
-        "timestamp": new_york_text(t_ns),
-        "is_market_day": phase.is_market_day,
-        "next_market_open": new_york_text(reading.next_open_ns),
-        "next_market_close": new_york_text(reading.next_close_ns),
-        "phase": phase.name,
-        "phase_until": new_york_text(phase.until_ns),
-    }
+def _in_new_york(t_ns: int) -> str:
+    return rfc3339_in(NEW_YORK, t_ns)
 
 
 def _legacy_day(day: TradingDay) -> dict[str, Any]:
@@ -179,14 +150,13 @@ def _legacy_day(day: TradingDay) -> dict[str, Any]:
 
 
 def _day(day: TradingDay, zone: ZoneInfo) -> dict[str, Any]:
-    pre, post = unix_ns(day.date, day.session_open), day.session_close_ns
     return {
         "date": day.date.isoformat(),
-        "pre_start": zoned_text(pre, zone),
-        "pre_end": zoned_text(day.open_ns, zone),
-        "core_start": zoned_text(day.open_ns, zone),
-        "core_end": zoned_text(day.close_ns, zone),
-        "post_start": zoned_text(day.close_ns, zone),
-        "post_end": zoned_text(post, zone),
+        "pre_start": rfc3339_in(zone, day.session_open_ns),
+        "pre_end": rfc3339_in(zone, day.open_ns),
+        "core_start": rfc3339_in(zone, day.open_ns),
+        "core_end": rfc3339_in(zone, day.close_ns),
+        "post_start": rfc3339_in(zone, day.close_ns),
+        "post_end": rfc3339_in(zone, day.session_close_ns),
         "settlement_date": settlement_date(day.date).isoformat(),
     }

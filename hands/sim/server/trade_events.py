@@ -17,8 +17,9 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from hands.sim.market.times import rfc3339
 from hands.sim.server.clock import Clock
-from hands.sim.server.rest_json import time_text, update_json
+from hands.sim.server.rest_json import update_json
 from hands.sim.server.rest_parse import read_time_ns
 from hands.sim.venue import errors
 from hands.sim.venue.orders import TradeUpdate
@@ -135,7 +136,7 @@ async def _next_block(reader: Reader, quirks: Quirks) -> bytes | None:
         return b": still here\n\n"
     if update is None:
         return None
-    document = update_json(update, quirks) | {"at": time_text(update.t_ns)}
+    document = update_json(update, quirks) | {"at": rfc3339(update.t_ns)}
     return b"data: " + orjson.dumps(document) + b"\n\n"
 
 

@@ -19,10 +19,12 @@ import msgspec
 import orjson
 from aiohttp import WSMsgType, web
 
+from hands.sim.market.times import rfc3339_in
 from hands.sim.server.clock import Clock
 from hands.sim.server.faults import Faults, StreamLine
-from hands.sim.server.keys import Credentials, is_known
-from hands.sim.server.rest_json import new_york_text, update_json
+from hands.sim.server.keys import OAUTH_KEY, Credentials, is_known
+from hands.sim.server.rest_json import update_json
+from hands.sim.venue.calendar import NEW_YORK
 from hands.sim.venue.orders import Order, TradeUpdate
 from hands.sim.venue.quirks import Quirks
 
@@ -180,16 +182,17 @@ class TradeStream:
         """Answer one message of a client."""
         try:
             message = _decode(data, is_packed=listener.is_msgpack)
-        except (orjson.JSONDecodeError, msgspec.DecodeError):
+        except (orjson.JSONDecodeError, msgspec.DecodeError, RecursionError):  # the last: nested without end
             message = None
         if not isinstance(message, dict):
             return listener.reply(_error("invalid syntax"))
         action, data_part = message.get("action"), message.get("data")
         body = data_part if isinstance(data_part, dict) else {}
         if action in ("auth", "authenticate"):
-            key = message.get("key") if action == "auth" else body.get("key_id")
-            secret = message.get("secret") if action == "auth" else body.get("secret_key")
-            listener.is_authorized = is_known(self._credentials, key, secret)
+            keys = (
+                _presented(body) if action == "authenticate" else (message.get("key"), message.get("secret"))
+            )
+            listener.is_authorized = is_known(self._credentials, *keys)
             listener.is_listening = listener.is_listening and listener.is_authorized
             return listener.reply(_authorization(listener.is_authorized, "authenticate"))
         if action != "listen":
@@ -230,9 +233,16 @@ def update_document(update: TradeUpdate, quirks: Quirks) -> dict[str, Any]:
         del document["execution_id"]
     if quirks.update_zone == "new_york":
         order = document["order"]
-        order["created_at"] = order["submitted_at"] = new_york_text(update.order.created_ns)
-        order["updated_at"] = new_york_text(update.order.updated_ns)
+        order["created_at"] = order["submitted_at"] = rfc3339_in(NEW_YORK, update.order.created_ns)
+        order["updated_at"] = rfc3339_in(NEW_YORK, update.order.updated_ns)
     return document
+
+
+def _presented(data: dict[str, Any]) -> tuple[object, object]:
+    """Return the (key, secret) in the older form of authentication, of which one kind has a token instead."""
+    if "oauth_token" in data:
+        return OAUTH_KEY, data["oauth_token"]
+    return data.get("key_id"), data.get("secret_key")
 
 
 def _authorization(is_authorized: bool, action: str) -> dict[str, Any]:

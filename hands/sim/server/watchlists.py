@@ -14,10 +14,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from hands.core.units import Ns
+from hands.sim.market.times import rfc3339
 from hands.sim.server import rest_parse as parse
+from hands.sim.server.answers import json_response
 from hands.sim.server.floor import TradingFloor
-from hands.sim.server.gateway import json_response
-from hands.sim.server.rest_json import ACCOUNT_ID, asset_json, time_text
+from hands.sim.server.rest_json import ACCOUNT_ID, asset_json
 from hands.sim.venue import errors
 from hands.sim.venue.assets import Asset
 from hands.sim.venue.exchange import Exchange
@@ -43,8 +44,8 @@ class Watchlist:
         document: dict[str, Any] = {
             "id": self.list_id,
             "account_id": ACCOUNT_ID,
-            "created_at": time_text(self.created_ns),
-            "updated_at": time_text(self.updated_ns),
+            "created_at": rfc3339(self.created_ns),
+            "updated_at": rfc3339(self.updated_ns),
             "name": self.name,
         }
         return (

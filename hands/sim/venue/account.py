@@ -17,7 +17,8 @@ from hands.sim.venue.assets import Asset
 from hands.sim.venue.orders import Order
 
 CRYPTO_FEE: Final = Ratio(NANO * 25 // 10_000)
-"""25 basis points, taken out of what is received: coins when buying, dollars when selling."""
+"""25 basis points, taken out of what is received: coins when buying, dollars when selling. The venue has tiers by
+thirty days' volume and charges makers less; this is what takers pay in the lowest, whoever makes the market here."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,8 @@ class Position:
     asset: Asset
     qty: Qty
     cost: Usd
+    day_cost: Usd
+    """The same for today: what was held when the day began counts at the last close."""
     updated_ns: Ns
 
     @property
@@ -80,18 +83,17 @@ class Account:
     def _move(self, asset: Asset, change: int, price: Price, at_ns: Ns) -> None:
         position = self.positions.get(asset.symbol)
         if position is None:
-            position = self.positions[asset.symbol] = Position(asset, Qty(0), Usd(0), at_ns)
-        before = position.qty
-        after = Qty(before + change)
-        if before * change >= 0:
-            position.cost = Usd(position.cost + mul_floor(abs(change), price))
-        elif abs(change) <= abs(before):
-            position.cost = Usd(position.cost * abs(after) // abs(before))
-        else:
-            position.cost = Usd(mul_floor(abs(after), price))
-        position.qty, position.updated_ns = after, at_ns
-        if not after:
+            position = self.positions[asset.symbol] = Position(asset, Qty(0), Usd(0), Usd(0), at_ns)
+        position.cost = _moved(position.cost, position.qty, change, price)
+        position.day_cost = _moved(position.day_cost, position.qty, change, price)
+        position.qty, position.updated_ns = Qty(position.qty + change), at_ns
+        if not position.qty:
             del self.positions[asset.symbol]
+
+    def begin_day(self, last_close: Callable[[str], Price]) -> None:
+        """Let today's profit count from the last close."""
+        for symbol, position in self.positions.items():
+            position.day_cost = Usd(mul_floor(abs(position.qty), last_close(symbol)))
 
     def funds(self, mark: Callable[[str], Price], live: Mapping[str, Iterable[Order]]) -> Funds:
         """Return what the account is worth and may spend, `live` being the open orders by symbol."""
@@ -127,6 +129,16 @@ class Account:
         return -(-value // self.multiplier) if asset.marginable else value
 
 
+def _moved(cost: Usd, before: int, change: int, price: Price) -> Usd:
+    """Return the cost of a holding of `before` after `change` at `price`."""
+    after = before + change
+    if before * change >= 0:
+        return Usd(cost + mul_floor(abs(change), price))
+    if abs(change) <= abs(before):
+        return Usd(cost * abs(after) // abs(before))
+    return Usd(mul_floor(abs(after), price))
+
+
 def held_qty(orders: Iterable[Order], side: Side) -> Qty:
     """Return what the live orders of `side` hold back of a position they would close; a group counts once."""
     total = 0
@@ -140,6 +152,11 @@ def held_qty(orders: Iterable[Order], side: Side) -> Qty:
         else:
             total += order.reach
     return Qty(total + sum(groups.values()))
+
+
+def free_qty(position_qty: int, orders: Iterable[Order]) -> Qty:
+    """Return how much of a holding none of `orders` holds back."""
+    return Qty(max(0, abs(position_qty) - held_qty(orders, closing_side(position_qty))))
 
 
 def _is_leg(order: Order) -> bool:
@@ -158,6 +175,8 @@ def opens(order: Order, position_qty: int) -> bool:
 
 def reserved_cost(order: Order) -> Usd:
     """Return what an opening order holds back: what it may still cost, or the replacement on its way, the larger."""
+    if order.notional is not None:
+        return Usd(order.notional - order.traded_value)
     cost = mul_ceil(order.remaining, order.reserve_price)
     successor = order.successor
     return Usd(
@@ -183,11 +202,3 @@ def opening_costs(orders: Iterable[Order], position_qty: int) -> list[tuple[Orde
         if order.reach > used:
             out.append((order, Usd(mul_ceil(order.reach - used, order.reserve_price))))
     return out
-
-
-def protected_qty(orders: Iterable[Order], position_qty: int) -> Qty:
-    """Return how much of the holding live stops would close: released stop and stop-limit orders against it."""
-    side = closing_side(position_qty)
-    return Qty(
-        sum(o.remaining for o in orders if o.is_stop and o.side is side and o.is_live and not o.is_dormant)
-    )

@@ -13,6 +13,7 @@ latency a cancel or replace is done within the request. Otherwise the order is `
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from hands.core.units import Ns
@@ -23,7 +24,7 @@ from hands.sim.venue.calendar import MarketClock
 from hands.sim.venue.lifecycle import Lifecycle
 from hands.sim.venue.orders import Order, ReplaceRequest
 from hands.sim.venue.quirks import Latency, Quirks
-from hands.sim.venue.tickets import carry_over, replacement_qty
+from hands.sim.venue.tickets import carry_over
 
 _ENDED_BY_CANCEL: Final = frozenset({OrderStatus.CANCELED, OrderStatus.PENDING_CANCEL})
 
@@ -49,6 +50,7 @@ class Amendments:
             raise errors.rule(f'order is already in "{order.status}" state')
         now_ns = self._life.t_ns
         order.cancel_requested_ns = now_ns
+        self._life.touched.add(order.symbol)
         due_ns = self._cancel_due_ns(order)
         if due_ns > now_ns:
             order.set_pending(OrderStatus.PENDING_CANCEL, now_ns)
@@ -76,6 +78,9 @@ class Amendments:
     def replace(self, old: Order, new: Order, request: ReplaceRequest) -> Order:
         """Let `new` replace `old` as soon as the exchange is ready; return `new` as it was acknowledged."""
         now_ns, wait_ns = self._life.t_ns, self._latency.replace_ns
+        if old.group is not None:
+            # It can only have named the quantity there is, and until it takes over the other leg may cut that.
+            request = dataclasses.replace(request, qty=None)
         self._blotter.record(new)
         if not wait_ns:
             replacement = self._life.substitute(old, new)
@@ -93,11 +98,10 @@ class Amendments:
 
     def _take_over(self, old: Order, new: Order, request: ReplaceRequest) -> None:
         old.successor = None
-        is_total = self._quirks.replace_qty == "total"
-        if not old.is_live or replacement_qty(old, request, qty_is_total=is_total) <= old.filled_qty:
+        if not old.is_live or (request.qty is not None and new.qty <= old.filled_qty):
             self._reject(old, new)
             return
-        carry_over(old, new, request, qty_is_total=is_total)
+        carry_over(old, new, request)
         new.takes_over_ns = None
         new.set_status(old.own_status, self._life.t_ns)
         self._life.substitute(old, new)

@@ -178,6 +178,15 @@ class AssetTable:
             asset = self._list(asset_for(symbol))
         return asset
 
+    def rename(self, asset: Asset, new_symbol: str) -> Asset:
+        """Take `asset` out of trade and return what it goes on as: the same facts under another symbol and id."""
+        successor = self._assets.get(new_symbol)
+        if successor is None:
+            asset_id = asset_for(new_symbol).asset_id
+            successor = self._list(dataclasses.replace(asset, symbol=new_symbol, asset_id=asset_id))
+        self.change(asset.symbol, status="inactive", tradable=False)
+        return successor
+
     def change(self, symbol: str, /, **changes: Any) -> Asset:
         """Change facts of a listed asset from now on and return it; orders taken before keep what they knew.
 

@@ -64,6 +64,10 @@ class TradingDay:
         return EARLY_SESSION_CLOSE if self.close == EARLY_CLOSE else SESSION_CLOSE
 
     @property
+    def session_open_ns(self) -> Ns:
+        return unix_ns(self.date, self.session_open)
+
+    @property
     def session_close_ns(self) -> Ns:
         return unix_ns(self.date, self.session_close)
 

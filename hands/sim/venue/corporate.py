@@ -76,6 +76,7 @@ class CorporateActions:
         cash = worth // (new * NANO) if is_long else -div_ceil(worth, new * NANO)
         self._account.cash = Usd(self._account.cash + cash)
         position.cost = Usd(position.cost * kept * old // exact)
+        position.day_cost = Usd(position.day_cost * kept * old // exact)
         position.qty = Qty(kept if is_long else -kept)
         position.updated_ns = self._life.t_ns
         if not kept:
@@ -91,8 +92,7 @@ class CorporateActions:
         if new_symbol in self._account.positions or self._blotter.live_of(new_symbol):
             raise CorporateActionError(f"{new_symbol} has a holding or orders of its own")
         self._cancel_orders(old)
-        successor = self._assets.add(new_symbol)
-        self._assets.change(old, status="inactive", tradable=False)
+        successor = self._assets.rename(asset, new_symbol)
         qty = self._account.qty(old)
         position = self._account.positions.pop(old, None)
         if position is not None:
@@ -123,7 +123,7 @@ class CorporateActions:
 
 
 def _split_book(book: Book, asset: Asset, new: int, old: int) -> None:
-    for name in ("bid", "ask", "last", "reference"):
+    for name in ("bid", "ask", "last", "reference", "close"):
         price = div_half_up(getattr(book, name) * old, new)
         tick = asset.tick(price)
         setattr(book, name, Price(div_half_up(price, tick) * tick))

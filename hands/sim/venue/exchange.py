@@ -16,7 +16,7 @@ from typing import Any, Final
 from hands.core.units import NANO, Ns, Price, Qty, Usd, mul_ceil
 from hands.core.vocab import OrderType, TimeInForce
 from hands.sim.venue import admission, errors
-from hands.sim.venue.account import Account, Funds, Position, closing_side, protected_qty
+from hands.sim.venue.account import Account, Funds, Position, closing_side
 from hands.sim.venue.admission import Standing
 from hands.sim.venue.amendments import Amendments
 from hands.sim.venue.assets import Asset, AssetTable
@@ -25,11 +25,11 @@ from hands.sim.venue.calendar import MarketClock, Session
 from hands.sim.venue.configurations import AccountFlags, Configurations
 from hands.sim.venue.corporate import CorporateAction, CorporateActions
 from hands.sim.venue.executions import Executions
-from hands.sim.venue.exposure import Exposure
+from hands.sim.venue.exposure import Exposure, bare_qty
 from hands.sim.venue.hours import TradingHours
 from hands.sim.venue.lifecycle import Lifecycle
 from hands.sim.venue.matching import Book
-from hands.sim.venue.orders import Order, OrderRequest, ReplaceRequest, TradeUpdate
+from hands.sim.venue.orders import NO_QTY, Order, OrderRequest, ReplaceRequest, TradeUpdate
 from hands.sim.venue.quirks import IMMEDIATE, PLAIN, Latency, Quirks
 from hands.sim.venue.schedule import Schedule
 from hands.sim.venue.sessions import Sessions
@@ -93,7 +93,7 @@ class Exchange:
         )
         self._life.t_ns = self.created_ns
         self._amendments = Amendments(self._life, self.blotter, self.clock, quirks=quirks, latency=latency)
-        self._sessions = Sessions(self._life, self.blotter, self._hours, self._schedule, quirks)
+        self._sessions = Sessions(self._life, self.account, self.blotter, self._hours, self._schedule, quirks)
         self._sessions.watch()
         self._corporate = CorporateActions(self._life, self.account, self.blotter, self.assets)
 
@@ -175,8 +175,8 @@ class Exchange:
             request,
             asset,
             self.blotter,
+            qty=admission.requested_qty(request, standing),
             intent=intent,
-            bid=standing.bid,
             ask=standing.ask,
             mark=standing.mark,
             t_ns=t_ns,
@@ -216,19 +216,6 @@ class Exchange:
         self._begin()
         self._amendments.cancel(self.blotter.find(order_id))
         self._end()
-
-    def cancel_all(self) -> list[str]:
-        """Cancel every live order and return the ids of those that took it: not one that is being replaced."""
-        self._begin()
-        taken = []
-        for order in [order for order in self.blotter if order.is_live]:
-            try:
-                if order.is_live:  # its group may have gone before it
-                    self.cancel(order.order_id)
-            except errors.VenueError:
-                continue
-            taken.append(order.order_id)
-        return taken
 
     def close_position(self, key: str, qty: Qty | None = None) -> Order:
         """Send a market order against the holding, or `qty` of it. Raises `VenueError`."""
@@ -288,15 +275,11 @@ class Exchange:
     def _end(self) -> None:
         """Look at the exposure of every symbol that was changed."""
         for symbol in sorted(self._life.touched):
-            qty = self.account.qty(symbol)
-            bare = abs(qty) - protected_qty(self.blotter.live_of(symbol), qty) if qty else 0
-            if (
-                bare > 0
-                and self.assets.add(symbol).is_crypto
-                and mul_ceil(bare, self.mark(symbol)) < _DUST_USD
-            ):
-                bare = 0  # what the venue would take no order for cannot be protected
-            self.exposure.note(symbol, self._life.t_ns, is_naked=bare > 0)
+            t_ns = self._life.t_ns
+            bare = bare_qty(self.account.qty(symbol), self.blotter.live_of(symbol), t_ns)
+            if self.assets.add(symbol).is_crypto and mul_ceil(bare, self.mark(symbol)) < _DUST_USD:
+                bare = NO_QTY
+            self.exposure.note(symbol, t_ns, is_naked=bare > 0)
         self._life.touched.clear()
 
     def _standing(self, asset: Asset) -> Standing:

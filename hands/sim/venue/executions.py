@@ -23,7 +23,7 @@ class Executions:
     """Books deals; `chance` None for fills that are never cut."""
 
     def __init__(self, account: Account, blotter: Blotter, chance: random.Random | None) -> None:
-        self._account = account
+        self.account = account
         self._blotter = blotter
         self._chance = chance
 
@@ -41,10 +41,12 @@ class Executions:
         assert is_marketable(order, price)
         order.qty = Qty(order.filled_qty + order.wanted_at(price))
         assert 0 < qty <= order.remaining
-        fee, fee_asset = self._account.apply(order.asset, order.side, price, qty, t_ns)
+        fee, fee_asset = self.account.apply(order.asset, order.side, price, qty, t_ns)
         order.filled_qty = Qty(order.filled_qty + qty)
         order.filled_cost += price * qty
         order.traded_value = Usd(order.traded_value + mul_ceil(price, qty))
+        if not order.wanted_at(price):
+            order.qty = order.filled_qty  # the dollars that are left buy nothing any more
         is_complete = not order.remaining
         if is_complete:
             self._blotter.finish(order, OrderStatus.FILLED, t_ns)
@@ -67,4 +69,4 @@ class Executions:
         )
         self._blotter.fills.append(fill)
         event = "fill" if is_complete else "partial_fill"
-        self._blotter.emit(event, order, t_ns, fill, self._account.qty(order.symbol))
+        self._blotter.emit(event, order, t_ns, fill, self.account.qty(order.symbol))

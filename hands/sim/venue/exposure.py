@@ -1,14 +1,50 @@
 """How long each symbol was naked: held with less stop protection than quantity.
 
-Owns the stopwatches. The idea: between two events nothing changes, so it is enough to look after each one. A
-remainder too small for the venue to accept an order for it does not count, since nothing could protect it.
+Owns what counts as protection, and the stopwatches. The idea: between two events nothing changes, so it is enough to
+look after each one. What counts is a released stop against the holding that would act:
+
+- it is new, accepted, partly filled, or held where its group is active; before its acknowledgement it is nothing yet;
+- while it is being replaced it goes on working; with a cancel on its way, to it or to its group, it is as good as gone;
+- elected with a limit, it counts for two more seconds: what has not filled by then may never fill.
+
+A remainder too small for the venue to accept an order for it does not count, since nothing could protect it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from hands.core.units import Ns
+from hands.core.units import NS_PER_S, Ns, Qty
+from hands.core.vocab import OrderStatus
+from hands.sim.venue.account import closing_side
+from hands.sim.venue.orders import Order
+
+ELECTED_NS: Final = Ns(2 * NS_PER_S)
+"""How long an elected stop counts that takes no worse price than its limit."""
+_RESTING: Final = frozenset(
+    {OrderStatus.NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.DONE_FOR_DAY}
+)
+
+
+def bare_qty(position_qty: int, orders: Iterable[Order], t_ns: int) -> Qty:
+    """Return how much of a holding the stops among its live `orders` would not close."""
+    side = closing_side(position_qty)
+    stops = (order for order in orders if order.is_stop and order.side is side)
+    return Qty(max(0, abs(position_qty) - sum(o.remaining for o in stops if _protects(o, t_ns))))
+
+
+def _protects(stop: Order, t_ns: int) -> bool:
+    group = stop.group
+    members = group.members() if group is not None else (stop,)
+    if any(member.status is OrderStatus.PENDING_CANCEL for member in members):
+        return False
+    if stop.elected_ns is not None and stop.worst_price is not None and t_ns - stop.elected_ns >= ELECTED_NS:
+        return False
+    if stop.own_status is OrderStatus.HELD:
+        return group is not None and group.active and group.parent.own_status is not OrderStatus.PENDING_NEW
+    return stop.own_status in _RESTING
 
 
 @dataclass(slots=True)

@@ -75,6 +75,11 @@ class TradingHours:
             return None
         return next(Ns(change) for day in days_from(t_ns) for change in _changes(day) if change > t_ns)
 
+    def begins_at(self, t_ns: int) -> bool:
+        """Return whether a trading day begins exactly at `t_ns`, with its extended hours."""
+        day = trading_day(new_york_date(t_ns))
+        return day is not None and day.session_open_ns == t_ns
+
     def opens_at(self, t_ns: int) -> bool:
         """Return whether the regular session opens exactly at `t_ns`."""
         day = trading_day(new_york_date(t_ns))
@@ -93,4 +98,4 @@ def days_from(t_ns: int) -> list[TradingDay]:
 
 
 def _changes(day: TradingDay) -> tuple[int, ...]:
-    return unix_ns(day.date, day.session_open), day.open_ns, day.close_ns, day.session_close_ns
+    return day.session_open_ns, day.open_ns, day.close_ns, day.session_close_ns

@@ -4,7 +4,8 @@ Owns every change of status that the market or a group brings about; what the cl
 amendments'. May not refuse anything (admission does) and reads no clock: `t_ns` is the time of the operation under
 way. The rules of a group, in one place:
 
-- a *complete* entry fill releases the legs: the take-profit is `new`, the stop stays `held` until it is elected;
+- a *complete* entry fill releases the legs: the take-profit is `new`, the stop stays `held` until it is elected. They
+  are for what the entry filled, less what has been sold of it since (what the venue does then is unconfirmed);
 - a take-profit's partial fill cuts the stop to the remainder, its complete fill cancels it without an event;
 - a stop's fill does the same to the take-profit, with an event; both at once, so that the legs together never
   fill more than the entry did;
@@ -18,8 +19,10 @@ from collections.abc import Callable
 from hands.core.units import Ns, Price, Qty, floor_to
 from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from hands.sim.venue import matching
+from hands.sim.venue.account import free_qty
 from hands.sim.venue.blotter import Blotter
 from hands.sim.venue.executions import Executions
+from hands.sim.venue.exposure import ELECTED_NS
 from hands.sim.venue.hours import TradingHours
 from hands.sim.venue.matching import Book
 from hands.sim.venue.orders import AUCTIONS, Group, Order, ReplaceRequest
@@ -97,7 +100,6 @@ class Lifecycle:
         """Bring an acknowledged order to the market, or leave it `accepted` until the session opens."""
         if not order.is_live:
             return
-        self.touched.add(order.symbol)
         if not self._is_releasable(order):
             self._wait_for_session(order)
             return
@@ -254,18 +256,20 @@ class Lifecycle:
         self.touched.add(new.symbol)
         self._blotter.emit("replaced", old, self.t_ns)
         replacement = new.snapshot()
-        if new.status is not OrderStatus.HELD:
+        if new.own_status is not OrderStatus.HELD:
             self._blotter.emit("new", new, self.t_ns)
+        elif self._quirks.held_event == "sent":
+            self._blotter.emit("held", new, self.t_ns)
         return replacement
 
     def _activate(self, group: Group) -> None:
         group.active = True
-        profit, stop = group.take_profit, group.stop_loss
-        for leg in group.legs():
-            leg.is_working = leg.is_live
+        self._size_legs(group)
+        profit = group.take_profit
         if profit is not None and profit.is_live:
             self.set_status(profit, OrderStatus.NEW, "new")
             self.match(profit)
+        stop = group.stop_loss  # if the target has filled in part, that may be another one by now
         if stop is None or not stop.is_live:
             return
         if profit is None or self._quirks.stop_leg_status == "new":
@@ -277,13 +281,27 @@ class Lifecycle:
             if matching.is_through_stop(stop.side, stop.stop_price, mark):
                 self._elect(stop)
 
+    def _size_legs(self, group: Group) -> None:
+        """Let the legs work for what the entry filled, as far as nothing else holds it back; for nothing they end."""
+        entry, legs = group.entry, group.legs()
+        assert entry is not None
+        others = [order for order in self._blotter.live_of(entry.symbol) if order not in legs]
+        free = free_qty(self._executions.account.qty(entry.symbol), others)
+        for leg in legs:
+            if free:
+                leg.qty, leg.is_working = Qty(min(entry.filled_qty, free)), True
+            else:
+                self._finish(leg, OrderStatus.CANCELED, is_streamed=True)
+
     def _elect(self, order: Order) -> None:
-        order.elected = True
+        order.elected_ns = self.t_ns
         is_buy_stop = order.order_type is OrderType.STOP and order.side is Side.BUY
         if is_buy_stop and self._quirks.buy_stop == "limited":
             assert order.stop_price is not None
             cap = matching.buy_stop_cap(order.stop_price)
             order.cap_price = Price(floor_to(cap, order.asset.tick(cap)))
+        if order.worst_price is not None:
+            self.after(ELECTED_NS, lambda: self.touched.add(order.symbol))
         if order.own_status is not OrderStatus.NEW:
             self.set_status(order, OrderStatus.NEW, "new")
         self.match(order)
@@ -295,8 +313,6 @@ class Lifecycle:
         if group is None:
             return
         if order is group.entry and order.filled_qty and self._quirks.partial_entry_legs == "kept":
-            for leg in group.legs():
-                leg.qty = order.filled_qty
             self._activate(group)
             return
         for member in group.members():
@@ -311,5 +327,6 @@ class Lifecycle:
 
     def set_status(self, order: Order, status: OrderStatus, event: str) -> None:
         """Change a live order's status and tell."""
+        self.touched.add(order.symbol)
         order.set_status(status, self.t_ns)
         self._blotter.emit(event, order, self.t_ns)

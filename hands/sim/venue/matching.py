@@ -12,7 +12,8 @@ when the far quote reaches it, or at its own price when a print goes *through* i
   is ahead of it, less when less is displayed later; deeper it stands nowhere until the market comes to it. Prints
   at its price use up first what is ahead, then fill it; a print through its price fills it whatever was ahead.
 
-Equity stops are elected by prints at or through the stop. Coin stops also by the near quote (the bid for a sell
+Equity stops are elected by prints at or through the stop; trailing stops, and with the quirk `stop_prints` every
+other, only by prints within the quote. Coin stops also by the near quote (the bid for a sell
 stop, the ask for a buy stop), since coins print rarely. A symbol that was never quoted (a tape of prints only)
 trades at its last print on both sides.
 """
@@ -42,7 +43,9 @@ class Book:
     last: Price = NO_PRICE
     last_left: Qty = NO_QTY
     reference: Price = NO_PRICE
-    """The first price seen: what change_today is measured from."""
+    """What today's change is measured from: the last close or, before there was one, the first price seen."""
+    close: Price = NO_PRICE
+    """The price when the regular session last closed; the reference from the next day on."""
     is_quoted: bool = False
 
     def take(self, tick: Tick) -> None:
@@ -55,6 +58,10 @@ class Book:
             self.last, self.last_left = tick.price, tick.size
         if not self.reference:
             self.reference = self.mark()
+
+    def begin_day(self) -> None:
+        """Let today's change count from the last close."""
+        self.reference = self.close or self.reference
 
     def touch(self, side: Side) -> Price:
         """Return what an order of `side` would pay or get now; 0 if there is nobody on the other side."""

@@ -128,7 +128,6 @@ class Order:
     status: OrderStatus
     updated_ns: Ns
     reserve_price: Price = NO_PRICE
-    elected: bool = False
     filled_qty: Qty = NO_QTY
     filled_cost: int = 0
     filled_ns: Ns | None = None
@@ -147,6 +146,8 @@ class Order:
     high_water_mark: Price | None = None
     """Of a trailing stop: the best price since it was released; `stop_price` follows it."""
     cancel_requested_ns: Ns | None = None
+    elected_ns: Ns | None = None
+    """When the market reached its stop: it has been a market or limit order since."""
     is_working: bool = False
     """In the book: acknowledged, brought to the session, its entry filled. A stop waits there to be elected."""
     status_behind: OrderStatus | None = None
@@ -196,6 +197,10 @@ class Order:
         return self.asset.is_crypto or self.notional is not None or self.qty % NANO != 0
 
     @property
+    def elected(self) -> bool:
+        return self.elected_ns is not None
+
+    @property
     def awaits_election(self) -> bool:
         return self.is_stop and not self.elected and self.is_working and self.is_live
 
@@ -216,19 +221,24 @@ class Order:
 
     @property
     def reach(self) -> Qty:
-        """What may still trade of it, or of the replacement that waits to take over: the larger."""
-        ours = self.qty if self.successor is None else max(self.qty, self.successor.qty)
-        return Qty(ours - self.filled_qty)
+        """What may still trade of it, or of the replacement that waits to take over: the larger.
+
+        In a group no replacement asks for more, and what is cut off a leg meanwhile is cut off its replacement too.
+        """
+        if self.successor is None or self.group is not None:
+            return self.remaining
+        return Qty(max(self.qty, self.successor.qty) - self.filled_qty)
 
     def wanted_at(self, price: int) -> Qty:
         """Return what is left to trade at `price`: of an order in dollars, what the rest of them buys there.
 
-        A sale in dollars never sells more than was reckoned when it was taken, since no more is held for it.
+        One that closes never trades more than was reckoned when it was taken: no more of the holding is its own.
         """
         if self.notional is None:
             return self.remaining
         bought = (self.notional - self.traded_value) * NANO // price
-        return Qty(min(bought, self.remaining) if self.side is Side.SELL else bought)
+        is_purchase = self.position_intent is PositionIntent.BUY_TO_OPEN
+        return Qty(bought if is_purchase else min(bought, self.remaining))
 
     @property
     def filled_avg_price(self) -> Price | None:

@@ -4,7 +4,10 @@ Owns the list: name, what it may be, what it is unless told otherwise, and one l
 client that is safe must be safe with every one of them either way. May not act: whoever has the habit asks.
 
 A default is what was observed or documented last; the alternatives are what other reports, older documents or
-common sense say. `Latency` is not a guess but a choice of the operator: how slow this exchange is.
+common sense say. One default is neither: prints within the quote elect stops, the venue documents, but many a market
+made by hand is moved by prints alone, so that `stop_prints` is "any" unless told otherwise.
+
+`Latency` is not a guess but a choice of the operator: how slow this exchange is.
 """
 
 from __future__ import annotations
@@ -51,7 +54,10 @@ class Quirks:
     cancel_when_closed: str = _quirk(
         "immediate pending", "equity cancels while the market is closed stay pending_cancel"
     )
-    replace_qty: str = _quirk("total remaining", "what `qty` means when an order is replaced")
+    replace_qty: str = _quirk(
+        "total remaining",
+        "what `qty` of a replacement means: all of it, or what remains when it is asked for",
+    )
     buy_stop: str = _quirk(
         "limited market", "an elected buy stop: a limit 4 % (2.5 % from 50 USD) above it, or any price"
     )
@@ -82,6 +88,10 @@ class Quirks:
     )
     hard_to_borrow_tif: str = _quirk(
         "all sells", "which orders in a hard-to-borrow asset must be day orders: all, or what sells"
+    )
+    simple_legs: str = _quirk(
+        "refused ignored",
+        "take_profit and stop_loss of a simple order: a mistake that is shown, or passed over",
     )
     halted_market: str = _quirk("refused queued", "market orders in a halted symbol")
     cls_cutoff: str = _quirk("3:55pm 3:50pm", "until when cls orders are taken")

@@ -7,12 +7,14 @@ trade (the trading hours do). The rules:
 - orders for the opening (opg) reach the book when the regular session opens. The first quote or print of the symbol
   after that is their auction: they fill at its touch, or at the print's price, and what is left is canceled;
 - orders for the close (cls) fill when it closes, against the market as it is then, and what is left is canceled;
+- what is quoted as a day's change counts from the price when the session last closed, coins included;
 - a halt leaves every order as it is: nothing trades and no stop is elected until trading resumes.
 """
 
 from __future__ import annotations
 
 from hands.core.vocab import OrderStatus, TimeInForce
+from hands.sim.venue.account import Account
 from hands.sim.venue.blotter import Blotter
 from hands.sim.venue.hours import TradingHours
 from hands.sim.venue.lifecycle import Lifecycle
@@ -28,9 +30,16 @@ class Sessions:
     """Wakes and stops orders as sessions change."""
 
     def __init__(
-        self, life: Lifecycle, blotter: Blotter, hours: TradingHours, schedule: Schedule, quirks: Quirks
+        self,
+        life: Lifecycle,
+        account: Account,
+        blotter: Blotter,
+        hours: TradingHours,
+        schedule: Schedule,
+        quirks: Quirks,
     ) -> None:
         self._life = life
+        self._account = account
         self._blotter = blotter
         self._hours = hours
         self._schedule = schedule
@@ -55,10 +64,22 @@ class Sessions:
                 self._close(order)
             if order.status is OrderStatus.ACCEPTED:
                 self._life.release(order)
+        self._keep_day(begins=self._hours.begins_at(t_ns), closes=closes)
         self.watch()
 
+    def _keep_day(self, *, begins: bool, closes: bool) -> None:
+        """Note every price as the session closes; the next day's changes and profits count from there."""
+        books = self._life.books
+        for book in books.values() if begins or closes else ():
+            if closes:
+                book.close = book.mark()
+            else:
+                book.begin_day()
+        if begins:
+            self._account.begin_day(lambda symbol: books[symbol].reference)
+
     def _open(self, order: Order) -> None:
-        if order.status is OrderStatus.DONE_FOR_DAY:
+        if order.own_status is OrderStatus.DONE_FOR_DAY:
             status = OrderStatus.PARTIALLY_FILLED if order.filled_qty else OrderStatus.NEW
             self._life.set_status(order, status, "new")
         elif order.tif is TimeInForce.OPG and order.status is OrderStatus.ACCEPTED:
@@ -68,7 +89,7 @@ class Sessions:
     def _close(self, order: Order) -> None:
         if order.tif is TimeInForce.CLS and order.status is OrderStatus.ACCEPTED:
             self._life.close(order)
-        elif self._is_done_for_day and order.status in _RESTING and _rests_overnight(order):
+        elif self._is_done_for_day and order.own_status in _RESTING and _rests_overnight(order):
             self._life.set_status(order, OrderStatus.DONE_FOR_DAY, "done_for_day")
 
     def take_status(self, status: Status) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from hands.core.units import NANO, Ns, Price, Qty, Ratio
+from hands.core.units import Ns, Price, Qty, Ratio
 from hands.core.vocab import Leg, OrderClass, OrderStatus, OrderType, PositionIntent, Side
 from hands.sim.venue.assets import Asset
 from hands.sim.venue.blotter import Blotter
@@ -24,14 +24,17 @@ def write_ticket(
     asset: Asset,
     blotter: Blotter,
     *,
+    qty: Qty,
     intent: PositionIntent,
-    bid: Price,
     ask: Price,
     mark: Price,
     t_ns: Ns,
     expires_ns: Ns,
 ) -> Order:
-    """Return the order `request` asks for, `pending_new`, in the blotter with its `held` legs."""
+    """Return the order `request` asks for, `pending_new`, in the blotter with its `held` legs.
+
+    `qty` is what it is for: of an order in dollars what they buy.
+    """
     is_oco = request.order_class is OrderClass.OCO
     limit = request.take_profit_limit_price if is_oco else request.limit_price
     order = Order(
@@ -42,7 +45,7 @@ def write_ticket(
         order_type=request.order_type,
         order_class=request.order_class,
         tif=request.tif,
-        qty=request.qty,
+        qty=qty,
         limit_price=limit,
         stop_price=request.stop_price,
         leg=Leg.TAKE_PROFIT if is_oco else Leg.ENTRY if intent in _OPENING else Leg.EXIT,
@@ -60,10 +63,6 @@ def write_ticket(
     if is_trailing(order):
         follow(order, mark)
     order.reserve_price = reserve_price(order.order_type, order.side, limit, order.stop_price, ask)
-    if request.notional is not None:
-        # A purchase by what it may cost, a sale by what it may bring: neither is larger than was looked at.
-        reference = order.reserve_price if order.side is Side.BUY else limit or bid
-        order.qty = Qty(request.notional * NANO // reference)
     order.set_status(OrderStatus.PENDING_NEW, t_ns)
     blotter.add(order)
     if request.order_class is not OrderClass.SIMPLE:
@@ -122,7 +121,7 @@ def write_successor(
 ) -> Order:
     """Return the order that would replace `old`, not yet in the blotter: same status, fills carried on.
 
-    `qty_is_total`: the quantity asked for includes what has filled already; otherwise it comes on top.
+    `qty_is_total`: the quantity asked for includes what has filled so far; otherwise it comes on top.
     """
     new = copy.copy(old)
     new.order_id = blotter.new_id()
@@ -132,24 +131,20 @@ def write_successor(
     new.expires_ns = expires_ns if expires_ns is not None else old.expires_ns
     new.created_ns, new.sequence, new.history = t_ns, len(blotter), []
     new.status_behind = new.cancel_requested_ns = new.successor = new.takes_over_ns = None
-    carry_over(old, new, request, qty_is_total=qty_is_total)
+    if request.qty is not None:
+        new.qty = request.qty if qty_is_total else Qty(request.qty + old.filled_qty)
+    carry_over(old, new, request)
     new.reserve_price = reserve_price(new.order_type, new.side, new.limit_price, new.stop_price, ask)
     new.set_status(old.own_status, t_ns)
     return new
 
 
-def replacement_qty(old: Order, request: ReplaceRequest, *, qty_is_total: bool) -> Qty:
-    """Return the total quantity, filled part included, of what would replace `old` now."""
-    if request.qty is None:
-        return old.qty
-    return request.qty if qty_is_total else Qty(request.qty + old.filled_qty)
-
-
-def carry_over(old: Order, new: Order, request: ReplaceRequest, *, qty_is_total: bool) -> None:
+def carry_over(old: Order, new: Order, request: ReplaceRequest) -> None:
     """Give `new` what `old` is by now, but for what `request` changes."""
     new.filled_qty, new.filled_cost, new.traded_value = old.filled_qty, old.filled_cost, old.traded_value
-    new.elected, new.cap_price, new.is_working = old.elected, old.cap_price, old.is_working
-    new.qty = replacement_qty(old, request, qty_is_total=qty_is_total)
+    new.elected_ns, new.cap_price, new.is_working = old.elected_ns, old.cap_price, old.is_working
+    if request.qty is None:
+        new.qty = old.qty
     new.limit_price = request.limit_price if request.limit_price is not None else old.limit_price
     new.stop_price = request.stop_price if request.stop_price is not None else old.stop_price
     if is_trailing(old):

@@ -16,7 +16,13 @@ from hands.sim.venue.admission.account import check_account
 from hands.sim.venue.admission.instruments import check_instrument, check_market, find_asset
 from hands.sim.venue.admission.parameters import CLIENT_ORDER_ID_MAX, check_client_order_id, check_parameters
 from hands.sim.venue.admission.replacement import check_replace, check_replacement
-from hands.sim.venue.admission.standing import CRYPTO_COST_MIN, Standing, infer_intent, valuations
+from hands.sim.venue.admission.standing import (
+    CRYPTO_COST_MIN,
+    Standing,
+    infer_intent,
+    requested_qty,
+    valuations,
+)
 
 __all__ = [
     "CLIENT_ORDER_ID_MAX",
@@ -31,5 +37,6 @@ __all__ = [
     "check_replacement",
     "find_asset",
     "infer_intent",
+    "requested_qty",
     "valuations",
 ]

@@ -17,7 +17,7 @@ from typing import Final
 from hands.core.units import NANO, NS_PER_S, Price, Qty, Usd, decimal_text
 from hands.core.vocab import OrderClass, OrderType, Side, TimeInForce
 from hands.sim.venue import errors
-from hands.sim.venue.account import closing_side, held_qty, opens
+from hands.sim.venue.account import closing_side, free_qty, held_qty, opens
 from hands.sim.venue.admission.standing import (
     CRYPTO_COST_MIN,
     Standing,
@@ -30,7 +30,7 @@ from hands.sim.venue.admission.standing import (
 )
 from hands.sim.venue.assets import PTP_NO_EXCEPTION
 from hands.sim.venue.calendar import CLOSE, NEW_YORK, trading_day
-from hands.sim.venue.orders import Order, OrderRequest
+from hands.sim.venue.orders import AUCTIONS, Order, OrderRequest
 
 CRYPTO_COST_MAX: Final = Usd(200_000 * NANO)
 FRACTIONAL_COST_MIN: Final = Usd(NANO)
@@ -46,7 +46,7 @@ def check_account(request: OrderRequest, standing: Standing) -> None:
     closes = reduces(request.side, standing.position_qty)
     check_authority(standing)
     _check_leave(request, standing, closes=closes)
-    check_auction_hours(request.tif, standing)
+    _check_auction_hours(request.tif, standing)
     check_wash_trade(
         request.order_class, request.order_type, request.side, request.limit_price, standing.live
     )
@@ -56,6 +56,8 @@ def check_account(request: OrderRequest, standing: Standing) -> None:
         raise errors.forbidden(
             "order has been rejected due to no available quote for symbol. please reenter with a limit"
         )
+    if not requested_qty(request, standing):
+        raise errors.parameter("qty must be > 0")  # the dollars buy less than the smallest part of one
     check_cost_basis(cost_basis(request, standing), standing, is_fractional=is_fractional(request))
     if closes or (standing.asset.is_crypto and request.side is Side.SELL):
         check_available(requested_qty(request, standing), standing)
@@ -92,13 +94,13 @@ def _check_leave(request: OrderRequest, standing: Standing, *, closes: bool) -> 
             raise errors.forbidden("account is not allowed to short")
 
 
-def check_auction_hours(tif: TimeInForce, standing: Standing) -> None:
+def _check_auction_hours(tif: TimeInForce, standing: Standing) -> None:
     """Raise between the deadline of an auction and 19:00 exchange time, on every day of the week.
 
     A session that is always open is always past the opening's deadline and has no close to come: neither auction
     is ever held, so neither order is taken.
     """
-    if tif not in (TimeInForce.OPG, TimeInForce.CLS):
+    if tif not in AUCTIONS:
         return
     cutoff = standing.quirks.cls_cutoff
     moment = dt.datetime.fromtimestamp(standing.t_ns // NS_PER_S, NEW_YORK)
@@ -163,10 +165,8 @@ def check_cost_basis(cost: Usd, standing: Standing, *, is_fractional: bool) -> N
 def check_available(qty: Qty, standing: Standing) -> None:
     """Raise unless `qty` of the holding is free of other closing orders."""
     asset, position_qty = standing.asset, standing.position_qty
-    existing = abs(position_qty)
-    side = closing_side(position_qty)
-    held = held_qty(standing.live, side)
-    available = max(0, existing - held)
+    existing, side = abs(position_qty), closing_side(position_qty)
+    held, available = held_qty(standing.live, side), free_qty(position_qty, standing.live)
     if qty <= available:
         return
     if asset.is_crypto:

@@ -15,12 +15,11 @@ from hands.sim.venue import errors
 from hands.sim.venue.admission.standing import Standing, infer_intent, is_fractional, reduces
 from hands.sim.venue.assets import Asset, AssetTable
 from hands.sim.venue.matching import is_through_stop
-from hands.sim.venue.orders import OrderRequest
+from hands.sim.venue.orders import AUCTIONS, OrderRequest
 from hands.sim.venue.quirks import Quirks
 
 _CLASS_WORDS: Final = {OrderClass.BRACKET: "otoco", OrderClass.OCO: "oco", OrderClass.OTO: "oto"}
 _IMMEDIATE: Final = (TimeInForce.IOC, TimeInForce.FOK)
-_AUCTION: Final = (TimeInForce.OPG, TimeInForce.CLS)
 _DAY_GTC: Final = (TimeInForce.DAY, TimeInForce.GTC)
 _CRYPTO_TIF: Final = (TimeInForce.GTC, TimeInForce.IOC)
 
@@ -70,12 +69,12 @@ def check_tif(tif: TimeInForce, asset: Asset, quirks: Quirks) -> None:
             raise errors.rule("invalid crypto time_in_force")
         return
     refused = (quirks.ioc_fok == "refused" and tif in _IMMEDIATE) or (
-        quirks.auctions == "refused" and tif in _AUCTION
+        quirks.auctions == "refused" and tif in AUCTIONS
     )
     if refused:
         raise errors.parameter("invalid time_in_force")
     if tif is not TimeInForce.DAY and asset.is_hard_to_borrow and quirks.hard_to_borrow_tif == "all":
-        raise _day_only(asset)
+        raise day_only(asset)
 
 
 def _check_crypto(request: OrderRequest, asset: Asset, quirks: Quirks) -> None:
@@ -110,8 +109,15 @@ def _check_equity(request: OrderRequest, asset: Asset, quirks: Quirks) -> None:
 def _check_extended_hours(request: OrderRequest, quirks: Quirks) -> None:
     if request.order_type in (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP):
         raise errors.rule("stop orders are not eligible for extended hours trading")
+    if request.order_type is not OrderType.LIMIT:
+        raise _not_for_extended_hours(quirks)
+    check_extended_tif(request.tif, quirks)
+
+
+def check_extended_tif(tif: TimeInForce, quirks: Quirks) -> None:
+    """Raise unless orders for extended hours may have this time in force."""
     allowed = _DAY_GTC if quirks.extended_tif == "day_gtc" else (TimeInForce.DAY,)
-    if request.order_type is not OrderType.LIMIT or request.tif not in allowed:
+    if tif not in allowed:
         raise _not_for_extended_hours(quirks)
 
 
@@ -150,7 +156,7 @@ def check_market(request: OrderRequest, standing: Standing) -> None:
     if request.side is Side.SELL and not reduces(request.side, standing.position_qty) and not asset.is_crypto:
         _check_short(request, asset)
     if request.tif is not TimeInForce.DAY and asset.is_hard_to_borrow and _sells(request):
-        raise _day_only(asset)
+        raise day_only(asset)
 
 
 def _check_intent(request: OrderRequest, standing: Standing) -> None:
@@ -181,7 +187,8 @@ def _sells(request: OrderRequest) -> bool:
     return request.side is Side.SELL or request.order_class in (OrderClass.BRACKET, OrderClass.OTO)
 
 
-def _day_only(asset: Asset) -> errors.VenueError:
+def day_only(asset: Asset) -> errors.VenueError:
+    """Return the refusal of an order that outlives the day in an asset that is hard to borrow."""
     return errors.rule(f'only day orders are allowed for hard-to-borrow asset "{asset.symbol}"')
 
 

@@ -30,7 +30,7 @@ def check_parameters(request: OrderRequest, quirks: Quirks) -> None:
     _check_trail(request)
     if request.client_order_id is not None and len(request.client_order_id) > CLIENT_ORDER_ID_MAX:
         raise errors.parameter("client_order_id must be no more than 128 characters")
-    _check_class(request)
+    _check_class(request, quirks)
 
 
 def check_client_order_id(prior: Order | None, quirks: Quirks) -> None:
@@ -107,14 +107,14 @@ def _check_trail(request: OrderRequest) -> None:
     check_trail_percent(request.trail_percent)
 
 
-def _check_class(request: OrderRequest) -> None:
+def _check_class(request: OrderRequest, quirks: Quirks) -> None:
     has_profit = request.take_profit_limit_price is not None
     has_stop = request.stop_loss_stop_price is not None
+    has_legs = has_profit or has_stop or request.stop_loss_limit_price is not None
     order_class = request.order_class
     match order_class:
-        case OrderClass.SIMPLE if has_profit or has_stop or request.stop_loss_limit_price is not None:
-            # Unconfirmed; the venue may take such an order and forget its legs. Refusing shows the mistake sooner.
-            raise errors.parameter("simple orders must not have take_profit or stop_loss")
+        case OrderClass.SIMPLE if has_legs and quirks.simple_legs == "refused":
+            raise errors.parameter("simple orders must not have take_profit or stop_loss")  # unconfirmed
         case OrderClass.BRACKET | OrderClass.OCO if not has_profit:
             raise errors.parameter(f"{order_class} orders require take_profit.limit_price")
         case OrderClass.BRACKET | OrderClass.OCO if not has_stop:

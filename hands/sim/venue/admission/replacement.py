@@ -10,24 +10,25 @@ from dataclasses import replace
 from typing import Final
 
 from hands.core.units import NANO, Price, Qty, Usd, mul_ceil
-from hands.core.vocab import OrderClass, OrderStatus, OrderType, TimeInForce
+from hands.core.vocab import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from hands.sim.venue import errors
 from hands.sim.venue.account import opens, reserved_cost
 from hands.sim.venue.admission.account import (
     check_affordable,
-    check_auction_hours,
     check_authority,
     check_available,
     check_cost_basis,
     check_wash_trade,
 )
 from hands.sim.venue.admission.instruments import (
+    check_extended_tif,
     check_increment,
     check_legs,
     check_stop,
     check_stop_leg,
     check_target_leg,
     check_tif,
+    day_only,
 )
 from hands.sim.venue.admission.parameters import (
     CLIENT_ORDER_ID_MAX,
@@ -36,10 +37,11 @@ from hands.sim.venue.admission.parameters import (
     words,
 )
 from hands.sim.venue.admission.standing import Standing
-from hands.sim.venue.orders import NOT_REPLACEABLE, Group, Order, ReplaceRequest
+from hands.sim.venue.orders import AUCTIONS, NOT_REPLACEABLE, Group, Order, ReplaceRequest
 from hands.sim.venue.quirks import Quirks
 
 _AT_MARKET: Final = (OrderType.MARKET, OrderType.LIMIT)
+_DAY_GTC: Final = (TimeInForce.DAY, TimeInForce.GTC)
 
 
 def check_replace(order: Order, request: ReplaceRequest, standing: Standing) -> None:
@@ -64,8 +66,6 @@ def check_replacement(old: Order, new: Order, standing: Standing) -> None:
     Until the one has replaced the other the larger of the two is held back, so that only more than that is new.
     """
     check_authority(standing)
-    if new.tif is not old.tif:
-        check_auction_hours(new.tif, standing)
     if new.group is not None and new.group.entry is not old:
         return  # a leg keeps its quantity and never opens
     others = [order for order in standing.live if order is not old]
@@ -121,7 +121,7 @@ def _check_fields(order: Order, request: ReplaceRequest) -> None:
 
 def _is_unchanged(order: Order, request: ReplaceRequest, quirks: Quirks) -> bool:
     return (
-        (request.qty is None or in_total(order, request.qty, quirks) == order.qty)
+        (request.qty is None or _in_total(order, request.qty, quirks) == order.qty)
         and request.limit_price in (None, order.limit_price)
         and request.stop_price in (None, order.stop_price)
         and request.tif in (None, order.tif)
@@ -130,7 +130,7 @@ def _is_unchanged(order: Order, request: ReplaceRequest, quirks: Quirks) -> bool
     )
 
 
-def in_total(order: Order, qty: Qty, quirks: Quirks) -> Qty:
+def _in_total(order: Order, qty: Qty, quirks: Quirks) -> Qty:
     """Return the quantity that a replacement with `qty` would have, what has filled of `order` included."""
     return qty if quirks.replace_qty == "total" else Qty(qty + order.filled_qty)
 
@@ -138,7 +138,7 @@ def in_total(order: Order, qty: Qty, quirks: Quirks) -> Qty:
 def _check_new_qty(order: Order, qty: Qty | None, quirks: Quirks) -> None:
     if qty is None:
         return
-    total = in_total(order, qty, quirks)
+    total = _in_total(order, qty, quirks)
     if total <= order.filled_qty:
         raise errors.rule("qty must be > filled_qty")
     if not order.asset.is_crypto and (qty % NANO or order.qty % NANO):
@@ -151,14 +151,22 @@ def _check_new_qty(order: Order, qty: Qty | None, quirks: Quirks) -> None:
 
 def _check_new_tif(order: Order, request: ReplaceRequest, quirks: Quirks) -> None:
     tif = request.tif
-    if tif is None:
+    if tif is None or tif is order.tif:
         return
     check_tif(tif, order.asset, quirks)
-    is_plain = order.order_class is OrderClass.SIMPLE and order.order_type in _AT_MARKET
-    is_day_only = order.is_fractional and not order.asset.is_crypto
-    if is_day_only and tif is not TimeInForce.DAY:
+    if order.group is not None:
+        # Documented are new prices only; legs that end before their entry would take it with them.
+        raise errors.rule("time_in_force of a complex order cannot be replaced")  # unconfirmed
+    if order.asset.is_crypto:
+        return
+    if order.side is Side.SELL and order.asset.is_hard_to_borrow and tif is not TimeInForce.DAY:
+        raise day_only(order.asset)
+    if order.is_fractional and tif is not TimeInForce.DAY:
         raise errors.rule("fractional orders must be DAY orders")
-    if not order.asset.is_crypto and not is_plain and tif not in (TimeInForce.DAY, TimeInForce.GTC):
+    if order.extended_hours:
+        check_extended_tif(tif, quirks)
+    # Unconfirmed: an order in the book does not go back and wait for an auction.
+    if tif in AUCTIONS or (tif not in _DAY_GTC and order.order_type not in _AT_MARKET):
         raise errors.parameter("invalid time_in_force")
 
 

@@ -87,10 +87,17 @@ def traded_price(request: OrderRequest, standing: Standing) -> Price:
 
 
 def requested_qty(request: OrderRequest, standing: Standing) -> Qty:
-    """Return the quantity asked for; of an order in dollars what they buy, 0 where there is no price."""
+    """Return the quantity asked for; of an order in dollars what they buy, 0 where there is no price.
+
+    A purchase is reckoned by what it may cost, a sale by what it may bring: neither is larger than was looked at.
+    """
     if request.notional is None:
         return request.qty
     price = traded_price(request, standing)
+    if request.side is Side.BUY:
+        price = reserve_price(
+            request.order_type, Side.BUY, request.limit_price, request.stop_price, standing.ask
+        )
     return Qty(request.notional * NANO // price) if price else Qty(0)
 
 
