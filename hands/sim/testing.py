@@ -19,12 +19,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 START_WITHIN_S: Final = 30.0
 STOP_WITHIN_S: Final = 10.0
+ENDING_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 30.0
 MOVE_WITHIN_S: Final = 600.0
 """A long way of a manual clock may take its time: everything on the way happens."""
@@ -232,7 +233,9 @@ def running_sim(**options: Any) -> Iterator[Sim]:
 
                 def said() -> str:
                     code = process.poll()
-                    return written() if code is None else f"{written()}hands sim has ended: exit code {code}\n"
+                    return (
+                        written() if code is None else f"{written()}hands sim has ended: exit code {code}\n"
+                    )
 
                 if not line:
                     process.wait(STOP_WITHIN_S)
@@ -241,6 +244,9 @@ def running_sim(**options: Any) -> Iterator[Sim]:
                     yield Sim(json.loads(line)["url"], key, secret, said)
                 finally:
                     complaint = sys.exception()
+                    if isinstance(complaint, OSError):  # maybe it is just ending, and has not said why yet
+                        with suppress(subprocess.TimeoutExpired):
+                            process.wait(ENDING_WITHIN_S)
                     if complaint is not None and process.poll() is not None:
                         complaint.add_note(said())  # what the test complains of may be only what this led to
         finally:

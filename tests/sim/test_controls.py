@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 
@@ -285,3 +287,61 @@ def test_a_reset_changes_the_habits_of_the_streams_too(on_simulator):
         assert "event_id" not in orjson.loads(await ws.receive_bytes(timeout=10))["data"]
 
     on_simulator(scenario, quirks=Quirks.of({"event_ids": "present"}), latency=Latency())
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([BUY_SPY, {"symbol": "aapl", "bid": 1}], "'aapl' is neither like AAPL nor like BTC/USD"),
+        ([BUY_SPY, {"symbol": "\ud800", "bid": 1}], "not JSON"),
+        ([BUY_SPY, {"symbol": "BTCUSD", "bid": 1}], "the market knows 'BTCUSD' as 'BTC/USD'"),
+        ([BUY_SPY, {"symbol": "AAPL", "price": 0}], "price is 0; a print has one above zero"),
+        ([BUY_SPY, {"symbol": "AAPL", "price": None}], "price is None"),
+        ([BUY_SPY, {"symbol": "AAPL", "price": 150, "size": 0}], "size is 0"),
+        (
+            [BUY_SPY, {"symbol": "AAPL", "price": 150}, {"symbol": "AAPL", "correct": 1, "price": 0}],
+            "price is 0",
+        ),
+    ],
+)
+def test_a_market_that_makes_no_sense_is_refused_as_a_whole(on_simulator, rows, says):
+    async def scenario(client):
+        raw = json.dumps(rows)  # half a surrogate pair too
+        status, answer = await client.call("POST", "/sim/v1/market", data=raw)
+        assert status == 400
+        assert says in answer["message"]
+        quotes = (await client.call("GET", "/v2/stocks/quotes/latest?symbols=SPY"))[1]["quotes"]
+        assert quotes == {}
+        assert (await client.call("GET", "/sim/v1/truth"))[0] == 200
+
+    on_simulator(scenario)
+
+
+@pytest.mark.parametrize("path", ["market", "faults", "account", "assets", "corporate-actions", "reset"])
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_nesting_without_end_is_refused_everywhere(on_simulator, path, depth):
+    async def scenario(client):
+        raw = f'{{"symbol": "AAPL", "body": {"[" * depth}{"]" * depth}}}'
+        status, answer = await client.call("POST", f"/sim/v1/{path}", data=raw)
+        assert (status, answer) == (400, {"message": "not JSON: nested too deeply"})
+
+    on_simulator(scenario)
+
+
+def test_a_control_that_is_not_there_says_what_is(on_simulator):
+    async def scenario(client):
+        status, answer = await client.call("POST", "/sim/v1/markets")
+        assert status == 404
+        assert answer["message"].startswith("no control /sim/v1/markets; there are /sim/v1/account, ")
+        status, answer = await client.call("DELETE", "/sim/v1/clock")
+        assert (status, answer) == (405, {"message": "/sim/v1/clock takes GET, HEAD, POST, not DELETE"})
+
+    on_simulator(scenario)
+
+
+def test_a_rename_is_to_a_symbol(on_simulator):
+    async def scenario(client):
+        body = {"symbol": "AAPL", "rename": "a pear"}
+        await refused(client, "corporate-actions", body, "'a pear' is neither like AAPL")
+
+    on_simulator(scenario)

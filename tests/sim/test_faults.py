@@ -228,6 +228,7 @@ def test_every_use_is_written_down(faults, wire):
         ({"on": "POST /v2/orders", "do": "delay", "delay_ms": -1}, "from 0"),
         ({"on": "POST /v2/orders", "do": "delay", "delay_ms": "5"}, "a number"),
         ({"on": "POST /v2/orders", "do": "delay", "at": "noon"}, "'request' or 'response'"),
+        ({"on": "POST /v2/orders", "do": "delay", "at": ["request"]}, "'request' or 'response'"),
         ({"on": "POST /v2/orders", "do": "status", "status": 99}, "from 200 to 599"),
         ({"on": "POST /v2/orders", "do": "status", "times": 0}, "from 1"),
         ({"on": "POST /v2/orders", "do": "status", "times": 1.5}, "whole"),

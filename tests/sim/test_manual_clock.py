@@ -15,7 +15,7 @@ from hands.sim.market.times import time_ns
 from hands.sim.server.clock import MANUAL_START, ManualClock
 from hands.sim.server.config import SimConfig
 from hands.sim.server.floor import TradingFloor
-from hands.sim.testing import Sim, in_process_sim, running_sim
+from hands.sim.testing import Sim, SimError, in_process_sim, running_sim
 from hands.sim.venue.orders import OrderRequest
 from hands.sim.venue.quirks import Latency
 
@@ -63,6 +63,9 @@ def test_time_stands_still_and_moves_when_told(on_simulator):
         ({"to": "2026-01-05T14:59:59Z"}, "forward only"),
         ({"to": "2029-01-05T14:59:59Z"}, "400 days"),
         ({"to": "noon"}, "a time like"),
+        ({"to": "9999-12-31T23:59:59Z"}, "ends at 2199-12-31"),
+        ({"advance_ms": 1e308}, "stands at 2026-01-05T15:00:00Z; it moves forward only"),
+        ('{"advance_ms": 1%s}' % ("0" * 400), "400 days"),
         ({"by": 1}, "unknown key 'by'"),
     ],
 )
@@ -325,3 +328,27 @@ def test_another_seed_leaves_another_truth():
         first = script(sim)
     with in_process_sim(**SESSION | {"seed": 12}) as sim:
         assert script(sim) != first
+
+
+def test_a_tape_that_turns_out_to_be_unreadable_is_told_by_every_move(tmp_path):
+    tape = tmp_path / "bad.csv"
+    tape.write_text(
+        "symbol,ts_local_ns,trade_id,price,qty,taker_side\n"
+        "BTCUSDT,1767625200000000000,1,90000,1,buy\n"
+        "BTCUSDT,1767625201000000000,2,no,1,buy\n"
+    )
+    with in_process_sim(tape=tape, clock="manual") as sim:
+        for _ in range(2):
+            with pytest.raises(SimError, match=r"bad\.csv:3: column price"):
+                sim.advance(60_000)
+        # What came before was played.
+        _, raw = sim.call("GET", "/v1beta3/crypto/us/latest/trades?symbols=BTC/USD", None, 10)
+        assert orjson.loads(raw)["trades"]["BTC/USD"]["p"] == 90_000
+
+
+def test_time_ends_before_what_the_calendar_knows():
+    with in_process_sim(clock="manual", start="2199-12-30T23:00:00Z", session="calendar") as sim:
+        sim.advance(3_600_000)
+        with pytest.raises(SimError, match="ends at 2199-12-31"):
+            sim.advance(1)
+        assert sim.call("GET", "/v2/clock", None, 10)[0] == 200

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -848,5 +849,32 @@ def test_a_load_makes_bars_of_what_was_recorded() -> None:
             venue.hub.publish_bars()
             (bar,) = await receive(ws)
             assert (bar["S"], bar["n"]) == ("AAPL", sum(isinstance(tick, Trade) for tick in ticks))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_nesting_without_end_is_invalid_syntax(encoding: str) -> None:
+    async def scenario(venue: Market) -> None:
+        headers = {"Content-Type": f"application/{encoding}"}
+        async with connect(venue.url + IEX, compression=None, additional_headers=headers) as ws:
+            await ws.recv()
+            await ws.send("[" * 100_000 if encoding == "json" else b"\x91" * 100_000)
+            raw = await asyncio.wait_for(ws.recv(), DEADLINE_S)
+            (answer,) = json.loads(raw) if encoding == "json" else msgspec.msgpack.decode(raw)
+            assert answer["code"] == 400
+
+    run(scenario)
+
+
+def test_a_long_publication_comes_in_frames_that_clients_take() -> None:
+    async def scenario(venue: Market) -> None:
+        async with client(venue, quotes=["AAPL"]) as ws:
+            bids = [NANO + cent * NANO // 100 for cent in range(10_000)]
+            venue.hub.publish([replace(QUOTE, bid=Price(bid)) for bid in bids])
+            got: list[float] = []
+            while len(got) < len(bids):
+                got += [message["bp"] for message in await receive(ws)]
+            assert got == [bid / NANO for bid in bids]
 
     run(scenario)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -65,6 +68,21 @@ def test_everything_wrong_is_said_at_once() -> None:
         ({"cash": "much"}, "'much' is not a decimal number"),
         ({"cash": "1e99"}, "exponent 99"),
         ({"start": "0001-01-01"}, "before 1970"),
+        ({"start": "9999-12-31T23:59:59Z"}, "after 2199-12-31"),
+        ({"start": "tea time"}, "start 'tea time' is not a time like 2026-01-05T15:00:00Z"),
+        ({"start": 5}, "start 5 is no text"),
+        ({"listen": 5}, "listen 5 is no text"),
+        ({"listen": "127.0.0.1:65536"}, "a port is from 0 to 65535"),
+        ({"speed": None}, "speed None is not a number"),
+        ({"speed": 1e300}, "speed 1e+300; it must be at most 1,000,000"),
+        ({"rate": 1e30}, "rate 1e+30; it must be at most 1,000,000"),
+        ({"correlation": float("nan")}, "correlation nan is not a number"),
+        ({"seed": None}, "seed None is not a whole number"),
+        ({"seed": 10**400}, "it must be at most"),
+        ({"multiplier": True}, "multiplier True; allowed"),
+        ({"volume_curve": "yes"}, "volume_curve 'yes' is neither true nor false"),
+        ({"symbols": 5}, "symbols 5 is neither a text nor a list of texts"),
+        ({"key": 5}, "key 5 is no text"),
         ({"quirks": "recancel"}, "an object of names and values"),
         ({"latency": {"ack": "5"}}, "latency ack is '5'"),
     ],
@@ -301,3 +319,58 @@ def test_the_environment_of_this_process_stays_as_it_is() -> None:
     with in_process_sim(key="mine", secret="hidden") as sim:
         assert sim.call("GET", "/v2/account", None, 10)[0] == 200
     assert dict(os.environ) == before
+
+
+def test_a_tape_may_be_a_path(tmp_path) -> None:
+    tape = tmp_path / "quotes.csv"
+    tape.write_text("timestamp,bid_price,bid_size,ask_price,ask_size\n")
+    assert SimConfig.of({"tape": tape}).tape == (str(tape),)
+
+
+@pytest.mark.parametrize("listen", ["[::1]:0", "::1:0"])
+def test_an_address_of_version_six_makes_a_url_that_works(listen) -> None:
+    with in_process_sim(listen=listen) as sim:
+        assert sim.url.startswith("http://[::1]:")
+        assert sim.truth()["orders"] == []
+
+
+UNREADABLE = (
+    "symbol,timestamp,price,size\nAAPL,2026-01-05T15:00:00Z,150,100\nAAPL,2026-01-05T15:00:01Z,no,100\n"
+)
+
+
+@pytest.fixture
+def bad_tape(tmp_path):
+    tape = tmp_path / "bad.csv"
+    tape.write_text(UNREADABLE)
+    return tape
+
+
+@pytest.mark.e2e
+def test_a_tape_that_turns_out_to_be_unreadable_ends_the_command_with_the_line(bad_tape) -> None:
+    command = [sys.executable, "-m", "hands", "sim", "--tape", str(bad_tape), "--speed", "1000000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hands: tape: {bad_tape}:3: column price: 'no' is not a decimal number")
+    assert "Traceback" not in done.stderr
+
+
+def use_until_it_is_gone(start, tape) -> None:
+    with start(tape=tape, speed=1_000_000) as sim:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            sim.truth()
+
+
+def test_a_simulator_that_failed_is_told_to_whoever_complains_of_what_that_led_to(bad_tape) -> None:
+    with pytest.raises(OSError) as complaint:
+        use_until_it_is_gone(in_process_sim, bad_tape)
+    assert "column price: 'no'" in complaint.value.__notes__[0]
+
+
+@pytest.mark.e2e
+def test_a_process_that_ended_early_is_told_to_whoever_complains_of_what_that_led_to(bad_tape) -> None:
+    with pytest.raises(OSError) as complaint:
+        use_until_it_is_gone(running_sim, bad_tape)
+    assert "column price: 'no'" in complaint.value.__notes__[0]
+    assert complaint.value.__notes__[0].endswith("hands sim has ended: exit code 2\n")

@@ -122,6 +122,32 @@ def test_that_passes(alpaca_sim):
 """
 
 
+DYING = """
+import subprocess
+
+STARTED = []
+
+
+class Noted(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        STARTED.append(self)
+
+
+subprocess.Popen = Noted
+
+
+def test_under_which_it_dies(alpaca_sim):
+    STARTED[-1].kill()
+    STARTED[-1].wait()
+    alpaca_sim.truth()
+
+
+def test_that_comes_after(alpaca_sim):
+    assert alpaca_sim.truth()["orders"] == []
+"""
+
+
 def run_project(folder: Path, suite: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder that holds nothing but a conftest and a test."""
     (folder / "conftest.py").write_text(CONFTEST)
@@ -159,3 +185,9 @@ def test_what_a_simulator_complained_of_is_in_the_report_of_a_failure(tmp_path: 
     assert " and now something broke" in done.stdout
     assert "long before" not in done.stdout
     assert "twice" not in done.stdout
+
+
+def test_a_simulator_that_died_is_told_and_replaced(tmp_path: Path) -> None:
+    done = run_project(tmp_path, DYING)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "hands sim has ended: exit code -9" in done.stdout

@@ -254,3 +254,15 @@ def test_watchlist_refusals(on_simulator) -> None:
         assert (await client.call("GET", "/v2/watchlists")) == (200, [])
 
     on_simulator(scenario)
+
+
+def test_times_that_no_calendar_knows_are_refused_or_empty(on_simulator) -> None:
+    async def scenario(client) -> None:
+        for at in ("0001-01-01", "9999-12-31"):
+            status, answer = await client.call("GET", f"/v3/clock?time={at}")
+            assert (status, answer["message"]) == (422, f"invalid time: {at}")
+            for bound in ("start", "end"):
+                assert (await client.call("GET", f"/v3/calendar/NYSE?{bound}={at}"))[0] == 200
+        assert (await client.call("GET", "/v3/calendar/NYSE?start=9999-12-31"))[1]["calendar"] == []
+
+    on_simulator(scenario)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -200,3 +201,62 @@ def test_the_log_has_trading_requests_only(on_simulator) -> None:
         assert logged == ["/v2/clock", "/v2/watchlists", "/v3/clock"]
 
     on_simulator(scenario)
+
+
+LIMIT = '"side":"buy","qty":"1","type":"limit","time_in_force":"day","limit_price":"1"'
+UNREADABLE = [
+    b'{"symbol":"\\ud800",' + LIMIT.encode() + b"}",
+    b'{"symbol":"AAPL","client_order_id":"\\ud800",' + LIMIT.encode() + b"}",
+    b'{"symbol":"\xed\xa0\x80",' + LIMIT.encode() + b"}",
+    b'{"symbol":"\xff",' + LIMIT.encode() + b"}",
+    ("{" + LIMIT + "}").encode("utf-16"),
+    b'{"legs":' + b"[" * 500 + b"]" * 500 + b"}",
+]
+
+
+@pytest.mark.parametrize("raw", UNREADABLE)
+def test_a_body_that_cannot_be_repeated_is_refused_and_still_told_by_the_truth(on_simulator, raw) -> None:
+    async def scenario(client) -> None:
+        malformed = {"code": 40010000, "message": "request body format is invalid"}
+        assert await client.call("POST", "/v2/orders", data=raw) == (400, malformed)
+        truth = await client.truth()
+        assert truth["orders"] == []
+        assert isinstance(truth["requests"][0]["body"], str)
+
+    on_simulator(scenario)
+
+
+@pytest.mark.parametrize("path", ["/v2/orders", "/sim/v1/market"])
+def test_a_body_that_is_not_compressed_as_it_says_is_malformed(on_simulator, path) -> None:
+    async def scenario(client) -> None:
+        status, body = await client.call("POST", path, data=b"{}", headers={"Content-Encoding": "gzip"})
+        assert (status, body["message"]) == (400, "request body format is invalid")
+
+    on_simulator(scenario)
+
+
+def test_clients_that_vanish_leave_nothing_in_the_log(on_simulator, caplog) -> None:
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        + (base64.b64encode(bytes(16)).decode())
+    )
+
+    async def scenario(client) -> None:
+        address = urlsplit(client.url)
+        for head in (
+            f"GET /stream HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n\r\n",
+            f"GET /v2/iex HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n\r\n",
+            "POST /v2/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+            "POST /sim/v1/market HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+        ):
+            for _ in range(5):
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+                writer.write(head.encode())
+                await writer.drain()
+                writer.transport.abort()
+        # By then it has looked at them: connections are accepted in their order.
+        for _ in range(5):
+            assert (await client.call("GET", "/v2/clock"))[0] == 200
+
+    on_simulator(scenario)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

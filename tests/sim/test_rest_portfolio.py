@@ -166,3 +166,10 @@ def test_the_close_before_skips_weekends_and_holidays() -> None:
     assert previous_close_ns(ns("2026-03-09T12:00")) == ns("2026-03-06T16:00")
     assert previous_close_ns(ns("2026-11-27T10:00")) == ns("2026-11-25T16:00")  # Thanksgiving
     assert previous_close_ns(ns("2026-11-30T10:00")) == ns("2026-11-27T13:00")  # a half day
+
+
+@pytest.mark.parametrize("bound", ["start", "end"])
+def test_times_before_there_was_time_are_no_trouble(bound) -> None:
+    assert asked(**{bound: "0001-01-01", "timeframe": "1D"})["equity"] == (
+        asked(start="1970-01-01", timeframe="1D")["equity"] if bound == "start" else []
+    )

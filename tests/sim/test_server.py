@@ -15,6 +15,8 @@ import orjson
 import pytest
 from yarl import URL
 
+from hands.sim.testing import in_process_sim
+
 BRACKET = {
     "symbol": "AAPL",
     "qty": "66",
@@ -444,3 +446,24 @@ def test_process_prints_one_ready_line_and_ends_on_sigterm(root: Path):
         out, err = process.communicate(timeout=20)
     assert ready.startswith(b'{"event":"ready","url":"http://127.0.0.1:')
     assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_reset_begins_a_tape_again_that_runs_by_the_wall(tmp_path):
+    tape = tmp_path / "AAPL_quotes.csv"
+    tape.write_text(
+        "timestamp,bid_price,bid_size,ask_price,ask_size\n2026-01-05T15:00:00Z,149.98,100,150.00,100\n"
+    )
+    latest = "/v2/stocks/quotes/latest?symbols=AAPL"
+
+    def bids(sim):
+        return [
+            quote["bp"] for quote in orjson.loads(sim.call("GET", latest, None, 10)[1])["quotes"].values()
+        ]
+
+    with in_process_sim(tape=tape) as sim:
+        for _ in range(3):
+            deadline = time.monotonic() + 20
+            while bids(sim) != [149.98] and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert bids(sim) == [149.98]
+            sim.reset()

@@ -193,3 +193,19 @@ def test_the_made_up_market_has_the_shape_asked_for() -> None:
     assert events_of_20_s(MarketShape(events_per_s=140)) > 5 * events_of_20_s(MarketShape())
     with pytest.raises(ValueError, match="regime 'wild'"):
         tape_from_config(["synthetic"], ["AAPL"], 1, 1.0, lambda: NOW_NS, MarketShape(regime="wild"))
+
+
+def unreadable_after(*rows: Tick):
+    for row in rows:
+        yield row.t_ns, [row]
+    raise FileError("bad.csv:3: unreadable")
+
+
+def test_an_unreadable_row_is_told_once_those_before_it_were_played_and_ever_after() -> None:
+    clock = FakeClock()
+    tape = Tape(unreadable_after(trade(THEN_NS)), clock.now_ns)
+    out: list[MarketEvent] = []
+    for _ in range(2):
+        with pytest.raises(FileError, match="unreadable"):
+            tape.play_until(NOW_NS + NS_PER_S, out.extend)
+        assert len(out) == 1

@@ -53,6 +53,17 @@ def test_what_is_not_understood_is_answered_with_an_error_frame(on_simulator, me
     on_simulator(scenario)
 
 
+def test_nesting_without_end_is_invalid_syntax(on_simulator):
+    async def scenario(client):
+        headers = {"Content-Type": "application/msgpack"}
+        for message, options in ((b"[" * 50_000, {}), (b"\x91" * 50_000, {"headers": headers})):
+            ws = await client.session.ws_connect("/stream", **options)
+            await ws.send_bytes(message)
+            assert b"invalid syntax" in await ws.receive_bytes(timeout=10)
+
+    on_simulator(scenario)
+
+
 @pytest.mark.parametrize(
     ("message", "status"),
     [
