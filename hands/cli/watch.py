@@ -82,6 +82,8 @@ def watch(
     problems: list[str] = []
     every_s = _seconds(every, "--every", EVERY_MIN_S, EVERY_MAX_S, problems)
     interval_s = None if interval is None else _seconds(interval, "--interval", 1.0, 86_400.0, problems)
+    if interval_s is not None and interval_s != int(interval_s):
+        problems.append(f"--interval {interval}: bars are of whole seconds")
     if problems:
         fail(ExitCode.USAGE, problems, as_json=as_json)
     wanted = list(dict.fromkeys(symbol.upper() for symbol in symbols or ()))

@@ -55,7 +55,10 @@ def table_printer() -> Callable[[Document], None]:
 
 
 class Screen:
-    """The whole terminal, on its second page, so that what stood there before comes back afterwards."""
+    """The whole terminal, on its second page, so that what stood there before comes back afterwards.
+
+    It is taken when there is something to draw: an error at the start is said where the command was given.
+    """
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False)
@@ -65,10 +68,10 @@ class Screen:
         self._went: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._size = (0, 0)
+        self._is_taken = False
 
     def __enter__(self) -> Self:
         self._stopping = signal.signal(signal.SIGTSTP, self._stop)
-        self._take()
         return self
 
     def __exit__(
@@ -78,21 +81,26 @@ class Screen:
         signal.signal(signal.SIGTSTP, self._stopping)
 
     def _take(self) -> None:
+        self._is_taken = True
         self._console.set_alt_screen(True)
         self._console.show_cursor(False)
 
     def _give_back(self) -> None:
+        if not self._is_taken:
+            return
+        self._is_taken = False
         self._console.show_cursor(True)
         self._console.set_alt_screen(False)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: give the terminal back, stop as any program would, and take it again when told to go on."""
+        was_taken = self._is_taken
         self._give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, self._stop)
-        self._take()
-        self._draw()
+        if was_taken:
+            self._draw()
 
     def show(self, document: Document) -> None:
         self._went = moves(self._before, document, self._went)
@@ -115,6 +123,8 @@ class Screen:
 
     def _draw(self) -> None:
         """Write over what is there; every line is padded to the full width, so that nothing has to be erased first."""
+        if not self._is_taken:
+            self._take()
         width, height = self._console.size
         if self._document is None:
             lines = [Text(harmless(self._notice or ""))]

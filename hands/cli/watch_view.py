@@ -22,6 +22,10 @@ UNKNOWN = "\u2013"
 UP, DOWN = "▲", "▼"
 DETAILS_MAX = 8
 SPARK_MIN, SPARK_MAX = 8, 121
+FIGURE_WIDTH = 7
+NOTHING = 5e-10
+"""Prices have nine decimals: what of an indicator is less is its rounding."""
+
 INDENT = "  "
 GAP = "  "
 HOT_RSI, COLD_RSI = 70.0, 30.0
@@ -273,7 +277,7 @@ def _cells_below(row: Document, spark_width: int) -> list[Text]:
         first = [name for name in first if name != "tick_rsi_14"]
     others = [name for name in known if name not in hidden and known[name] is not None]
     others.sort(key=lambda name: name.startswith("tick_"))
-    cells = [_cell(_label(name), figure(name, known[name]).rjust(7)) for name in (*first, *others)]
+    cells = [_cell(_label(name), figure(name, known[name]).rjust(FIGURE_WIDTH)) for name in (*first, *others)]
     sizes = f"{_size(row['bid_size'])}x{_size(row['ask_size'])}".rjust(9)
     return [*cells[:3], _cell("size", sizes), *_range(row, spark_width), *cells[3:]]
 
@@ -283,7 +287,8 @@ def _cell(label: str, value: str) -> Text:
 
 
 def _label(name: str) -> str:
-    return LABELS.get(name) or re.sub(r"_\d+\Z", "", name).replace("_", " ")
+    tick, base = ("tick ", name[5:]) if name.startswith("tick_") else ("", name)
+    return tick + (LABELS.get(base) or re.sub(r"_\d+\Z", "", base).replace("_", " "))
 
 
 def _range(row: Document, spark_width: int) -> list[Text]:
@@ -296,23 +301,23 @@ def _range(row: Document, spark_width: int) -> list[Text]:
 
 
 def figure(name: str, value: Number) -> str:
-    """Return an indicator's value in about seven characters."""
+    """Return an indicator's value in at most `FIGURE_WIDTH` characters, as many of its digits as fit and mean anything."""
     if value is None:
         return UNKNOWN
     if name.startswith("volume") and name != "volume_z":
         return _size(value)
-    sign = "+" if name.endswith("_hist") and value > 0 else ""
-    size = abs(value)
+    size, sign = abs(value), "+" if name.endswith("_hist") else "-"
     if "rsi" in name.split("_") and "divergence" not in name:
         return f"{value:.1f}"
-    if value == int(value) and size < 10_000 and not sign:
+    if size < NOTHING:
+        return "0"
+    if value == int(value) and size < 10_000:
         return f"{value:.0f}"
-    if size >= 1e6:
-        return f"{sign}{value:.3e}"
-    if size < 9.5e-6:
-        return f"{sign}{value:.0e}"
-    places = 1 if size >= 1000 else 2 if size >= 10 else 4 if size >= 0.00095 else 5
-    return f"{sign}{value:.{places}f}"
+    if not 9.5e-5 <= size < 999_999.5:
+        return f"{value:{sign}.0e}"
+    most = 2 if size >= 10 else 4 if size >= 0.00095 else 5
+    texts = (f"{value:{sign}.{places}f}" for places in range(most, -1, -1))
+    return next(text for text in texts if len(text) <= FIGURE_WIDTH)
 
 
 def _size(value: Number) -> str:

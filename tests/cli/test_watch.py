@@ -105,6 +105,7 @@ def test_another_interval_has_other_bars(hands, serve, state_dir: Path) -> None:
         (("APPL",), "not watched: APPL; the daemon watches AAPL, "),
         (("AAPL", "--interval", "7"), "no bars of 7 s; the daemon keeps those of 60, 300 s"),
         (("AAPL", "--interval", "x"), "--interval x: not a time"),
+        (("AAPL", "--interval", "1.5"), "whole seconds"),
         (("AAPL", "--every", "0"), "--every 0: from 0.1 s to 3600 s"),
         (("AAPL", "--every", "2h"), "--every 2h: from"),
         (("AAPL", "--every", "-1"), "--every -1: not a time"),
@@ -212,7 +213,7 @@ def test_closes_that_need_several_answers_make_one_tick(serve, state_dir: Path) 
 class Terminal:
     """A terminal with `hands watch` in it; keeps all that was written to it."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, symbol: str = "AAPL") -> None:
         self._master, slave = pty.openpty()
         self.resize(80, 24)
         command = (
@@ -220,7 +221,7 @@ class Terminal:
             "-m",
             "hands",
             "watch",
-            "AAPL",
+            symbol,
             "--every",
             "0.1",
             "--state",
@@ -304,3 +305,13 @@ def test_a_terminal_is_given_back_before_an_error_is_said(serve, state_dir: Path
         assert terminal.process.wait(WITHIN_S) == 3
     finally:
         terminal.close()
+
+
+def test_an_error_at_the_start_takes_no_terminal(serve, state_dir: Path) -> None:
+    with serve(Engine().handle):
+        terminal = Terminal(state_dir, "APPL")
+        try:
+            assert terminal.until(b"the daemon watches AAPL") == b"hands: not watched: APPL; "
+            assert terminal.process.wait(WITHIN_S) == 2
+        finally:
+            terminal.close()

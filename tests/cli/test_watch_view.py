@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hands.cli.watch_view import DOWN, PLAIN_GLYPHS, UNKNOWN, UP, age_text, figure, moves, picture
+from hands.cli.watch_view import (
+    DOWN,
+    FIGURE_WIDTH,
+    PLAIN_GLYPHS,
+    UNKNOWN,
+    UP,
+    age_text,
+    figure,
+    moves,
+    picture,
+)
 
 RISING = [f"{100 + n / 100:.2f}" for n in range(60)]
 RSI_OF_RISING = 100.0
@@ -78,24 +90,36 @@ def test_an_age_is_short(age_ms: float | None, text: str) -> None:
         ("tick_rsi_14", 100.0, "100.0"),
         ("rsi_divergence", -1.0, "-1"),
         ("macd", 0.034567, "0.0346"),
-        ("macd", -0.00012, "-0.00012"),
+        ("macd", 0.00012, "0.00012"),
+        ("macd", -0.00062, "-0.0006"),
         ("macd", 1.2e-7, "1e-07"),
+        ("macd", -5e-5, "-5e-05"),
+        ("macd", -1234.56, "-1234.6"),
+        ("macd", -123456.7, "-123457"),
         ("macd_hist", 0.0133, "+0.0133"),
         ("macd_hist", -0.0133, "-0.0133"),
         ("macd_hist", 0.0, "0"),
+        ("macd_hist", -3e-17, "0"),
         ("ema", 149.987, "149.99"),
-        ("ema", 100010.04, "100010.0"),
+        ("ema", 100010.04, "100010"),
         ("volume", 999.0, "999"),
         ("volume", 0.25, "0.250"),
         ("volume", 999_600.0, "1.00M"),
         ("volume", 12_345.0, "12.3k"),
         ("volume_24h", 4.56e9, "4.56G"),
         ("volume_z", 2.31, "2.3100"),
-        ("anything_new", 3e9, "3.000e+09"),
+        ("anything_new", 3e9, "3e+09"),
     ],
 )
 def test_a_figure_is_short_and_what_is_not_known_is_a_dash(name: str, value: float | None, text: str) -> None:
     assert figure(name, value) == text
+
+
+@given(st.floats(-1e12, 1e12) | st.floats(-1, 1), st.sampled_from(["macd", "macd_hist", "atr", "brand_new"]))
+def test_no_figure_is_wider_than_its_place(value: float, name: str) -> None:
+    text = figure(name, value)
+    assert len(text) <= FIGURE_WIDTH
+    assert float(text) == pytest.approx(value, rel=0.51, abs=5e-10)
 
 
 def test_a_symbol_has_a_row_of_figures_and_its_closes() -> None:
