@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hands.cli import check, demo, documents, operate, service, simulate
+from hands.cli import check, demo, documents, operate, service, simulate, watch
 from hands.cli.output import JsonFlag, print_json
 from hands.version import __version__
 
@@ -60,6 +60,7 @@ for name, command in (
     ("check", check.check),
     ("status", operate.status),
     ("quote", operate.quote),
+    ("watch", watch.watch),
     ("halt", operate.halt),
     ("resume", operate.resume),
     ("schema", check.schema),

@@ -8,6 +8,7 @@ operator, so the socket is private to its user (0600, in a private directory) an
 |---|---|
 | `{"do": "status"}` | `status`: see `hands.runtime.status.status` |
 | `{"do": "quote", "symbols": ["AAPL"]}` | `quotes`: see `hands.runtime.status.quotes` |
+| `{"do": "watch", "symbols": ["AAPL"], "interval_s": 60, "have": {}}` | `watch`: see `hands.runtime.watching.watch` |
 | `{"do": "view"}` | `view`: see `hands.runtime.status.view` |
 | `{"do": "check", "document": "<text>", "agent": "default"}` | `receipt` |
 | `{"do": "halt", "reason": "..."}` | `status` after it |

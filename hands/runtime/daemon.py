@@ -163,6 +163,7 @@ class Daemon:
             intents=config.intents,
             agents=config.agents,
             feed=feed,
+            seq=lambda: self._sequencer.seq,
             faults=self._faults,
         )
         self._inbox = Inbox(

@@ -15,13 +15,17 @@ from hands.core.state import State
 from hands.core.units import Ns
 from hands.intake.inbox import HALT_FILE
 from hands.runtime import status
+from hands.runtime.watching import watch
 from hands.runtime.what_if import what_if
 
 Answer = dict[str, Any]
 
 
 class OperatorDesk:
-    """Answers one request at a time; `faults` says what is wrong with each part, None where nothing is."""
+    """Answers one request at a time.
+
+    `seq` is the number of the newest event; `faults` says what is wrong with each part, None where nothing is.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class OperatorDesk:
         intents: Path,
         agents: Mapping[str, int | None],
         feed: Callable[[AnyEvent], None],
+        seq: Callable[[], int],
         faults: Callable[[], Mapping[str, str | None]],
     ) -> None:
         self.is_open = False
@@ -39,6 +44,7 @@ class OperatorDesk:
         self._intents = intents
         self._agents = agents
         self._feed = feed
+        self._seq = seq
         self._faults = faults
 
     def operate(self, action: OperatorAction, *, agent: str | None = None, reason: str = "") -> None:
@@ -47,7 +53,7 @@ class OperatorDesk:
 
     def answer(self, request: dict[str, Any]) -> Answer:
         """Do what is asked and return the answer; until the desk `is_open` only questions are answered."""
-        if not self.is_open and request.get("do") not in ("status", "quote", "view"):
+        if not self.is_open and request.get("do") not in ("status", "quote", "watch", "view"):
             # what was latched before is not known yet, so nothing can be added to it or taken from it
             return {"ok": False, "error": "still starting: the venue has not answered yet; use the HALT file"}
         match request.get("do"):
@@ -59,6 +65,8 @@ class OperatorDesk:
                     symbols if isinstance(symbols, list) and symbols else list(self._state.market.symbols)
                 )
                 return {"ok": True, "quotes": status.quotes(self._state, wanted, now_ns=self._clock())}
+            case "watch":
+                return watch(self._state, request, self._clock(), seq=self._seq())
             case "view":
                 return {"ok": True, "view": status.view(self._state, now_ns=self._clock())}
             case "check":

@@ -172,26 +172,27 @@ def feed_fault(counts: FeedCounts) -> str | None:
 
 def quotes(state: State, symbols: Sequence[str], now_ns: int) -> list[Document]:
     """Return the market of each symbol; `known` is false for one that is not subscribed."""
-    return [_quote(state, str(symbol), now_ns) for symbol in symbols]
+    return [quote(state, str(symbol), now_ns) for symbol in symbols]
 
 
-def _quote(state: State, symbol: str, now_ns: int) -> Document:
+def quote(state: State, symbol: str, now_ns: int, interval_s: int | None = None) -> Document:
+    """Return the market of one symbol; the indicators of bars are of `interval_s`, by default the first interval."""
     index = state.market.index.get(symbol)
     if index is None:
         return {"symbol": symbol, "known": False, "bid": None, "ask": None, "last": None, "age_ms": None}
-    quote, last = state.market.quote(index), state.market.last_trade(index)
-    bid = None if quote is None else quote.bid
-    ask = None if quote is None else quote.ask
+    now, last = state.market.quote(index), state.market.last_trade(index)
+    bid = None if now is None else now.bid
+    ask = None if now is None else now.ask
     return {
         "symbol": symbol,
         "known": True,
         "bid": None if bid is None else decimal_text(bid, 2),
         "ask": None if ask is None else decimal_text(ask, 2),
-        "bid_size": None if quote is None else quote.bid_size,
-        "ask_size": None if quote is None else quote.ask_size,
+        "bid_size": None if now is None else now.bid_size,
+        "ask_size": None if now is None else now.ask_size,
         "last": None if last is None else decimal_text(last.price, 2),
-        "age_ms": None if quote is None else _age_ms(now_ns, quote.recv_ns),
-        "indicators": msgspec.structs.asdict(state.market.indicators(index)),
+        "age_ms": None if now is None else _age_ms(now_ns, now.recv_ns),
+        "indicators": msgspec.structs.asdict(state.market.indicators(index, interval_s)),
     }
 
 

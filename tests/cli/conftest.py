@@ -6,7 +6,9 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +61,34 @@ class FakeDaemon:
         return self.answers.get(request["do"], {"ok": False, "error": f"not answered: {request['do']}"})
 
 
-@pytest.fixture
-def daemon(state_dir: Path) -> Iterator[FakeDaemon]:
-    fake = FakeDaemon(state_dir)
+@contextmanager
+def _answering(state_dir: Path, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """Answer with `handle` on the control socket of `state_dir`, in a thread, until the block ends."""
     loop = asyncio.new_event_loop()
-    server = ControlServer(state_dir / SOCKET_NAME, fake.handle)
+    server = ControlServer(state_dir / SOCKET_NAME, handle)
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield fake
-    asyncio.run_coroutine_threadsafe(server.close(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
+
+
+@pytest.fixture
+def daemon(state_dir: Path) -> Iterator[FakeDaemon]:
+    fake = FakeDaemon(state_dir)
+    with _answering(state_dir, fake.handle):
+        yield fake
+
+
+@pytest.fixture
+def serve(state_dir: Path) -> Callable[..., AbstractContextManager[None]]:
+    """Answer on the control socket with a function, for as long as a block runs."""
+    return partial(_answering, state_dir)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,20 @@ import pytest
 from hands.runtime.control import note_drop_folder
 from hands.version import __version__
 
-COMMANDS = ("demo", "run", "sim", "new", "send", "check", "status", "quote", "halt", "resume", "schema")
+COMMANDS = (
+    "demo",
+    "run",
+    "sim",
+    "new",
+    "send",
+    "check",
+    "status",
+    "quote",
+    "watch",
+    "halt",
+    "resume",
+    "schema",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,7 +79,7 @@ def test_python_m_hands_is_the_same_command() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("quote", "AAPL"), ("resume",), ("send", "intents/examples/01-equity-bracket-long.json"),
+    [("quote", "AAPL"), ("watch", "AAPL"), ("resume",), ("send", "intents/examples/01-equity-bracket-long.json"),
      ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
      ("check", "--live", "intents/examples/01-equity-bracket-long.json")],
 )  # fmt: skip
