@@ -130,7 +130,7 @@ def _prefetch(typing: Any, array: Any, i: Any, line: Any) -> Any:  # noqa: ARG00
 
 
 prefetch: Any = intrinsic(_prefetch)
-"""For compiled code: `prefetch(array, i, line)` asks for a cache line of element `i`, whose address must exist."""
+"""For compiled code: `prefetch(array, i, line)` asks for a cache line of element `i`, which need not exist."""
 
 
 def fingerprint(*spaces: ModuleType | Mapping[str, object]) -> int:

@@ -133,14 +133,17 @@ class Market:
         if not 0 <= start <= stop <= len(rows):
             raise IndexError(f"rows {start}:{stop} of {len(rows)}")
         if rows is not self._checked:  # a feed has one buffer, so this is for its first frame: 150 ns
-            if rows.dtype != ROW or not rows.flags.carray:
-                raise TypeError(f"rows must be a contiguous writable array of ROW, not of {rows.dtype}")
-            self._checked = rows
+            self._check_rows(rows)
         end, self.fired_count = self._consume(
             rows, start, stop, self._symbols, self._series, self._history, self._table
         )
         self.rows_seen += end - start
         return int(end)
+
+    def _check_rows(self, rows: np.ndarray) -> None:
+        if rows.dtype != ROW or not rows.flags.carray:
+            raise TypeError(f"rows must be a contiguous writable array of ROW, not of {rows.dtype}")
+        self._checked = rows
 
     # --- triggers ----------------------------------------------------------------------------------------------
 
@@ -301,10 +304,12 @@ class Market:
         `set_session` since the checkpoint stays. `rows_seen` does not count.
 
         Raises:
+            TypeError: as `consume`.
             ValueError: a row of another symbol, or more bars than `SPARE` of one interval have closed since the
                 checkpoint (those before it are no longer complete: load them from history).
         """
         sym = checkpoint.sym
+        self._check_rows(rows)
         if len(rows) and (rows["sym"] != sym).any():
             raise ValueError(f"rows of other symbols than {self.symbols[sym]}")
         series = np.frombuffer(checkpoint.series, SERIES)
@@ -368,7 +373,12 @@ class Market:
         self._symbols["due_ns"][sym] = 0
 
     def load_session(self, sym: int, start_ns: int, trades: int, volume: float, notional: float) -> None:
-        """Make these the session's sums so far: `trades` since `start_ns`, their volume and volume x price."""
+        """Make these the session's sums so far: `trades` since `start_ns`, their volume and volume x price.
+
+        Raises ValueError: sums that are none.
+        """
+        if min(start_ns, trades) < 0 or not 0.0 <= volume < math.inf or not 0.0 <= notional < math.inf:
+            raise ValueError(f"{trades} trades since {start_ns}, volume {volume}, notional {notional}")
         self._symbols["session"][sym] = (start_ns, trades, (notional, 0.0), (volume, 0.0))
 
     # --- snapshots ---------------------------------------------------------------------------------------------

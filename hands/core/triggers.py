@@ -120,7 +120,7 @@ def clear_watch(watches: np.ndarray) -> None:
 
 @compiled
 def level_behind(best: float, distance: float, trails: int, direction: int) -> float:
-    """Return the level of a trailing trigger, on the nano grid: 10.1 less 0.1 is 10, not 9.999999999999998."""
+    """Return the level of a trailing trigger, on the nano grid: 10.01 less 0.05 is 9.96, not a little below."""
     gap = best * distance if trails == BY_FRACTION else distance
     level = best + gap if direction == ABOVE else best - gap
     return float(np.rint(level * 1e9) / 1e9)
@@ -258,10 +258,6 @@ def _lift(watch: Record, table: np.ndarray, value: int, price: float) -> None:
                 better = table[better].next
             if melted == 0:
                 continue
-            if better != 0 and table[better].best == price:
-                _withdraw(watch, table, value, better)
-                melted = heaps.merge(table, GROUP, melted, better)
-                better = table[better].next
             _place_group(watch, table, value, melted, price, NONE, better)
 
 

@@ -98,6 +98,31 @@ def test_a_trade_out_of_sequence_moves_high_low_and_volume_but_not_the_close() -
     assert market.forming(0, 60) == Bar(0, 10, 20, 5, 20, 4, 10, 3)
 
 
+def volume_alone(*specs: tuple[int, float, float]) -> np.ndarray:
+    rows = trades(*specs)
+    rows["flags"] = RowFlag.VOLUME
+    return rows
+
+
+def test_a_trade_that_counts_for_volume_alone_makes_no_price() -> None:
+    market = after(np.concatenate([volume_alone((0, 99, 5)), trades((1, 10, 1)), volume_alone((2, 1, 4))]))
+    assert market.forming(0, 60) == Bar(0, 10, 10, 10, 10, 10, (99 * 5 + 10 + 4) / 10, 3)
+    assert market.last_trade(0).price == 10 * 10**9
+    assert market.indicators(0).volume == 10
+    assert market.indicators(0).vwap == (99 * 5 + 10 + 4) / 10
+
+
+def test_an_interval_with_volume_alone_makes_no_bar() -> None:
+    market = after(
+        np.concatenate([trades((0, 10, 1)), volume_alone((MINUTE, 99, 5)), trades((2 * MINUTE, 11, 1))])
+    )
+    assert [bar.close for bar in market.bars(0, 60, 9)] == [10]
+    assert market.forming(0, 60) == Bar(2 * MINUTE, 11, 11, 11, 11, 1, 11, 1)
+    assert market.indicators(0).volume == 7
+    only = after(volume_alone((0, 10, 1)))
+    assert (only.forming(0, 60), only.last_trade(0)) == (None, None)
+
+
 def test_trades_of_size_zero_have_their_close_as_vwap() -> None:
     assert after(trades((0, 10, 0), (1, 11, 0))).forming(0, 60) == Bar(0, 10, 11, 10, 11, 0, 11, 2)
 

@@ -64,6 +64,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(["push", "push", "remove", "top", "merge"]), st.integers(0, 10**6), st.integers(0, 9)
     ),
+    min_size=10,
     max_size=80,
 )
 

@@ -196,6 +196,14 @@ def test_the_next_reset_is_a_whole_number_of_periods_later() -> None:
     assert seen == [1, 2, 1, 1, 2, 1]
 
 
+def test_a_session_told_in_the_middle_of_a_bar_begins_in_the_middle_of_it() -> None:
+    market = after(trade(10, 5))
+    market.set_session(0, NOW + 2 * S, 0)
+    market.consume(trade(10, 1, at=NOW + S), 0, 1)
+    market.consume(trade(10, 7, at=NOW + 2 * S), 0, 1)
+    assert market.indicators(0).volume == 7
+
+
 def test_without_a_period_the_session_restarts_once() -> None:
     market = Market(("X",))
     market.set_session(0, NOW, 0)
@@ -311,3 +319,15 @@ def test_warming_up_leaves_nothing_to_compile() -> None:
             market.disarm(market.arm_trailing(0, TriggerOn.MID, TriggerDirection.BELOW, 3))
             market.indicators(0)
     assert [len(function.signatures) for function in compiled] == [1, 1, 1, 1]
+
+
+def test_asking_for_lines_ahead_changes_nothing_and_asks_for_no_symbol_that_is_not_there() -> None:
+    many = kernel.MANY + 10
+    rows = np.concatenate([trade(10 + n % 7, at=NOW + n) for n in range(4 * kernel.AHEAD)])
+    rows["sym"] = np.resize([0, many - 1, -1, many, 2**31 - 1, 5, -(2**31)], len(rows))
+    ahead, singly = (Market([f"S{n}" for n in range(many)]) for _ in range(2))
+    ahead.consume(rows, 0, len(rows))
+    for at in range(len(rows)):
+        singly.consume(rows, at, at + 1)  # a call of one row has nothing ahead
+    assert ahead.digest() == singly.digest()
+    assert ahead.last_trade(many - 1) is not None

@@ -144,6 +144,7 @@ def test_a_bar_that_was_only_a_cancelled_trade_is_no_bar() -> None:
 def test_no_trigger_fires_for_what_is_past_and_none_is_lost() -> None:
     market = Market(("X",))
     feed(market, trades((0, 10, 1)))
+    early = market.arm(0, TriggerOn.TRADE, ABOVE, 22)
     checkpoint = market.checkpoint(0)
     fixed = market.arm(0, TriggerOn.TRADE, ABOVE, 20)
     trailing = market.arm_trailing(0, TriggerOn.TRADE, BELOW, 2)
@@ -156,6 +157,8 @@ def test_no_trigger_fires_for_what_is_past_and_none_is_lost() -> None:
     assert market.fired[: market.fired_count].tolist() == [trailing]
     market.consume(trades((5, 21, 1)), 0, 1)
     assert market.fired[: market.fired_count].tolist() == [fixed]
+    market.consume(trades((6, 22, 1)), 0, 1)
+    assert market.fired[: market.fired_count].tolist() == [early]
 
 
 def test_time_that_has_passed_stays_passed_and_the_newer_quote_stays() -> None:
@@ -219,4 +222,13 @@ def test_rows_of_another_symbol_are_refused() -> None:
     before = market.digest()
     with pytest.raises(ValueError, match="rows of other symbols than B"):
         market.rebuild(market.checkpoint(1), trades((0, 10, 1), sym=2))
+    assert market.digest() == before
+
+
+def test_rows_of_another_layout_are_refused_before_anything_is_changed() -> None:
+    market = market_of_three()
+    feed(market, random_walk(50, 1))
+    before, rows = market.digest(), trades((1, 10, 1), (2, 10, 1), (3, 10, 1))
+    with pytest.raises(TypeError, match="ROW"):
+        market.rebuild(market.checkpoint(0), rows[::2])
     assert market.digest() == before

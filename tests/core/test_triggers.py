@@ -261,22 +261,22 @@ TRAILING = {
         [trade(20), trade(10), trade(10.99), trade(11)],
         3,
     ),
-    "10.1 less 0.1 in floats would be below 10": (
+    "10.01 less 0.05 in floats would be below 9.96": (
         ON.TRADE,
         BELOW,
-        0.1,
+        0.05,
         False,
         [],
-        [trade(10.1), trade(10)],
+        [trade(10.01), trade(9.96)],
         1,
     ),
-    "150.2 less 2 % in floats would be below": (
+    "150.01 less 2 % in floats would be below": (
         ON.TRADE,
         BELOW,
         0.02,
         True,
         [],
-        [trade(150.2), trade(147.196)],
+        [trade(150.01), trade(147.0098)],
         1,
     ),
     "the bid": (ON.BID, BELOW, 1, False, [quote(10, 11)], [trade(5), quote(9.5, 20), quote(9, 10)], 2),
@@ -338,7 +338,7 @@ def test_groups_with_different_best_prices_melt_when_a_price_beats_them() -> Non
     assert [market.trigger(slot).best for slot in slots] == [20, 18, 16, 14]
     fires(market, trade(17))
     assert [market.trigger(slot).best for slot in slots] == [20, 18, 17, 17]
-    fires(market, trade(18))  # equal to a better group's: they are one from now on
+    fires(market, trade(18))
     assert [market.trigger(slot).best for slot in slots] == [20, 18, 18, 18]
     assert fires(market, trade(11), trade(9)) == [[slots[0]], slots[1:]]
 
@@ -402,3 +402,35 @@ def test_a_hundred_thousand_triggers_fire_in_order_of_arming(rising: bool) -> No
     assert fires(market, trade(0.5), trade(1)) == [[], [first]]
     rest = [slot for slot in slots if slot not in {first, last}]
     assert fires(market, trade(99_999), trade(99_999.5), trade(100_000)) == [rest, [], [last]]
+
+
+def test_trailing_triggers_with_the_same_best_price_are_one_group() -> None:
+    """Or the first new high would melt as many as were armed."""
+    market = Market(("X",))
+    fires(market, trade(10))
+    for number in range(100):
+        market.arm_trailing(0, ON.TRADE, BELOW, 1 + number % 7)
+    table, top = market._table, int(market._symbols["watch"]["trailing"][0, 0, BELOW, 0])
+    assert (table["next"][top], table["prev"][top]) == (0, 0)
+    fires(market, trade(11))
+    top = int(market._symbols["watch"]["trailing"][0, 0, BELOW, 0])
+    assert (table["next"][top], table["prev"][top], table["best"][top]) == (0, 0, 11)
+
+
+def test_nothing_happens_between_the_levels_and_at_the_high() -> None:
+    """What a symbol remembers is exact: after every change, and for every value that a trigger watched."""
+    market = Market(("X",))
+    watch = market._symbols["watch"]
+    both = market.arm(0, ON.TRADE | ON.ASK, ABOVE, 12)
+    market.arm(0, ON.ASK, ABOVE, 13)
+    assert fires(market, trade(12)) == [[both]]
+    assert watch["above"][0].tolist() == [math.inf, math.inf, 13, math.inf]
+    market.arm_trailing(0, ON.TRADE, BELOW, 2)
+    assert (watch["above"][0, 0], watch["below"][0, 0]) == (math.nextafter(12, 13), 10)
+    fires(market, trade(12.5))
+    assert (watch["above"][0, 0], watch["below"][0, 0]) == (math.nextafter(12.5, 13), 10.5)
+    market.arm_trailing(0, ON.TRADE, ABOVE, 1)
+    assert (watch["above"][0, 0], watch["below"][0, 0]) == (
+        math.nextafter(12.5, 13),
+        math.nextafter(12.5, 12),
+    )

@@ -30,9 +30,9 @@ def bar_rows(bars: list[Bar]) -> np.ndarray:
     return rows
 
 
-def random_bars(count: int, seed: int = 1) -> list[Bar]:
+def random_bars(count: int, seed: int = 1, tick: float = 0.01) -> list[Bar]:
     rng = np.random.default_rng(seed)
-    closes = np.round(100 + np.cumsum(rng.normal(0, 0.4, count)), 2)
+    closes = np.round(np.round((100 + np.cumsum(rng.normal(0, 0.4, count))) / tick) * tick, 2)
     bars = []
     for number, close in enumerate(closes):
         open_ = closes[number - 1] if number else close
@@ -175,9 +175,15 @@ def plain_divergence(bars: list[Bar], strengths: list[float | None], reach: int)
     return verdicts
 
 
-@given(st.integers(0, 10**9), st.sampled_from([5, 20, 60]), st.sampled_from([2, 7, 14]))
-def test_a_divergence_is_what_the_definition_says(seed: int, reach: int, period: int) -> None:
-    bars = random_bars(90, seed)
+@given(
+    st.integers(0, 10**9),
+    st.sampled_from([5, 20, 60]),
+    st.sampled_from([2, 2, 7, 14]),
+    st.sampled_from([0.01, 1.0]),
+)
+def test_a_divergence_is_what_the_definition_says(seed: int, reach: int, period: int, tick: float) -> None:
+    """With a tick of a dollar many closes are equal, and with a period of two so are then the RSIs, to the bit."""
+    bars = random_bars(90, seed, tick)
     found = after_each(bars, rsi=period, divergence_range=reach)
     expected = plain_divergence(bars[:-1], [known.rsi for known in found], reach)
     assert [known.rsi_divergence for known in found] == expected
@@ -272,6 +278,9 @@ def test_bars_replace_what_was_known_and_time_goes_on() -> None:
     market.consume(rows, 0, len(rows))
     market.load_bars(0, 60, [])
     assert (market.bars(0, 60, 9), market.forming(0, 60), market.indicators(0).rsi) == ([], None, None)
+    again = rows[-1:].copy()
+    market.consume(again, 0, 1)
+    assert market.forming(0, 60).start_ns == 39 * MINUTE, "the interval of the row, as for a first one"
     market.load_bars(0, 60, BARS[:30])
     fresh = Market(("X",), (60,))
     fresh.load_bars(0, 60, BARS[:30])
@@ -295,4 +304,16 @@ def test_bars_that_are_none_are_refused_and_change_nothing(bars: list[Bar]) -> N
     before = market.digest()
     with pytest.raises(ValueError):
         market.load_bars(0, 60, bars)
+    assert market.digest() == before
+
+
+@pytest.mark.parametrize(
+    "sums",
+    [(-1, 1, 1.0, 1.0), (0, -1, 1.0, 1.0), (0, 1, -1.0, 1.0), (0, 1, 1.0, math.nan), (0, 1, math.inf, 1.0)],
+)
+def test_session_sums_that_are_none_are_refused(sums: tuple[int, int, float, float]) -> None:
+    market = Market(("X",))
+    before = market.digest()
+    with pytest.raises(ValueError):
+        market.load_session(0, *sums)
     assert market.digest() == before
