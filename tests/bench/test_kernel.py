@@ -24,7 +24,7 @@ def test_a_row_is_measured_in_every_way(short):
 
 def test_scale_is_told_by_how_many_of_what(short):
     found = kernel.scale(quick=True)
-    assert set(found["symbols"]) == set(found["symbols_quotes"]) == {"1", "70"}
+    assert set(found["symbols"]) == set(found["symbols_quotes"]) == set(found["symbols_slow"]) == {"1", "70"}
     assert set(found["triggers"]) == set(found["triggers_trailing"]) == {"1", "50"}
     assert 30_000 < found["bytes_per_symbol"] < 40_000
     assert 200 < found["bytes_per_trigger"] < 300
