@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hands.core.bars import RING, Bar
+from hands.core.bars import KEPT, Bar
 from hands.core.market import Market, RowFlag, RowKind, new_rows
 
 S = 10**9
@@ -98,14 +98,39 @@ def test_a_trade_out_of_sequence_moves_high_low_and_volume_but_not_the_close() -
     assert market.forming(0, 60) == Bar(0, 10, 20, 5, 20, 4, 10, 3)
 
 
+def volume_alone(*specs: tuple[int, float, float]) -> np.ndarray:
+    rows = trades(*specs)
+    rows["flags"] = RowFlag.VOLUME
+    return rows
+
+
+def test_a_trade_that_counts_for_volume_alone_makes_no_price() -> None:
+    market = after(np.concatenate([volume_alone((0, 99, 5)), trades((1, 10, 1)), volume_alone((2, 1, 4))]))
+    assert market.forming(0, 60) == Bar(0, 10, 10, 10, 10, 10, (99 * 5 + 10 + 4) / 10, 3)
+    assert market.last_trade(0).price == 10 * 10**9
+    assert market.indicators(0).volume == 10
+    assert market.indicators(0).vwap == (99 * 5 + 10 + 4) / 10
+
+
+def test_an_interval_with_volume_alone_makes_no_bar() -> None:
+    market = after(
+        np.concatenate([trades((0, 10, 1)), volume_alone((MINUTE, 99, 5)), trades((2 * MINUTE, 11, 1))])
+    )
+    assert [bar.close for bar in market.bars(0, 60, 9)] == [10]
+    assert market.forming(0, 60) == Bar(2 * MINUTE, 11, 11, 11, 11, 1, 11, 1)
+    assert market.indicators(0).volume == 7
+    only = after(volume_alone((0, 10, 1)))
+    assert (only.forming(0, 60), only.last_trade(0)) == (None, None)
+
+
 def test_trades_of_size_zero_have_their_close_as_vwap() -> None:
     assert after(trades((0, 10, 0), (1, 11, 0))).forming(0, 60) == Bar(0, 10, 11, 10, 11, 0, 11, 2)
 
 
 def test_the_ring_keeps_the_newest_and_returns_them_oldest_first() -> None:
-    market = after(trades(*[(i * MINUTE, 1 + i, 1) for i in range(RING + 40)]))
+    market = after(trades(*[(i * MINUTE, 1 + i, 1) for i in range(KEPT + 40)]))
     kept = market.bars(0, 60, 10**6)
-    assert [bar.start_ns for bar in kept] == [i * MINUTE for i in range(39, RING + 39)]
+    assert [bar.start_ns for bar in kept] == [i * MINUTE for i in range(39, KEPT + 39)]
     assert market.bars(0, 60, 3) == kept[-3:]
     assert market.bars(0, 60, 0) == []
 
@@ -146,7 +171,7 @@ def test_a_real_session_gives_the_bars_of_a_plain_grouping(data_dir: Path) -> No
         expected = [
             grouped(start, prices[starts == start], sizes[starts == start]) for start in np.unique(starts)
         ]
-        found = [*market.bars(0, interval_s, RING), market.forming(0, interval_s)]
+        found = [*market.bars(0, interval_s, KEPT), market.forming(0, interval_s)]
         for bar, reference in zip(found, expected[-len(found) :], strict=True):
             assert (bar.start_ns, bar.open, bar.high, bar.low, bar.close, bar.trades) == reference[:6]
             assert (bar.volume, bar.vwap) == pytest.approx(reference[6:], rel=1e-9)

@@ -6,15 +6,15 @@ import csv
 import gzip
 import math
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from hands.core import indicators
-from hands.core.indicators import SUM, Indicators, compiled, fingerprint
+from hands.core.indicators import SUM, Indicators
 from hands.core.market import Market, RowFlag, RowKind, new_rows
 
 RELATIVE = 1e-9
@@ -186,7 +186,7 @@ def read_prices(path: Path, column: str, count: int) -> np.ndarray:
         return np.array([float(row[column]) for row, _ in zip(rows, range(count), strict=False)])
 
 
-@compiled
+@njit  # not cached: numba would not notice a change in what it calls
 def sum_into(running: np.ndarray, values: np.ndarray) -> None:
     for value in values:
         indicators.add(running[0], value)
@@ -207,13 +207,13 @@ def test_a_compensated_sum_keeps_what_a_plain_one_loses() -> None:
     assert running[0]["total"] + running[0]["lost"] == 2.0
 
 
-def test_a_changed_formula_or_constant_changes_the_fingerprint() -> None:
-    def module(period: int, function: object) -> ModuleType:
-        made = ModuleType("formulas")
-        made.__dict__.update(PERIOD=period, step=function)
-        return made
-
-    one = fingerprint(module(14, indicators.ema))
-    assert one == fingerprint(module(14, indicators.ema))
-    assert one != fingerprint(module(15, indicators.ema))
-    assert one != fingerprint(module(14, indicators.read_rsi))
+def test_the_rsi_stays_what_it_is_while_the_price_stands_still() -> None:
+    moving = 100 + np.cumsum(np.random.default_rng(4).normal(0, 0.3, 50))
+    still = np.full(30_000, moving[-1])
+    found = on_ticks(
+        np.concatenate([moving, still, [moving[-1] + 1, moving[-1]]]), [49, 8_000, 30_049, 30_050, 30_051]
+    )
+    assert found[0].tick_rsi == pytest.approx(found[1].tick_rsi, rel=1e-12) == found[2].tick_rsi
+    assert found[3].tick_rsi == 100.0, "what moved long ago weighs nothing against what moves now"
+    assert found[4].tick_rsi == pytest.approx(100 * 13 / 27)
+    assert found[2].tick_macd_signal == pytest.approx(0, abs=1e-12)

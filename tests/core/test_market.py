@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hands.core import kernel, triggers
+from hands.core import kernel
+from hands.core import market as market_module
 from hands.core.market import (
     Market,
     QuoteView,
@@ -57,7 +58,7 @@ def test_nothing_is_known_before_the_first_row() -> None:
     assert market.bars(0, 60, 5) == []
     assert market.forming(0, 60) is None
     known = market.indicators(0)
-    assert [getattr(known, name) for name in known.__struct_fields__] == [None] * 11
+    assert [getattr(known, name) for name in known.__struct_fields__] == [None] * len(known.__struct_fields__)
 
 
 def test_the_quote_is_exact_and_immutable() -> None:
@@ -195,6 +196,14 @@ def test_the_next_reset_is_a_whole_number_of_periods_later() -> None:
     assert seen == [1, 2, 1, 1, 2, 1]
 
 
+def test_a_session_told_in_the_middle_of_a_bar_begins_in_the_middle_of_it() -> None:
+    market = after(trade(10, 5))
+    market.set_session(0, NOW + 2 * S, 0)
+    market.consume(trade(10, 1, at=NOW + S), 0, 1)
+    market.consume(trade(10, 7, at=NOW + 2 * S), 0, 1)
+    assert market.indicators(0).volume == 7
+
+
 def test_without_a_period_the_session_restarts_once() -> None:
     market = Market(("X",))
     market.set_session(0, NOW, 0)
@@ -290,9 +299,15 @@ def test_a_snapshot_that_is_cut_short_is_refused() -> None:
         Market.restore(after(trade(10)).snapshot()[:-1])
 
 
+def test_a_snapshot_of_another_layout_is_refused() -> None:
+    snapshot = after(trade(10)).snapshot()
+    with pytest.raises(ValueError, match="not one of this version"):
+        Market.restore(snapshot.replace(market_module._LAYOUT.encode(), b"0" * 16, 1))
+
+
 def test_warming_up_leaves_nothing_to_compile() -> None:
     """However many symbols, intervals, rows and triggers there are: compiling takes seconds."""
-    compiled = [kernel.consume, kernel.observe, triggers.link, triggers.unlink]
+    compiled = [kernel.consume, kernel.observe, kernel.arm, kernel.disarm]
     Market.warm_up()
     assert [len(function.signatures) for function in compiled] == [1, 1, 1, 1]
     for size in range(4):
@@ -301,5 +316,18 @@ def test_warming_up_leaves_nothing_to_compile() -> None:
         for _ in range(200 if size else 0):
             market.disarm(market.arm(0, TriggerOn.MID, TriggerDirection.BELOW, 3))
             market.arm(size - 1, TriggerOn.MID, TriggerDirection.BELOW, 3)
+            market.disarm(market.arm_trailing(0, TriggerOn.MID, TriggerDirection.BELOW, 3))
             market.indicators(0)
     assert [len(function.signatures) for function in compiled] == [1, 1, 1, 1]
+
+
+def test_asking_for_lines_ahead_changes_nothing_and_asks_for_no_symbol_that_is_not_there() -> None:
+    many = kernel.MANY + 10
+    rows = np.concatenate([trade(10 + n % 7, at=NOW + n) for n in range(4 * kernel.AHEAD)])
+    rows["sym"] = np.resize([0, many - 1, -1, many, 2**31 - 1, 5, -(2**31)], len(rows))
+    ahead, singly = (Market([f"S{n}" for n in range(many)]) for _ in range(2))
+    ahead.consume(rows, 0, len(rows))
+    for at in range(len(rows)):
+        singly.consume(rows, at, at + 1)  # a call of one row has nothing ahead
+    assert ahead.digest() == singly.digest()
+    assert ahead.last_trade(many - 1) is not None
