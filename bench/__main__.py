@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import footprint, intent_to_wire, kernel, peers
+from bench import footprint, ingest, intent_to_wire, kernel, peers
 from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
@@ -25,6 +25,7 @@ from bench.report import show
 
 class Name(StrEnum):
     INTENT_TO_WIRE = "intent_to_wire"
+    INGEST = "ingest"
     INDICATORS = "indicators"
     FOOTPRINT = "footprint"
 
@@ -41,6 +42,7 @@ def main(
 
     intent_to_wire: from an intent's rename to the first byte of its order at the exchange's socket, for Hands (the
     real daemon, every check on), for a floor program that checks nothing, and for two peers; all in one run.
+    ingest: market data from a socket's bytes to updated indicators, and what alpaca-py's stream takes.
     indicators: one market row through the kernel, in a batch and alone. footprint: memory, start, import.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
@@ -67,7 +69,7 @@ def main(
 
 
 def _left_out(wanted: list[Name]) -> list[str]:
-    if Name.INTENT_TO_WIRE not in wanted:
+    if not {Name.INTENT_TO_WIRE, Name.INGEST} & set(wanted):
         return []
     absent = {peer: peers.missing(peer) for peer in ("naive", "tuned")}
     return [f"the {peer} peer: {package} is not installed" for peer, package in absent.items() if package]
@@ -84,6 +86,17 @@ def _intent_to_wire(quick: bool, console: Console) -> dict[str, Any]:
         return intent_to_wire.measure(room, size, tell)
 
 
+def _ingest(quick: bool, console: Console) -> dict[str, Any]:
+    size = ingest.QUICK if quick else ingest.FULL
+    with _room() as room, _progress(console) as progress:
+        task = progress.add_task("ingest", total=ingest.runs_planned(size))
+
+        def tell(name: str) -> None:
+            progress.update(task, advance=1, description=f"ingest: {name}")
+
+        return ingest.measure(room, size, tell)
+
+
 def _indicators(quick: bool, console: Console) -> dict[str, Any]:
     with console.status("indicators"):
         return {name: round(value, 1) for name, value in kernel.run(quick).items()}
@@ -97,6 +110,7 @@ def _footprint(quick: bool, console: Console) -> dict[str, Any]:
 
 _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INTENT_TO_WIRE: _intent_to_wire,
+    Name.INGEST: _ingest,
     Name.INDICATORS: _indicators,
     Name.FOOTPRINT: _footprint,
 }

@@ -34,7 +34,7 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])
-    plain = {name: values for name, values in result.items() if name in ("indicators", "footprint")}
+    plain = {name: values for name, values in result.items() if name in ("ingest", "indicators", "footprint")}
     if plain:
         table = Table(box=None, pad_edge=False)
         table.add_column("measured")

@@ -83,6 +83,7 @@ def run(options: Options, ready: Ready) -> int:
     for risk in drop_folder_risks(config.intents):
         log.warning("%s; accepted on %s", risk, config.venue)
     Market.warm_up()
+    MarketFeed.warm_up()
     try:
         config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal = JournalStore(

@@ -18,6 +18,7 @@ import numpy as np
 from hands.core.events import AnyEvent, Link
 from hands.venues.alpaca.endpoints import Credentials, Endpoints
 from hands.venues.alpaca.frames import Control, Failure, FrameDecoder, FrameError, Subscription, Success
+from hands.venues.alpaca.packed import PackedFrames
 from hands.venues.alpaca.reconnect import Pace, StandingConnection
 
 CONTENT_TYPE = "application/msgpack"
@@ -83,6 +84,11 @@ class MarketFeed:
             pace=self._pace,
             tls=tls,
         )
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile what reads frames, or load it from the cache; for before the first connection."""
+        PackedFrames.warm_up()
 
     async def start(self) -> None:
         """Begin to connect; returns at once. `LinkReport` follows."""

@@ -12,8 +12,7 @@ Speed (2-core cloud VM): about 0.1 us a message in frames of 50, where the msgsp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -32,20 +31,15 @@ from hands.venues.alpaca.packed_kernel import (
     SYMBOL_BYTES_MAX,
 )  # fmt: skip
 
-
-class Parsed(NamedTuple):
-    """How far a frame was read: rows `written`; the next message at `at`, of `left`; `unknown` had no number."""
-
-    written: int
-    at: int
-    left: int
-    unknown: int
+Parsed = tuple[int, int, int, int]
+"""How far a frame was read: rows written, where the next message begins, messages left, messages of unknown symbols."""
 
 
 class PackedFrames:
     """The compiled parser with its buffers; `index` maps a symbol to its number."""
 
     def __init__(self, index: Mapping[str, int]) -> None:
+        self._decode: Callable[..., Parsed] = packed_kernel.decode
         self._symbols = _symbol_table(index)
         self._desk = _new_desk()
         self._bytes = np.zeros(4096 + PAD, np.uint8)
@@ -55,22 +49,18 @@ class PackedFrames:
         """Write trades and quotes to `rows` until the frame ends, `rows` is full or a message is not plain.
 
         `rows` is a contiguous array of `ROW`. A frame that does not begin as an array of up to 65 535 messages is
-        not read at all: `at` is 0.
+        not read at all: its next message is at 0.
         """
         size = len(data)
         if size > len(self._bytes) - PAD:
             self._bytes = np.zeros(2 * size + PAD, np.uint8)
             self._view = self._bytes.data
         self._view[:size] = data
-        return Parsed(
-            *packed_kernel.decode(self._bytes, size, 0, -1, rows, self._symbols, self._desk, recv_ns)
-        )
+        return self._decode(self._bytes, size, 0, -1, rows, self._symbols, self._desk, recv_ns)
 
     def decode_on(self, size: int, at: int, left: int, rows: np.ndarray, recv_ns: int) -> Parsed:
         """Go on with the last frame, of `size` bytes, at `at`, where `left` messages are to come."""
-        return Parsed(
-            *packed_kernel.decode(self._bytes, size, at, left, rows, self._symbols, self._desk, recv_ns)
-        )
+        return self._decode(self._bytes, size, at, left, rows, self._symbols, self._desk, recv_ns)
 
     def end_of(self, at: int, size: int) -> int:
         """Return where the value at `at` of the last frame, of `size` bytes, ends; -1: it does not."""

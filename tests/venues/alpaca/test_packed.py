@@ -208,8 +208,8 @@ def _trade(symbol: str = "AAPL", **changes: object) -> bytes:
 )
 def test_what_is_not_plain_is_left_alone(data, rows):
     """The general decoder takes it up from there; here is shown that the plain cases do not need it."""
-    found = PackedFrames(INDEX).decode(data, new_rows(4), 1)
-    assert (found.written, found.left) == (rows, 1 - rows)
+    written, _, left, unknown = PackedFrames(INDEX).decode(data, new_rows(4), 1)
+    assert (written, left, unknown) == (rows, 1 - rows, 0)
 
 
 def test_an_array_that_announces_more_than_can_follow_costs_no_memory():
