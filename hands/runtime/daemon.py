@@ -67,7 +67,7 @@ FLUSH_WITHIN_S = 0.5
 DATA_GRACE_S = 5.0
 HOUSEKEEPING_S = 1.0
 STEP_MIN_NS = 5 * NS_PER_MS
-ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out")
+ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out", "halt")
 Ready = Callable[[dict[str, object]], None]
 
 
