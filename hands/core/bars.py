@@ -1,10 +1,13 @@
 """Bars: open, high, low, close, volume, count and VWAP per interval, built from trades in exchange time.
 
-Owns when a bar opens and closes, and the ring of completed ones. May not read a clock, and knows nothing of
+Owns when a bar opens and closes, and the rings of completed ones. May not read a clock, and knows nothing of
 quotes: the kernel tells it that exchange time has passed and that a trade was made.
 The one idea: a bar closes when a row of its symbol arrives that belongs to a later interval, and then it is
 final. So a bar depends only on the rows, an interval without trades makes no bar, and the bar in progress of a
 silent symbol stays open until its next row.
+
+Priced trades make open, high, low and close; a trade that counts for volume alone (an odd lot, say) makes none of
+them, and an interval with no others makes no bar.
 
 Late trades. A trade of an interval that has already closed changes no bar (the session's VWAP and volume still
 count it). A trade of the interval in progress always counts in its volume, VWAP, high and low; where it is out
@@ -16,10 +19,18 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from hands.core.indicators import STUDY, Record, advance, compiled
+from hands.core import indicators, studies
+from hands.core.compiled import Record, compiled, line_of, lines
 
-RING = 512
-"""Completed bars kept per symbol and interval: 8.5 hours of minutes, 42 hours of five minutes."""
+KEPT = 128
+"""Completed bars that can be read, per symbol and interval: two hours of minutes. Every window fits."""
+
+DAY_S = 86_400
+DAY_BARS_MAX = 512
+"""The shortest interval whose bars are kept for a whole day is the one with at most so many of them in it."""
+
+SPARE = 32
+"""Bars kept beyond those: a checkpoint need not carry any while at most so many have closed since (`Market.rebuild`)."""
 
 BAR = np.dtype(
     [
@@ -35,9 +46,28 @@ BAR = np.dtype(
     align=True,
 )
 
-SERIES = np.dtype([("interval_ns", "i8"), ("bar", BAR), ("study", STUDY)], align=True)
-"""One series of prices: the bar in progress and the indicators of the completed ones, whose number is
-`study.count`. A symbol's series 0 is its ticks, has no interval and leaves the bar unused."""
+SERIES = lines(
+    [("bar", BAR)],
+    [
+        ("count", "i8"),
+        ("values", "f8", (sum(len(study.values) for study in indicators.STUDIES),)),
+        *studies.memories(indicators.STUDIES),
+        ("interval_ns", "i8"),
+        ("ring_from", "i8"),
+        ("ring_to", "i8"),
+        ("since_ns", "i8"),
+    ],
+)
+"""One series of prices: the bar in progress, how many are completed, and what the studies remember and say of those.
+
+A symbol's series 0 is its ticks: it has no interval, and its bar only has the last price as its close. Those of an
+interval keep their completed bars in the symbol's history, from `ring_from` to `ring_to`, the newest at
+`(count - 1) % length`, and have seen all trades since `since_ns` (-1: none yet).
+"""
+
+
+TICK_LINES = 1 + max(line_of(SERIES, study.name) for study in indicators.STUDIES if study.ticks)
+"""How many cache lines of the series of ticks a trade touches."""
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
@@ -53,52 +83,82 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     trades: int
 
 
-@compiled
-def pass_time(series: Record, ring: np.ndarray, venue_ns: int) -> None:
-    """Close the bar in progress if `venue_ns` is in a later interval; a bar without trades leaves no trace.
+def kept_of(interval_s: int, is_day: bool) -> int:
+    """Return how many completed bars of an interval can be read; with `is_day`, a day's are among them."""
+    return max(KEPT, -(-DAY_S // interval_s)) if is_day else KEPT
 
-    `ring` is the series' completed bars, the newest at `(study.count - 1) % RING`.
+
+def day_interval(intervals_s: tuple[int, ...]) -> int | None:
+    """Return the interval that the last 24 hours' volume is counted in: the finest that makes few enough bars."""
+    return min((s for s in intervals_s if DAY_S >= s >= DAY_S / DAY_BARS_MAX), default=None)
+
+
+advance_close = studies.advancing(indicators.STUDIES, on_ticks=False)
+advance_tick = studies.advancing(indicators.STUDIES, on_ticks=True)
+
+
+@compiled
+def pass_time(series: Record, ring: np.ndarray, p: Record, venue_ns: int) -> int:
+    """Close the bar in progress if `venue_ns` is in a later interval, and return when the one then open ends.
+
+    A bar without a price leaves no trace.
     """
     bar = series.bar
-    if venue_ns < bar.start_ns + series.interval_ns:
-        return
-    if bar.trades > 0:
-        ring[series.study.count % RING] = bar
-        advance(series.study, bar.close)
+    if series.since_ns < 0:
+        series.since_ns = venue_ns
+    if venue_ns >= bar.start_ns + series.interval_ns:
+        if bar.open > 0.0:
+            ring[series.count % len(ring)] = bar
+            advance_close(series, ring, p)
+            series.count += 1
+        bar.start_ns = venue_ns - venue_ns % series.interval_ns
+        bar.open = 0.0
+        bar.volume = 0.0
+        bar.notional = 0.0
         bar.trades = 0
-    bar.start_ns = venue_ns - venue_ns % series.interval_ns
+    end_ns: int = bar.start_ns + series.interval_ns
+    return end_ns
 
 
 @compiled
-def take_trade(bar: Record, price: float, size: float, venue_ns: int, in_sequence: bool) -> None:
+def take_trade(
+    bar: Record, price: float, size: float, venue_ns: int, is_price: bool, in_sequence: bool
+) -> None:
     """Count a trade in the bar in progress, unless it belongs to an interval that has closed."""
     if venue_ns < bar.start_ns:
         return
-    if bar.trades == 0:
+    bar.volume += size
+    bar.notional += price * size
+    bar.trades += 1
+    if not is_price:
+        return
+    if bar.open == 0.0:
         bar.open = price
         bar.high = price
         bar.low = price
         bar.close = price
-        bar.volume = 0.0
-        bar.notional = 0.0
     bar.high = max(bar.high, price)
     bar.low = min(bar.low, price)
     if in_sequence:
         bar.close = price
-    bar.volume += size
-    bar.notional += price * size
-    bar.trades += 1
+
+
+@compiled
+def take_tick(series: Record, ring: np.ndarray, p: Record, price: float) -> None:
+    """Take the price of a trade in sequence into the series of ticks."""
+    series.bar.close = price
+    advance_tick(series, ring, p)
+    series.count += 1
 
 
 @compiled
 def volume_within(series: Record, ring: np.ndarray, span_ns: int) -> float:
-    """Return the volume of the `span_ns` that end with the interval in progress; at most `RING` bars back."""
+    """Return the volume of the `span_ns` that end with the interval in progress, as far back as the ring reaches."""
     bar = series.bar
-    total = bar.volume if bar.trades > 0 else 0.0
+    total = float(bar.volume)
     oldest_ns = bar.start_ns + series.interval_ns - span_ns
-    count = series.study.count
-    for back in range(1, min(count, RING) + 1):
-        completed = ring[(count - back) % RING]
+    for back in range(1, min(series.count, len(ring)) + 1):
+        completed = ring[(series.count - back) % len(ring)]
         if completed.start_ns < oldest_ns:
             break
         total += completed.volume
@@ -106,7 +166,7 @@ def volume_within(series: Record, ring: np.ndarray, span_ns: int) -> float:
 
 
 def view(record: np.void) -> Bar:
-    """Return an immutable `Bar` of a `BAR` record that has at least one trade."""
-    start_ns, open_, high, low, close, volume, notional, trades = record.item()
-    vwap = notional / volume if volume > 0 else close
-    return Bar(start_ns, open_, high, low, close, volume, vwap, trades)
+    """Return an immutable `Bar` of a `BAR` record that has a price."""
+    start_ns, open_, high, low, close_, volume, notional, trades = record.item()
+    vwap = notional / volume if volume > 0 else close_
+    return Bar(start_ns, open_, high, low, close_, volume, vwap, trades)

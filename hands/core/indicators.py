@@ -1,193 +1,37 @@
-"""The indicators: what one more price does to RSI, EMA, MACD and compensated sums.
+"""The indicators: what is computed from a symbol's trades and bars, and the tables that list it.
 
-Owns the formulas and their state, a `STUDY` record per series (a symbol's ticks, or its bars of one interval).
-May not know where a price came from: no symbol, no time, no volume filter.
-The one idea: every formula is one small compiled function that advances one record by one price in constant
-time, so a tick costs the same after a million ticks, and a batch of rows stays inside one compiled call.
+Owns the formulas, the periods they can be set to, and `Indicators`, which shows their values. May not know where a
+price came from: no clock, no venue, no filter.
+The one idea: an indicator is one compiled function and one row of a table, `STUDIES` if it remembers and `READINGS`
+if it does not (docs/indicators.md says how to add one).
 
-To add an indicator: its record and `advance_…` function, a row in `STUDY`, a line in `advance`, and its value
-in `read`. State is kept in records because a compiled call pays about 40 ns per array passed to it.
+What is guaranteed. Every value is a function of the rows alone, to the bit. Nothing drifts, however long a session:
+- a reading is computed from its window whenever it is read, so an error cannot outlive the window;
+- an average that forgets (Wilder's, exponential) forgets its rounding errors too: what a price did is multiplied by
+  at most 1 - 1/n per step, so the error stays below n + 1 roundings of the largest price (relative 2e-16 each);
+- the session's sums are compensated (Neumaier): their relative error stays below 4e-16 at any length;
+- a bar's volume and notional are plain sums of one interval: n trades, at most n roundings.
+The same operations in the same order as TA-Lib make RSI, EMA, MACD and ATR equal to its results to the bit.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numba import njit
 
-Record: TypeAlias = Any
-"""One element of a record array, as compiled code sees it: its fields are attributes, written in place."""
+from hands.core.compiled import ABSENT, Record, compiled
+from hands.core.studies import Period, Reading, Study
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "forceinline": True, "_nrt": False}
-"""IEEE arithmetic in source order (no `fastmath`, no threads), x / 0 is not an exception, everything inlined, and
-numba's allocator off: the kernel then cannot allocate, and counts no references to the arrays it is lent.
-Counting them cost 120 of 135 ns per row."""
-
-
-def compiled(function: _F) -> _F:
-    """Compile `function` for the kernel. It is not cached by itself but inside the entry point that calls it."""
-    return cast("_F", njit(**_OPTIONS)(function))
-
-
-def entry_point(function: _F) -> _F:
-    """Compile `function` to be called from Python, and cache the machine code beside its source file."""
-    return cast("_F", njit(cache=True, **_OPTIONS)(function))
-
-
-def fingerprint(*modules: ModuleType) -> int:
-    """Return a number that changes when a compiled function or a numeric constant of `modules` changes.
-
-    numba checks a cached function against its own source file only: an edit to the formulas here would leave
-    the kernel that calls them stale. The kernel closes over this number, which makes it part of the cache's key.
-    """
-    sha = hashlib.sha256()
-    for module in modules:
-        for name, value in sorted(vars(module).items()):
-            if isinstance(value, int | float):
-                sha.update(f"{name}={value!r};".encode())
-            elif (function := getattr(value, "py_func", None)) is not None:
-                code = function.__code__
-                options = sorted(value.targetoptions.items())
-                sha.update(f"{name}:{options}{code.co_names}{code.co_consts}".encode() + code.co_code)
-    return int.from_bytes(sha.digest()[:7], "big")
-
-
-RSI_PERIOD = 14
-MACD_FAST = 12
-MACD_SLOW = 26
-MACD_SIGNAL = 9
-
-RSI = np.dtype([("last", "f8"), ("gain", "f8"), ("loss", "f8")], align=True)
-MACD = np.dtype([("fast", "f8"), ("slow", "f8"), ("macd", "f8"), ("signal", "f8")], align=True)
 SUM = np.dtype([("total", "f8"), ("lost", "f8")], align=True)
 
-STUDY = np.dtype([("count", "i8"), ("rsi", RSI), ("macd", MACD)], align=True)
-"""The indicators of one series; `count` is how many prices they have seen."""
+FORGETS_MAX = 100_000
+"""Longest period of an average that forgets."""
 
-ABSENT = math.nan
-"""How compiled code says "no value yet"; it becomes `None` before it leaves this package's kernel."""
-
-
-class Indicators(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a symbol; `None` is "not known", never a number standing in for it.
-
-    The unprefixed ones are taken at the close of bars, the `tick_` ones at every eligible trade. `vwap` and
-    `volume` are the session's; `volume_24h` is the last 24 hours', known once 24 hours have been observed.
-    """
-
-    rsi_14: float | None
-    macd: float | None
-    macd_signal: float | None
-    macd_hist: float | None
-    tick_rsi_14: float | None
-    tick_macd: float | None
-    tick_macd_signal: float | None
-    tick_macd_hist: float | None
-    vwap: float | None
-    volume: float | None
-    volume_24h: float | None
-
-
-@compiled
-def advance(study: Record, price: float) -> None:
-    """Take the next `price` of the series into every indicator."""
-    advance_rsi(study.rsi, study.count, price)
-    advance_macd(study.macd, study.count, price)
-    study.count += 1
-
-
-@compiled
-def read(study: Record) -> tuple[float, float, float, float]:
-    """Return (rsi, macd, signal, histogram), each `ABSENT` until it is defined."""
-    macd, signal = read_macd(study.macd, study.count)
-    return read_rsi(study.rsi, study.count), macd, signal, macd - signal
-
-
-@compiled
-def advance_rsi(rsi: Record, count: int, price: float) -> None:
-    """Advance Wilder's averages of gains and losses; `count` prices came before this one.
-
-    Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), as TA-Lib computes it: the first
-    average is the plain mean of the first 14 changes, then average = (average x 13 + change) / 14.
-    """
-    if count > 0:
-        change = price - rsi.last
-        gain = max(change, 0.0)
-        loss = max(-change, 0.0)
-        if count <= RSI_PERIOD:
-            rsi.gain += gain
-            rsi.loss += loss
-            if count == RSI_PERIOD:
-                rsi.gain /= RSI_PERIOD
-                rsi.loss /= RSI_PERIOD
-        else:
-            rsi.gain = (rsi.gain * (RSI_PERIOD - 1) + gain) / RSI_PERIOD
-            rsi.loss = (rsi.loss * (RSI_PERIOD - 1) + loss) / RSI_PERIOD
-    rsi.last = price
-
-
-@compiled
-def read_rsi(rsi: Record, count: int) -> float:
-    """Return 100 x gain / (gain + loss): from the 15th price on, and only once something has moved.
-
-    Where no price ever moved the ratio is 0/0: absent here, while TA-Lib says 0 ("extremely oversold").
-    """
-    moved: float = rsi.gain + rsi.loss
-    if count <= RSI_PERIOD or moved == 0.0:
-        return ABSENT
-    return 100.0 * float(rsi.gain) / moved
-
-
-@compiled
-def ema(average: float, price: float, period: int) -> float:
-    """Return the exponential moving average after `price`: a step of 2 / (period + 1) towards it."""
-    return (price - average) * (2.0 / (period + 1)) + average
-
-
-@compiled
-def advance_macd(macd: Record, count: int, price: float) -> None:
-    """Advance both averages, their difference and its signal line; `count` prices came before this one.
-
-    Source: G. Appel's MACD(12, 26, 9) with TA-Lib's alignment: every average is seeded by the plain mean of its
-    first period of values, and both price averages start at index 25, so the fast one is seeded by prices
-    14..25. The signal averages the difference from index 25 and starts at index 33.
-    """
-    if count < MACD_SLOW:
-        macd.slow += price
-        if count >= MACD_SLOW - MACD_FAST:
-            macd.fast += price
-        if count < MACD_SLOW - 1:
-            return
-        macd.slow /= MACD_SLOW
-        macd.fast /= MACD_FAST
-    else:
-        macd.slow = ema(macd.slow, price, MACD_SLOW)
-        macd.fast = ema(macd.fast, price, MACD_FAST)
-    macd.macd = macd.fast - macd.slow
-    seeded = count - (MACD_SLOW - 1)
-    if seeded < MACD_SIGNAL:
-        macd.signal += macd.macd
-        if seeded == MACD_SIGNAL - 1:
-            macd.signal /= MACD_SIGNAL
-    else:
-        macd.signal = ema(macd.signal, macd.macd, MACD_SIGNAL)
-
-
-@compiled
-def read_macd(macd: Record, count: int) -> tuple[float, float]:
-    """Return (macd, signal): defined from the 26th and from the 34th price on."""
-    line = macd.macd if count >= MACD_SLOW else ABSENT
-    signal = macd.signal if count >= MACD_SLOW + MACD_SIGNAL - 1 else ABSENT
-    return line, signal
+WINDOW_MAX = 120
+"""Longest window, in bars; that many and a few more are kept of every interval."""
 
 
 @compiled
@@ -202,3 +46,342 @@ def add(running: Record, value: float) -> None:
     else:
         running.lost += (value - total) + running.total
     running.total = total
+
+
+# --- studies: (memory, series, ring, periods, v) -> v --------------------------------------------------------
+
+
+@compiled
+def _strength(gain: float, loss: float) -> float:
+    """Return Wilder's index; absent where nothing ever moved (0/0), for which TA-Lib says 0, "oversold"."""
+    moved = gain + loss
+    return 100.0 * (gain / moved) if moved != 0.0 else ABSENT
+
+
+@compiled
+def rsi(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
+    """Return the relative strength index, from price n + 1 on, and only once something has moved.
+
+    Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), as TA-Lib computes it: the first
+    averages are the plain means of the first n gains and losses, then average = (average x (n - 1) + change) / n.
+    """
+    seen, price = series.count, series.bar.close
+    change = price - m.last
+    m.last = price
+    if seen == 0:
+        return
+    gain, loss = max(change, 0.0), max(-change, 0.0)
+    if seen > p.rsi:
+        m.gain = (m.gain * (p.rsi - 1) + gain) / p.rsi
+        m.loss = (m.loss * (p.rsi - 1) + loss) / p.rsi
+    else:
+        m.gain += gain
+        m.loss += loss
+        if seen < p.rsi:
+            return
+        m.gain /= p.rsi
+        m.loss /= p.rsi
+    v[0] = _strength(m.gain, m.loss)
+
+
+@compiled
+def _toward(average: float, value: float, step: float) -> float:
+    return (value - average) * step + average
+
+
+@compiled
+def macd(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
+    """Return (line, signal, histogram): the line from price `macd_slow` on, the signal `macd_signal` - 1 later.
+
+    Source: G. Appel's MACD with TA-Lib's alignment: every average is seeded by the plain mean of its first period of
+    values, and both price averages start at the same price, so the fast one is seeded by the prices just before it.
+    """
+    seen, price = series.count, series.bar.close
+    since = seen - (p.macd_slow - 1)
+    if since > 0:
+        m.slow = _toward(m.slow, price, p.macd_slow_step)
+        m.fast = _toward(m.fast, price, p.macd_fast_step)
+    else:
+        m.slow += price
+        if seen >= p.macd_slow - p.macd_fast:
+            m.fast += price
+        if since < 0:
+            return
+        m.slow /= p.macd_slow
+        m.fast /= p.macd_fast
+    line = v[0] = m.fast - m.slow
+    if since >= p.macd_signal:
+        m.signal = _toward(m.signal, line, p.macd_signal_step)
+    else:
+        m.signal += line
+        if since < p.macd_signal - 1:
+            return
+        m.signal /= p.macd_signal
+    v[1] = m.signal
+    v[2] = line - m.signal
+
+
+@compiled
+def ema(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
+    """Return the exponential moving average, from price n on: seeded by the mean of the first n, step 2 / (n + 1)."""
+    seen, price = series.count, series.bar.close
+    if seen >= p.ema:
+        m.average = _toward(m.average, price, p.ema_step)
+    else:
+        m.average += price
+        if seen < p.ema - 1:
+            return
+        m.average /= p.ema
+    v[0] = m.average
+
+
+@compiled
+def atr(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
+    """Return Wilder's average true range, from bar n + 1 on.
+
+    True range = max(high, last close) - min(low, last close), of every bar but the first. Source as for the RSI: the
+    plain mean of the first n, then (average x (n - 1) + range) / n.
+    """
+    seen, bar = series.count, series.bar
+    spread = max(bar.high - bar.low, abs(bar.high - m.last), abs(bar.low - m.last))
+    m.last = bar.close
+    if seen == 0:
+        return
+    if seen > p.atr:
+        m.average = (m.average * (p.atr - 1) + spread) / p.atr
+    else:
+        m.average += spread
+        if seen < p.atr:
+            return
+        m.average /= p.atr
+    v[0] = m.average
+
+
+PIVOT_WING = 5
+PIVOT_SPAN = 2 * PIVOT_WING + 1
+
+
+@compiled
+def rsi_divergence(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
+    """Return 1 (bullish), -1 (bearish) or 0: what the last pivot of the RSI said; absent before the first pivot.
+
+    A bar is a *pivot low* if its RSI is below those of the five bars before it and not above those of the five after
+    it, and is known as one when the fifth has closed; a *pivot high* is the mirror image. The pivot says 1 if it is a
+    low, at most `divergence_range` bars after the pivot low before it, with a lower bar low and a higher RSI than
+    that one; -1 if it is a high, as near to the high before it, with a higher bar high and a lower RSI; otherwise 0.
+    This is the regular divergence of TradingView's "RSI Divergence Indicator", kept until the next pivot.
+    """
+    number = series.count
+    m.strengths[number % PIVOT_SPAN] = (
+        _strength(series.rsi.gain, series.rsi.loss) if number >= p.rsi else ABSENT
+    )
+    at = number - PIVOT_WING
+    if at < PIVOT_WING:
+        return
+    strength = m.strengths[at % PIVOT_SPAN]
+    is_low = is_high = True
+    for i in range(1, PIVOT_WING + 1):
+        before, after = m.strengths[(at - i) % PIVOT_SPAN], m.strengths[(at + i) % PIVOT_SPAN]
+        is_low = is_low and strength < before and strength <= after
+        is_high = is_high and strength > before and strength >= after
+    if is_low:
+        price = ring[at % len(ring)].low
+        near = m.low_at > 0 and at - m.low_at <= p.divergence_range
+        v[0] = 1.0 if near and price < m.low and strength > m.low_rsi else 0.0
+        m.low_at, m.low, m.low_rsi = at, price, strength
+    elif is_high:
+        price = ring[at % len(ring)].high
+        near = m.high_at > 0 and at - m.high_at <= p.divergence_range
+        v[0] = -1.0 if near and price > m.high and strength < m.high_rsi else 0.0
+        m.high_at, m.high, m.high_rsi = at, price, strength
+
+
+# --- readings: (symbol, series, ring, v) -> v ----------------------------------------------------------------
+
+
+@compiled
+def rsi_14(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return the RSI where its period is 14: the trades' ledger has a column of that name, which must not lie."""
+    if symbol.periods.rsi == 14 and series.count > 14:
+        v[0] = _strength(series.rsi.gain, series.rsi.loss)
+
+
+@compiled
+def bollinger(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return (lower, middle, upper): the mean of the last n closes, and `bollinger_width` standard deviations of them.
+
+    Source: J. Bollinger; the standard deviation is the population's (divided by n), as in TA-Lib.
+    """
+    n = symbol.periods.bollinger
+    if series.count < n:
+        return
+    total = 0.0
+    for back in range(n, 0, -1):
+        total += ring[(series.count - back) % len(ring)].close
+    middle = total / n
+    squares = 0.0
+    for back in range(n, 0, -1):
+        distance = ring[(series.count - back) % len(ring)].close - middle
+        squares += distance * distance
+    reach = symbol.periods.bollinger_width * math.sqrt(squares / n)
+    v[0], v[1], v[2] = middle - reach, middle, middle + reach
+
+
+@compiled
+def volume_z(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return how many standard deviations (population's) the last bar's volume is from the mean of the n before it.
+
+    Absent where those n all had the same volume.
+    """
+    n = symbol.periods.volume_z
+    if series.count <= n:
+        return
+    total = 0.0
+    for back in range(n + 1, 1, -1):
+        total += ring[(series.count - back) % len(ring)].volume
+    mean = total / n
+    squares = 0.0
+    for back in range(n + 1, 1, -1):
+        distance = ring[(series.count - back) % len(ring)].volume - mean
+        squares += distance * distance
+    if squares > 0.0:
+        v[0] = (ring[(series.count - 1) % len(ring)].volume - mean) / math.sqrt(squares / n)
+
+
+@compiled
+def volatility(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return the realised volatility of the last n bars: the root of the sum of their squared log returns.
+
+    It is a fraction of the price and of these n bars, not of a year; an interval without trades is not a bar.
+    """
+    n = symbol.periods.volatility
+    if series.count <= n:
+        return
+    squares = 0.0
+    last = ring[(series.count - n - 1) % len(ring)].close
+    for back in range(n, 0, -1):
+        close = ring[(series.count - back) % len(ring)].close
+        change = math.log(close / last)
+        squares += change * change
+        last = close
+    v[0] = math.sqrt(squares)
+
+
+@compiled
+def vwap_rolling(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return the VWAP of the last n intervals, the one in progress among them, once all of it was observed."""
+    bar = series.bar
+    oldest_ns = bar.start_ns + series.interval_ns * (1 - symbol.periods.vwap_rolling)
+    if series.since_ns < 0 or series.since_ns > oldest_ns:
+        return
+    notional, volume = bar.notional, bar.volume
+    for back in range(1, min(series.count, symbol.periods.vwap_rolling) + 1):
+        completed = ring[(series.count - back) % len(ring)]
+        if completed.start_ns < oldest_ns:
+            break
+        notional += completed.notional
+        volume += completed.volume
+    if volume > 0.0:
+        v[0] = notional / volume
+
+
+@compiled
+def session(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
+    """Return the session's (VWAP, volume) of eligible trades; the VWAP is absent while all had size zero."""
+    sums = symbol.session
+    if sums.trades == 0:
+        return
+    v[1] = volume = sums.volume.total + sums.volume.lost
+    if volume > 0.0:
+        v[0] = (sums.notional.total + sums.notional.lost) / volume
+
+
+# --- the tables ------------------------------------------------------------------------------------------------
+
+STUDIES = (
+    Study(
+        "rsi",
+        rsi,
+        memory=(("last", "f8"), ("gain", "f8"), ("loss", "f8")),
+        values=("rsi",),
+        periods=(Period("rsi", 14, 2, FORGETS_MAX),),
+        ticks=True,
+    ),
+    Study(
+        "macd",
+        macd,
+        memory=(("fast", "f8"), ("slow", "f8"), ("signal", "f8")),
+        values=("macd", "macd_signal", "macd_hist"),
+        periods=(
+            Period("macd_fast", 12, 2, FORGETS_MAX),
+            Period("macd_slow", 26, 2, FORGETS_MAX),
+            Period("macd_signal", 9, 1, FORGETS_MAX),
+        ),
+        ticks=True,
+    ),
+    Study(
+        "ema", ema, memory=(("average", "f8"),), values=("ema",), periods=(Period("ema", 20, 2, FORGETS_MAX),)
+    ),
+    Study(
+        "atr",
+        atr,
+        memory=(("last", "f8"), ("average", "f8")),
+        values=("atr",),
+        periods=(Period("atr", 14, 2, FORGETS_MAX),),
+    ),
+    Study(
+        "divergence",
+        rsi_divergence,
+        memory=(
+            ("strengths", "f8", (PIVOT_SPAN,)),
+            ("low_at", "i8"),
+            ("low", "f8"),
+            ("low_rsi", "f8"),
+            ("high_at", "i8"),
+            ("high", "f8"),
+            ("high_rsi", "f8"),
+        ),
+        values=("rsi_divergence",),
+        periods=(Period("divergence_range", 60, PIVOT_WING, FORGETS_MAX),),
+    ),
+)
+
+READINGS = (
+    Reading(rsi_14, ("rsi_14",), ticks=True),
+    Reading(
+        bollinger,
+        ("bollinger_lower", "bollinger_middle", "bollinger_upper"),
+        (Period("bollinger", 20, 2, WINDOW_MAX), Period("bollinger_width", 2.0, 0.1, 10.0)),
+    ),
+    Reading(volume_z, ("volume_z",), (Period("volume_z", 20, 2, WINDOW_MAX),)),
+    Reading(volatility, ("volatility",), (Period("volatility", 20, 1, WINDOW_MAX),)),
+    Reading(vwap_rolling, ("vwap_rolling",), (Period("vwap_rolling", 30, 1, WINDOW_MAX),)),
+    Reading(session, ("vwap", "volume")),
+)
+
+PERIODS = tuple(period for row in (*STUDIES, *READINGS) for period in row.periods)
+
+_STUDIED = tuple(name for study in STUDIES for name in study.values)
+_STUDIED_ON_TICKS = tuple(f"tick_{name}" for study in STUDIES if study.ticks for name in study.values)
+_READ = tuple(name for each in READINGS for name in each.values)
+_READ_ON_TICKS = tuple(f"tick_{name}" for each in READINGS if each.ticks for name in each.values)
+
+SHOWN = (*_STUDIED, *_STUDIED_ON_TICKS, *_READ, *_READ_ON_TICKS, "volume_24h")
+"""The fields of `Indicators`, in order."""
+
+if TYPE_CHECKING:
+
+    class Indicators(msgspec.Struct, frozen=True, gc=False):
+        """What is known of a symbol: one field for every name in `SHOWN`."""
+
+        def __getattr__(self, name: str) -> float | None: ...
+
+else:
+    Indicators = msgspec.defstruct(
+        "Indicators", [(name, float | None) for name in SHOWN], frozen=True, gc=False, module=__name__
+    )
+    Indicators.__doc__ = """What is known of a symbol; `None` is "not known", never a number standing in for it.
+
+    The unprefixed ones are taken at the close of bars, the `tick_` ones at every eligible trade. `vwap` and `volume`
+    are the session's; `volume_24h` is the last 24 hours', known once 24 hours have been observed.
+    """

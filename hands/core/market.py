@@ -1,8 +1,8 @@
 """The market as the engine sees it: quotes, trades, bars, indicators and armed triggers of every symbol.
 
-Owns all market state and the only ways to change it: rows, `arm`, `disarm`, `set_session`. May not read a
-clock, do I/O, or decide anything: it reports which triggers a row fired and answers questions about the state
-at that row. What a row does is written down in `kernel`.
+Owns all market state and the only ways to change it: rows, `arm`, `disarm`, `set_session`, and what repairs it
+(`rebuild`, `load_bars`, `load_session`). May not read a clock, do I/O, or decide anything: it reports which triggers
+a row fired and answers questions about the state at that row. What a row does is written down in `kernel`.
 The one idea: four record arrays hold everything, compiled code advances them, and what is read from them
 leaves as small immutable values in which a missing number is `None`.
 """
@@ -11,22 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from hands.core import bars, kernel, triggers
-from hands.core.bars import BAR, RING, SERIES, Bar
-from hands.core.indicators import Indicators
-from hands.core.kernel import AMOUNT_MAX, KERNEL_FINGERPRINT, ROW, RowFlag, RowKind, new_rows
-from hands.core.triggers import TRIGGER, TriggerDirection, TriggerOn
-from hands.core.units import NS_PER_S, Price, round_to_tick
+from hands.core import bars, kernel, studies, triggers
+from hands.core.bars import BAR, SERIES, SPARE, Bar
+from hands.core.compiled import ABSENT, door, on_lines
+from hands.core.indicators import PERIODS, SHOWN, Indicators
+from hands.core.kernel import AMOUNT_MAX, KERNEL_FINGERPRINT, SYMBOL
+from hands.core.rows import ROW, RowFlag, RowKind, new_rows, rows_of_bars, time_passes
+from hands.core.triggers import BELOW, BY_DISTANCE, BY_FRACTION, FIXED, TRIGGER, TriggerDirection, TriggerOn
+from hands.core.units import NS_PER_S, round_to_tick
+from hands.core.views import Checkpoint, QuoteView, TradeView, TriggerView
 
 __all__ = [
     "KERNEL_FINGERPRINT",
     "ROW",
     "Bar",
+    "Checkpoint",
     "Indicators",
     "Market",
     "QuoteView",
@@ -35,42 +39,35 @@ __all__ = [
     "TradeView",
     "TriggerDirection",
     "TriggerOn",
+    "TriggerView",
     "new_rows",
 ]
 
 TRIGGERS_AT_FIRST = 64
+ALL_SYMBOLS = "*"
 
-
-class QuoteView(msgspec.Struct, frozen=True, gc=False):
-    """The current quote; a missing side is `None` with size 0. Prices are exact (see `Market.quote`)."""
-
-    bid: Price | None
-    ask: Price | None
-    bid_size: float
-    ask_size: float
-    venue_ns: int
-    recv_ns: int
-
-
-class TradeView(msgspec.Struct, frozen=True, gc=False):
-    """The last eligible trade that was in sequence."""
-
-    price: Price
-    size: float
-    venue_ns: int
-    recv_ns: int
-    trade_id: int
+_LAYOUT = hashlib.sha256(repr([d.descr for d in (SYMBOL, SERIES, BAR, TRIGGER)]).encode()).hexdigest()[:16]
 
 
 class Market:
     """All market state of a fixed list of symbols, and the only way to change it: rows, `arm`, `disarm`.
 
     A symbol is its position in `symbols`; `index` has it by name. The state is four record arrays: `symbols`
-    (quote, last trade, session, nearest levels), `series` and `history` (bars and indicators), `table` (triggers).
+    (quote, last trade, session, periods, nearest levels), `series` and `history` (bars and indicators), `table`
+    (triggers).
     """
 
-    def __init__(self, symbols: Sequence[str], intervals_s: Sequence[int] = (60, 300)) -> None:
-        """Raises ValueError: a symbol or interval twice, no interval, or one that is not positive."""
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        intervals_s: Sequence[int] = (60, 300),
+        periods: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """`periods` are those of the indicators that are not the default's, by symbol; "*" stands for all symbols.
+
+        Raises ValueError: a symbol or interval twice, no interval, one that is not positive, or a period of a
+        symbol or indicator that is not there, or out of its range.
+        """
         self.symbols = tuple(symbols)
         self.intervals_s = tuple(intervals_s)
         self.index = {symbol: sym for sym, symbol in enumerate(self.symbols)}
@@ -79,20 +76,43 @@ class Market:
             raise ValueError(f"a name twice among {self.symbols} or {self.intervals_s}")
         if not self.intervals_s or min(self.intervals_s) <= 0:
             raise ValueError(f"bar intervals must be positive seconds, not {self.intervals_s}")
-        self._k_day = next((k for s, k in sorted(self._series_of.items()) if s * RING >= 86_400 >= s), 0)
+        day_s = bars.day_interval(self.intervals_s)
+        self._k_day = self._series_of[day_s] if day_s else 0
+        self._kept = [0, *(bars.kept_of(interval_s, interval_s == day_s) for interval_s in self.intervals_s)]
+        ends = np.cumsum([n + SPARE for n in self._kept[1:]])
         size = len(self.symbols)
-        self._symbols = np.zeros(size, kernel.SYMBOL)
-        self._symbols["first_ns"] = -1
-        self._series = np.zeros((size, 1 + len(self.intervals_s)), SERIES)
-        self._history = np.zeros((RING, size, len(self.intervals_s)), BAR)
+        self._symbols = on_lines((size,), SYMBOL)
+        self._series = on_lines((size, 1 + len(self.intervals_s)), SERIES)
+        self._history = on_lines((size, int(ends[-1])), BAR)
         self._table = triggers.new_table(TRIGGERS_AT_FIRST)
         intervals_ns = np.array(self.intervals_s, np.int64) * NS_PER_S
+        self._series["values"] = ABSENT
+        self._series["since_ns"] = -1
         self._series["interval_ns"][:, 1:] = intervals_ns
+        self._series["ring_to"][:, 1:] = ends
+        self._series["ring_from"][:, 2:] = ends[:-1]
         self._series["bar"]["start_ns"][:, 1:] = -intervals_ns  # so that a first row at time 0 opens a bar
         self._bind()
         triggers.clear_watch(self._symbols["watch"])
+        self._set_periods(periods or {})
+        self._consume, self._observe = door(kernel.consume), door(kernel.observe)
+        self._shown = np.empty(len(SHOWN))
+        self._checked: np.ndarray | None = None
         self.rows_seen = 0
         self.fired_count = 0
+
+    def _set_periods(self, periods: Mapping[str, Mapping[str, float]]) -> None:
+        everywhere = periods.get(ALL_SYMBOLS, {})
+        studies.set_periods(self._symbols["periods"], PERIODS, everywhere)
+        for symbol, chosen in periods.items():
+            if symbol == ALL_SYMBOLS:
+                continue
+            if symbol not in self.index:
+                raise ValueError(f"periods for {symbol}, which is none of {self.symbols}")
+            sym = self.index[symbol]
+            studies.set_periods(self._symbols["periods"][sym : sym + 1], PERIODS, {**everywhere, **chosen})
+        if (self._symbols["periods"]["macd_fast"] >= self._symbols["periods"]["macd_slow"]).any():
+            raise ValueError("macd_fast must be shorter than macd_slow")
 
     def _bind(self) -> None:
         """Take the views of the arrays that reading goes through: `.item` on one costs 60 ns."""
@@ -112,13 +132,17 @@ class Market:
         """
         if not 0 <= start <= stop <= len(rows):
             raise IndexError(f"rows {start}:{stop} of {len(rows)}")
-        if rows.dtype != ROW or not rows.flags.carray:
-            raise TypeError(f"rows must be a contiguous writable array of ROW, not of {rows.dtype}")
-        end, self.fired_count = kernel.consume(
+        if rows is not self._checked:  # a feed has one buffer, so this is for its first frame: 150 ns
+            if rows.dtype != ROW or not rows.flags.carray:
+                raise TypeError(f"rows must be a contiguous writable array of ROW, not of {rows.dtype}")
+            self._checked = rows
+        end, self.fired_count = self._consume(
             rows, start, stop, self._symbols, self._series, self._history, self._table
         )
         self.rows_seen += end - start
         return int(end)
+
+    # --- triggers ----------------------------------------------------------------------------------------------
 
     def arm(self, sym: int, on: TriggerOn, direction: TriggerDirection, level: float) -> int:
         """Arm a trigger that fires once, at the first later row that brings a watched value to `level`.
@@ -126,30 +150,77 @@ class Market:
         Returns its slot (> 0), valid until it fires or is disarmed. Raises ValueError for arguments that cannot
         be meant.
         """
+        self._check_trigger(sym, on, direction)
+        if not 0.0 < level <= AMOUNT_MAX:
+            raise ValueError(f"{level} is not a price")
+        return self._arm(sym, on, direction, FIXED, level, 0.0)
+
+    def arm_trailing(
+        self,
+        sym: int,
+        on: TriggerOn,
+        direction: TriggerDirection,
+        distance: float,
+        *,
+        is_fraction: bool = False,
+        best: float | None = None,
+    ) -> int:
+        """Arm a trigger whose level stays `distance` behind the best price of one watched value.
+
+        BELOW follows the highest price since arming and fires that far below it, ABOVE the lowest and above. With
+        `is_fraction` the distance is that part of the best price. The value's price at arming is the first, or
+        `best` if that is better (a trailing stop armed again after a restart). Otherwise as `arm`.
+        """
+        self._check_trigger(sym, on, direction)
+        if on not in {TriggerOn.TRADE, TriggerOn.BID, TriggerOn.ASK, TriggerOn.MID}:
+            raise ValueError(f"a trailing trigger follows one value, not {on!r}")
+        if not 0.0 < distance <= AMOUNT_MAX or (is_fraction and distance >= 1.0):
+            raise ValueError(f"{distance} is not a distance to trail at")
+        if best is not None and not 0.0 < best <= AMOUNT_MAX:
+            raise ValueError(f"{best} is not a price")
+        worst = -math.inf if direction == BELOW else math.inf
+        trails = BY_FRACTION if is_fraction else BY_DISTANCE
+        return self._arm(sym, on, direction, trails, distance, worst if best is None else best)
+
+    def _check_trigger(self, sym: int, on: TriggerOn, direction: TriggerDirection) -> None:
         if not 0 <= sym < len(self.symbols):
             raise ValueError(f"no symbol {sym}; there are {len(self.symbols)}")
         if not 0 < on <= triggers.MASK_MAX or direction not in {0, 1}:
             raise ValueError(f"a trigger on {on!r} in direction {direction!r}")
-        if not 0.0 < level <= AMOUNT_MAX:
-            raise ValueError(f"{level} is not a price")
+
+    def _arm(self, sym: int, on: int, direction: int, trails: int, level: float, best: float) -> int:
         if self._table["next"][0] == 0:
             self._table = triggers.grown(self._table)
             self.fired = self._table["fired"]
-        return int(triggers.link(self._symbols, self._table, sym, int(on), int(direction), float(level)))
+        return int(
+            kernel.arm(
+                self._symbols, self._table, sym, int(on), int(direction), trails, float(level), float(best)
+            )
+        )
 
     def disarm(self, slot: int) -> bool:
         """Disarm `slot`; False if it is not armed (any more)."""
         if not 0 < slot < len(self._table):
             return False
-        return bool(triggers.unlink(self._symbols, self._table, slot))
+        return bool(kernel.disarm(self._symbols, self._table, slot))
 
-    def set_session(self, sym: int, reset_ns: int, period_ns: int) -> None:
-        """Restart the session's sums at the first row from `reset_ns` on (0: never), then every `period_ns` (0: once)."""
-        if reset_ns < 0 or period_ns < 0:
-            raise ValueError(f"a session reset at {reset_ns} every {period_ns} ns")
-        session = self._symbols["session"]
-        session["reset_ns"][sym] = reset_ns
-        session["period_ns"][sym] = period_ns
+    def trigger(self, slot: int) -> TriggerView | None:
+        """Return what an armed trigger waits for, `None` for a slot that is not armed."""
+        if not 0 < slot < len(self._table) or not self._table["armed"][slot]:
+            return None
+        armed = self._table[slot]
+        level, best = float(armed["level"]), None
+        if armed["trails"] != FIXED:
+            level, best = triggers.trailing_level(self._table, slot)
+        return TriggerView(
+            int(armed["sym"]),
+            TriggerOn(int(armed["on"])),
+            TriggerDirection(int(armed["direction"])),
+            level if math.isfinite(level) else None,
+            best if best is not None and math.isfinite(best) else None,
+        )
+
+    # --- reading -----------------------------------------------------------------------------------------------
 
     def quote(self, sym: int) -> QuoteView | None:
         """Return the current quote, `None` before the first.
@@ -176,21 +247,27 @@ class Market:
     def indicators(self, sym: int, interval_s: int | None = None) -> Indicators:
         """Return the symbol's indicators; those on bars are of `interval_s`, by default the first interval."""
         k = 1 if interval_s is None else self._k(interval_s)
-        values = kernel.observe(self._symbols, self._series, self._history, sym, k, self._k_day)
-        return Indicators(*[None if math.isnan(value) else value for value in values])
+        if not 0 <= sym < len(self.symbols):
+            raise IndexError(f"no symbol {sym}; there are {len(self.symbols)}")
+        self._observe(self._symbols, self._series, self._history, sym, k, self._k_day, self._shown)
+        return Indicators(*[value if value == value else None for value in self._shown.tolist()])  # noqa: PLR0124 NaN
 
     def bars(self, sym: int, interval_s: int, n: int) -> list[Bar]:
-        """Return the last `n` completed bars (at most `RING` are kept), oldest first."""
+        """Return the last `n` completed bars, oldest first; `KEPT` are kept, and a day of the day's interval."""
         k = self._k(interval_s)
-        count = int(self._series[sym, k]["study"]["count"])
-        return [
-            bars.view(self._history[i % RING, sym, k - 1]) for i in range(max(0, count - min(n, RING)), count)
-        ]
+        return [bars.view(record) for record in self._completed(sym, k)[-n:]] if n > 0 else []
+
+    def _completed(self, sym: int, k: int) -> np.ndarray:
+        """Return a copy of the completed bars that can be read, oldest first."""
+        series = self._series[sym, k]
+        ring = self._history[sym, series["ring_from"] : series["ring_to"]]
+        count = int(series["count"])
+        return ring[np.arange(max(0, count - self._kept[k]), count) % len(ring)]
 
     def forming(self, sym: int, interval_s: int) -> Bar | None:
-        """Return the bar in progress, `None` while it has no trade."""
+        """Return the bar in progress, `None` while it has no price."""
         bar = self._series[sym, self._k(interval_s)]["bar"]
-        return bars.view(bar) if bar["trades"] else None
+        return bars.view(bar) if bar["open"] > 0 else None
 
     def _k(self, interval_s: int) -> int:
         try:
@@ -198,23 +275,138 @@ class Market:
         except KeyError:
             raise ValueError(f"no bars of {interval_s} s; there are {self.intervals_s}") from None
 
+    # --- sessions, repair, history -----------------------------------------------------------------------------
+
+    def set_session(self, sym: int, reset_ns: int, period_ns: int) -> None:
+        """Restart the session's sums at the first row from `reset_ns` on (0: never), then every `period_ns` (0: once)."""
+        if reset_ns < 0 or period_ns < 0:
+            raise ValueError(f"a session reset at {reset_ns} every {period_ns} ns")
+        symbol = self._symbols[sym]
+        symbol["reset"] = (reset_ns, period_ns, reset_ns, period_ns)
+        symbol["due_ns"] = min(int(symbol["due_ns"]), reset_ns)
+
+    def checkpoint(self, sym: int) -> Checkpoint:
+        """Return what is needed to go back to this moment for one symbol: about 2 kB."""
+        symbol = self._symbols[sym]
+        return Checkpoint(sym, int(symbol["seen_ns"]), symbol.tobytes(), self._series[sym].tobytes())
+
+    def rebuild(self, checkpoint: Checkpoint, rows: np.ndarray) -> None:
+        """Put a symbol's state to what it would be, had all of `rows` (and no others) come since `checkpoint`.
+
+        For a gap that was filled from history, and for trades that were corrected or cancelled: `rows` are the
+        symbol's, all since the checkpoint, in the order in which they should have come, duplicates removed. If they
+        are what a run without the gap consumed, the state is that run's to the bit (`digest(sym)`). Quotes may be
+        left out: bars that time has closed stay closed, and the newer of the two quotes is kept.
+        No trigger fires for what is past, none is lost, and a trailing one's best price is what it saw live. A
+        `set_session` since the checkpoint stays. `rows_seen` does not count.
+
+        Raises:
+            ValueError: a row of another symbol, or more bars than `SPARE` of one interval have closed since the
+                checkpoint (those before it are no longer complete: load them from history).
+        """
+        sym = checkpoint.sym
+        if len(rows) and (rows["sym"] != sym).any():
+            raise ValueError(f"rows of other symbols than {self.symbols[sym]}")
+        series = np.frombuffer(checkpoint.series, SERIES)
+        closed = int((self._series["count"][sym, 1:] - series["count"][1:]).max())
+        if closed > SPARE:
+            raise ValueError(f"{closed} bars have closed since the checkpoint; at most {SPARE}")
+        symbol = self._symbols[sym]
+        was = symbol.copy()
+        self._series[sym] = series
+        self._symbols[sym] = np.frombuffer(checkpoint.symbol, SYMBOL)[0]
+        triggers.clear_watch(self._symbols["watch"][sym : sym + 1])
+        told_at_ns, told_period_ns = (int(was["reset"][name]) for name in ("told_at_ns", "told_period_ns"))
+        if (told_at_ns, told_period_ns) != tuple(
+            symbol["reset"][name] for name in ("told_at_ns", "told_period_ns")
+        ):
+            self.set_session(sym, told_at_ns, told_period_ns)
+        self._replay(rows)
+        if was["seen_ns"] > symbol["seen_ns"]:
+            self._replay(time_passes(sym, int(was["seen_ns"])))
+        if was["quote"]["venue_ns"] > symbol["quote"]["venue_ns"]:
+            symbol["quote"] = was["quote"]
+        symbol["watch"] = was["watch"]
+
+    def _replay(self, rows: np.ndarray) -> None:
+        seen = self.rows_seen
+        self.consume(rows, 0, len(rows))
+        self.rows_seen = seen
+
+    def load_bars(
+        self, sym: int, interval_s: int, completed: Sequence[Bar], since_ns: int | None = None
+    ) -> None:
+        """Make `completed` bars from history all that is known of a symbol's interval, and its indicators theirs.
+
+        `since_ns`: from when on they are complete, by default the first one's start. The rows that follow should
+        begin where the last one ends; what is older changes no bar. The other intervals and the ticks stay as they
+        are.
+
+        Raises:
+            ValueError: bars out of order, not on the interval's grid, or with prices that are none.
+        """
+        k, interval_ns = self._k(interval_s), interval_s * NS_PER_S
+        stage = Market(self.symbols[sym : sym + 1], self.intervals_s)
+        stage._symbols["periods"][0] = self._symbols["periods"][sym]
+        starts = [bar.start_ns for bar in completed]
+        if any(start % interval_ns for start in starts) or sorted(set(starts)) != starts:
+            raise ValueError(f"bars that do not follow each other on the grid of {interval_s} s")
+        rows = rows_of_bars(completed)
+        stage.consume(rows, 0, len(rows))
+        if completed:
+            stage._replay(time_passes(0, starts[-1] + interval_ns))
+        if stage._symbols["session"]["trades"][0] != len(rows):
+            raise ValueError("bars with prices or volumes that are none")
+        made, ring = stage._series[0, k], stage._history[0]
+        begin, end, count = int(made["ring_from"]), int(made["ring_to"]), len(completed)
+        for number in range(max(0, count - (end - begin)), count):
+            ring["trades"][begin + number % (end - begin)] = completed[number].trades
+        if completed:
+            made["since_ns"] = starts[0] if since_ns is None else since_ns
+        self._series[sym, k] = made
+        self._history[sym, begin:end] = ring[begin:end]
+        self._symbols["due_ns"][sym] = 0
+
+    def load_session(self, sym: int, start_ns: int, trades: int, volume: float, notional: float) -> None:
+        """Make these the session's sums so far: `trades` since `start_ns`, their volume and volume x price."""
+        self._symbols["session"][sym] = (start_ns, trades, (notional, 0.0), (volume, 0.0))
+
+    # --- snapshots ---------------------------------------------------------------------------------------------
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state."""
+        return sum(array.nbytes for array in self._arrays())
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self._symbols, self._series, self._history, self._table
+
     def snapshot(self) -> bytes:
         """Return the whole state: a line of JSON that says what follows, then the arrays' bytes."""
         head = msgspec.json.encode(
             {
-                "v": 1,
+                "v": 2,
+                "layout": _LAYOUT,
                 "symbols": self.symbols,
                 "intervals_s": self.intervals_s,
                 "rows_seen": self.rows_seen,
                 "table": len(self._table),
             }
         )
-        arrays = (self._symbols, self._series, self._history, self._table)
-        return b"\n".join((head, b"".join(array.tobytes() for array in arrays)))
+        return b"\n".join((head, b"".join(array.tobytes() for array in self._arrays())))
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the snapshot: equal if and only if the states are."""
-        return hashlib.sha256(self.snapshot()).hexdigest()
+    def digest(self, sym: int | None = None) -> str:
+        """Return a SHA-256: of the whole state, or of all that rows and sessions made of one symbol.
+
+        Equal if and only if the states are. A symbol's is without triggers and without `rows_seen`.
+        """
+        if sym is None:
+            return hashlib.sha256(self.snapshot()).hexdigest()
+        symbol = self._symbols[sym : sym + 1].copy()
+        triggers.clear_watch(symbol["watch"])
+        completed = [self._completed(sym, k).tobytes() for k in self._series_of.values()]
+        parts = (symbol.tobytes(), self._series[sym].tobytes(), *completed)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Market:
@@ -224,10 +416,9 @@ class Market:
         market = cls(about["symbols"], about["intervals_s"])
         market.rows_seen = about["rows_seen"]
         market._table = np.zeros(about["table"], TRIGGER)
-        arrays = (market._symbols, market._series, market._history, market._table)
-        if len(body) != sum(array.nbytes for array in arrays):
+        if about.get("layout") != _LAYOUT or len(body) != market.nbytes:
             raise ValueError(f"a snapshot of {len(body)} bytes of state is not one of this version")
-        for array in arrays:
+        for array in market._arrays():
             array[...] = np.frombuffer(body[: array.nbytes], array.dtype).reshape(array.shape)
             body = body[array.nbytes :]
         market._bind()
@@ -235,7 +426,10 @@ class Market:
 
     @staticmethod
     def warm_up() -> None:
-        """Compile, or load from the cache, everything the kernel needs, on a scratch market."""
+        """Compile, or load from the cache, everything the kernel needs, on a scratch market.
+
+        Markets made afterwards are quicker to call than those made before: 0.4 µs instead of 0.9.
+        """
         market = Market(("X",))
         rows = new_rows(2)
         rows["kind"] = (RowKind.TRADE, RowKind.QUOTE)

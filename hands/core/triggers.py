@@ -1,25 +1,33 @@
-"""Triggers: price levels armed on a symbol, each reported once when the market reaches it.
+"""Triggers: price levels armed on a symbol, each reported once when the market reaches it; fixed ones and trailing.
 
-Owns the table of triggers and the nearest levels per symbol. May not know what a trigger is for.
-The one idea: a symbol remembers, for each watched value and direction, the nearest armed level, exactly. A row
-that reaches none of the eight is done after eight comparisons, however many triggers there are; a row
-that reaches one is certain to fire something, and only then are that symbol's triggers walked.
+Owns the table of triggers and what a symbol remembers of its own. May not know what a trigger is for.
+The one idea: for each watched value a symbol remembers the open interval in which nothing happens, exactly. A row
+whose values stay inside costs two comparisons each, however many triggers there are; one that leaves it is certain to
+fire or to lift something, and heaps say what (`heaps`: O(log n) each, at worst).
 
-A symbol's triggers are a doubly linked list in order of arming, which is the order they fire in. Slot 0 is no
-trigger: its `next` heads the list of free slots. A slot means its trigger until that fires or is disarmed;
-afterwards the number may be given to another.
+Fixed triggers are in one heap per direction and watched value, the nearest level on top; one that watches several
+values is in several.
+
+A trailing trigger's level follows the best price since it was armed (the highest for BELOW, the lowest for ABOVE) at a
+distance, or at a fraction of it. Those of one kind, direction and value that share their best price form a group: a
+heap, the smallest distance on top, and only the top is in the heap of levels. The groups are a stack in order of
+their best prices, the worst first. A new best price melts all groups that it beats into one, so a group costs once
+what it cost to arm its first trigger, and a tick at a new high does the same work for one trigger and for all.
+
+What one row fires is listed in order of arming. A slot means its trigger until that fires or is disarmed; afterwards
+the number may be given to another. Slot 0 is no trigger: its `next` heads the list of free slots, its `seq` counts.
 """
 
 # A compiled function takes its arguments by position: numba has no cheaper way.
 
 from __future__ import annotations
 
-import math
 from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from hands.core.indicators import Record, compiled, entry_point
+from hands.core import heaps
+from hands.core.compiled import Record, compiled, compiled_apart, int64
 
 
 class TriggerOn(IntFlag):
@@ -43,23 +51,45 @@ BELOW = int(TriggerDirection.BELOW)
 VALUES = len(TriggerOn)
 MASK_MAX = (1 << VALUES) - 1
 
+FIXED, BY_DISTANCE, BY_FRACTION = 0, 1, 2
+NONE = int64(0)
+AT_TRADE, AT_BID, AT_ASK, AT_MID = (int64(i) for i in range(VALUES))
+GROUP = int64(VALUES)
+"""The heap of a trailing trigger's group; as soon as a trigger fires, the heap that sorts by order of arming."""
+
 TRIGGER = np.dtype(
     [
-        ("sym", "i4"),
-        ("next", "i4"),
-        ("prev", "i4"),
-        ("on", "u1"),
-        ("direction", "u1"),
-        ("armed", "u1"),
-        ("fired", "i4"),
         ("level", "f8"),
+        ("distance", "f8"),
+        ("best", "f8"),
+        ("seq", "i8"),
+        *heaps.links(VALUES + 1),
+        ("sym", "i8"),
+        ("next", "i8"),
+        ("prev", "i8"),
+        ("fired", "i8"),
+        ("on", "i8"),
+        ("direction", "i8"),
+        ("armed", "i8"),
+        ("trails", "i8"),
     ],
     align=True,
 )
-"""One trigger. `fired` is not the trigger's: down the table, that column lists the slots that fired last."""
+"""One trigger. Of a trailing one only a group's top has its `level` and `best`; `next` and `prev` are the tops of the
+groups with a better and a worse best price. `fired` is not the trigger's: down the table, that column lists the slots
+that fired last."""
 
-WATCH = np.dtype([("nearest", "f8", (2, VALUES)), ("first", "i4"), ("last", "i4")], align=True)
-"""A symbol's share: its nearest level by [direction, value], and the ends of its list (0: none)."""
+WATCH = np.dtype(
+    [
+        ("above", "f8", (VALUES,)),
+        ("below", "f8", (VALUES,)),
+        ("nearest", "i8", (2, VALUES)),
+        ("trailing", "i8", (2, 2, VALUES)),
+    ],
+    align=True,
+)
+"""A symbol's share, by watched value: something happens at a value from `above` on and down to `below`; the top of the
+heap of levels by direction, and of the stack of groups by kind and direction."""
 
 
 def new_table(capacity: int) -> np.ndarray:
@@ -82,147 +112,267 @@ def grown(table: np.ndarray) -> np.ndarray:
 
 def clear_watch(watches: np.ndarray) -> None:
     """Set `WATCH` records to "nothing armed"."""
-    watches["nearest"][..., ABOVE, :] = math.inf
-    watches["nearest"][..., BELOW, :] = -math.inf
-    watches["first"] = 0
-    watches["last"] = 0
+    watches["above"] = np.inf
+    watches["below"] = -np.inf
+    watches["nearest"] = 0
+    watches["trailing"] = 0
 
 
 @compiled
-def reaches(direction: int, value: float, level: float) -> bool:
-    """Say whether `value` is at or through `level`; a value that is not there (NaN) reaches nothing."""
-    return value >= level if direction == ABOVE else value <= level
+def level_behind(best: float, distance: float, trails: int, direction: int) -> float:
+    """Return the level of a trailing trigger, on the nano grid: 10.1 less 0.1 is 10, not 9.999999999999998."""
+    gap = best * distance if trails == BY_FRACTION else distance
+    level = best + gap if direction == ABOVE else best - gap
+    return float(np.rint(level * 1e9) / 1e9)
+
+
+def trailing_level(table: np.ndarray, slot: int) -> tuple[float, float]:
+    """Return (level, best price) of an armed trailing trigger; it takes as long as the way up in its group is."""
+    trigger, top = table[slot], slot
+    while table[top]["links"][GROUP, heaps.PARENT]:
+        top = int(table[top]["links"][GROUP, heaps.PARENT])
+    best = float(table[top]["best"])
+    distance, direction = float(trigger["distance"]), int(trigger["direction"])
+    return level_behind(best, distance, int(trigger["trails"]), direction), best
 
 
 @compiled
-def _reached(direction: int, on: int, level: float, trade: float, bid: float, ask: float, mid: float) -> bool:
-    return (
-        (on & 1 != 0 and reaches(direction, trade, level))
-        or (on & 2 != 0 and reaches(direction, bid, level))
-        or (on & 4 != 0 and reaches(direction, ask, level))
-        or (on & 8 != 0 and reaches(direction, mid, level))
-    )
+def is_beaten(best: float, price: float, direction: int) -> bool:
+    """Say whether `price` is better than `best` for a trailing trigger: higher where it waits below."""
+    return price < best if direction == ABOVE else price > best
 
 
 @compiled
-def reaches_trade(watch: Record, trade: float) -> bool:
-    """Say whether a trade at `trade` fires anything of this symbol."""
-    return bool(trade >= watch.nearest[ABOVE, 0] or trade <= watch.nearest[BELOW, 0])
+def value_of(on: int) -> int:
+    """Return the one value that a trailing trigger watches."""
+    value = 0
+    while on >> (value + 1):
+        value += 1
+    return value
 
 
 @compiled
-def reaches_quote(watch: Record, bid: float, ask: float, mid: float) -> bool:
-    """Say whether a quote fires anything of this symbol."""
-    return bool(
-        bid >= watch.nearest[ABOVE, 1]
-        or bid <= watch.nearest[BELOW, 1]
-        or ask >= watch.nearest[ABOVE, 2]
-        or ask <= watch.nearest[BELOW, 2]
-        or mid >= watch.nearest[ABOVE, 3]
-        or mid <= watch.nearest[BELOW, 3]
-    )
+def _settle(watch: Record, table: np.ndarray, value: int) -> None:
+    """Find anew between which prices of `value` nothing happens."""
+    above, below = np.inf, -np.inf
+    top = watch.nearest[ABOVE, value]
+    if top != 0:
+        above = table[top].level
+    top = watch.nearest[BELOW, value]
+    if top != 0:
+        below = table[top].level
+    for kind in range(2):
+        top = watch.trailing[kind, BELOW, value]
+        if (
+            top != 0
+        ):  # what is better than the best, not what equals it: a market may stay at its high for long
+            above = min(above, np.nextafter(table[top].best, np.inf))
+        top = watch.trailing[kind, ABOVE, value]
+        if top != 0:
+            below = max(below, np.nextafter(table[top].best, -np.inf))
+    watch.above[value] = above
+    watch.below[value] = below
 
 
 @compiled
-def _draw_near(watch: Record, trigger: Record) -> None:
-    """Bring the nearest levels of what `trigger` watches as near as its own."""
+def _offer(watch: Record, table: np.ndarray, value: int, slot: int) -> None:
+    """Put `slot` in the heap of levels of its direction."""
+    direction = table[slot].direction
+    key = table[slot].level if direction == ABOVE else -table[slot].level
+    watch.nearest[direction, value] = heaps.push(table, value, watch.nearest[direction, value], slot, key)
+
+
+@compiled
+def _withdraw(watch: Record, table: np.ndarray, value: int, slot: int) -> None:
+    direction = table[slot].direction
+    watch.nearest[direction, value] = heaps.remove(table, value, watch.nearest[direction, value], slot)
+
+
+# --- groups of trailing triggers -------------------------------------------------------------------------------
+
+
+@compiled_apart
+def _place_group(
+    watch: Record, table: np.ndarray, value: int, top: int, best: float, worse: int, better: int
+) -> None:
+    """Make `top` the top of a group with this best price, between two others in the stack (0: none)."""
+    group = table[top]
+    group.best = best
+    group.level = level_behind(best, group.distance, group.trails, group.direction)
+    group.prev = worse
+    group.next = better
+    if worse != 0:
+        table[worse].next = top
+    else:
+        watch.trailing[group.trails - 1, group.direction, value] = top
+    if better != 0:
+        table[better].prev = top
+    _offer(watch, table, value, top)
+
+
+@compiled
+def _join(watch: Record, table: np.ndarray, value: int, slot: int, best: float) -> None:
+    """Add a trailing trigger to the group with its best price, or make it a group of its own."""
+    trigger = table[slot]
+    worse, better = NONE, watch.trailing[trigger.trails - 1, trigger.direction, value]
+    while better != 0 and is_beaten(table[better].best, best, trigger.direction):
+        worse, better = better, table[better].next
+    top = heaps.push(table, GROUP, NONE, slot, trigger.distance)
+    if better != 0 and table[better].best == best:
+        _withdraw(watch, table, value, better)
+        top = heaps.merge(table, GROUP, better, slot)
+        better = table[better].next
+    _place_group(watch, table, value, top, best, worse, better)
+
+
+@compiled_apart
+def _leave(watch: Record, table: np.ndarray, value: int, slot: int) -> None:
+    """Take a trailing trigger out of its group, and the group's next one to its place if it was the top."""
+    trigger = table[slot]
+    if trigger.links[GROUP, heaps.PARENT] != 0:
+        heaps.remove(table, GROUP, NONE, slot)
+        return
+    worse, better = trigger.prev, trigger.next
+    _withdraw(watch, table, value, slot)
+    heir = heaps.remove(table, GROUP, slot, slot)
+    if heir != 0:
+        _place_group(watch, table, value, heir, trigger.best, worse, better)
+        return
+    if worse != 0:
+        table[worse].next = better
+    else:
+        watch.trailing[trigger.trails - 1, trigger.direction, value] = better
+    if better != 0:
+        table[better].prev = worse
+
+
+@compiled
+def _lift(watch: Record, table: np.ndarray, value: int, price: float) -> None:
+    """Melt the groups whose best price is beaten by `price` into one that has it."""
+    for kind in range(2):
+        for direction in range(2):
+            better, melted = watch.trailing[kind, direction, value], NONE
+            while better != 0 and is_beaten(table[better].best, price, direction):
+                _withdraw(watch, table, value, better)
+                melted = heaps.merge(table, GROUP, melted, better)
+                better = table[better].next
+            if melted == 0:
+                continue
+            if better != 0 and table[better].best == price:
+                _withdraw(watch, table, value, better)
+                melted = heaps.merge(table, GROUP, melted, better)
+                better = table[better].next
+            _place_group(watch, table, value, melted, price, NONE, better)
+
+
+# --- arming, disarming, firing ---------------------------------------------------------------------------------
+
+
+@compiled
+def _take_out(watch: Record, table: np.ndarray, slot: int) -> None:
+    """Take `slot` out of every heap it is in."""
+    trigger = table[slot]
+    if trigger.trails != FIXED:
+        _leave(watch, table, value_of(trigger.on), slot)
+        return
     for value in range(VALUES):
         if trigger.on & (1 << value):
-            if trigger.direction == ABOVE:
-                watch.nearest[ABOVE, value] = min(watch.nearest[ABOVE, value], trigger.level)
-            else:
-                watch.nearest[BELOW, value] = max(watch.nearest[BELOW, value], trigger.level)
+            _withdraw(watch, table, value, slot)
 
 
 @compiled
-def _survey(watch: Record, table: np.ndarray) -> None:
-    """Find the nearest levels anew from the symbol's list."""
+def _settle_all(watch: Record, table: np.ndarray, on: int) -> None:
     for value in range(VALUES):
-        watch.nearest[ABOVE, value] = np.inf
-        watch.nearest[BELOW, value] = -np.inf
-    slot = watch.first
-    while slot != 0:
-        _draw_near(watch, table[slot])
-        slot = table[slot].next
+        if on & (1 << value):
+            _settle(watch, table, value)
 
 
 @compiled
-def _release(watch: Record, table: np.ndarray, slot: int) -> None:
-    """Take `slot` out of the symbol's list and give it back to the free ones."""
-    trigger = table[slot]
-    if trigger.prev != 0:
-        table[trigger.prev].next = trigger.next
-    else:
-        watch.first = trigger.next
-    if trigger.next != 0:
-        table[trigger.next].prev = trigger.prev
-    else:
-        watch.last = trigger.prev
-    trigger.armed = 0
-    trigger.prev = 0
-    trigger.next = table[0].next
+def _free(table: np.ndarray, slot: int) -> None:
+    table[slot].armed = 0
+    table[slot].next = table[0].next
     table[0].next = slot
 
 
 @compiled
-def fire(watch: Record, table: np.ndarray, trade: float, bid: float, ask: float, mid: float) -> int:
-    """Disarm every trigger that a value reaches, list their slots in `fired` in order of arming, count them."""
-    count = 0
-    slot = watch.first
-    while slot != 0:
-        trigger = table[slot]
-        following = trigger.next
-        if _reached(trigger.direction, trigger.on, trigger.level, trade, bid, ask, mid):
-            table[count].fired = slot
-            count += 1
-            _release(watch, table, slot)
-        slot = following
-    if count:
-        _survey(watch, table)
-    return count
-
-
-@entry_point
-def link(symbols: np.ndarray, table: np.ndarray, sym: int, on: int, direction: int, level: float) -> int:
-    """Arm a trigger at the end of the symbol's list and return its slot; 0 if the table is full.
-
-    `symbols` are records with a `WATCH` named `watch`; as a view of its own that column's memory layout, and so
-    the compiled code, would depend on how many symbols there are.
-    """
+def link(
+    watch: Record,
+    table: np.ndarray,
+    sym: int,
+    on: int,
+    direction: int,
+    trails: int,
+    level: float,
+    best: float,
+) -> int:
+    """Arm a trigger and return its slot; 0 if the table is full. `level` is the distance of one that trails."""
     slot = int(table[0].next)
     if slot == 0:
         return 0
-    table[0].next = table[slot].next
-    watch = symbols[sym].watch
     trigger = table[slot]
+    table[0].next = trigger.next
+    table[0].seq += 1
+    trigger.seq = table[0].seq
     trigger.sym = sym
     trigger.on = on
     trigger.direction = direction
-    trigger.level = level
+    trigger.trails = trails
     trigger.armed = 1
     trigger.next = 0
-    trigger.prev = watch.last
-    if watch.last != 0:
-        table[watch.last].next = slot
+    trigger.prev = 0
+    if trails == FIXED:
+        trigger.level = level
+        for value in range(VALUES):
+            if on & (1 << value):
+                _offer(watch, table, value, slot)
     else:
-        watch.first = slot
-    watch.last = slot
-    _draw_near(watch, trigger)
+        trigger.distance = level
+        _join(watch, table, value_of(on), slot, best)
+    _settle_all(watch, table, on)
     return slot
 
 
-@entry_point
-def unlink(symbols: np.ndarray, table: np.ndarray, slot: int) -> bool:
-    """Disarm `slot`; False if it is not armed. Walks the symbol's list only if it held a nearest level."""
-    trigger = table[slot]
-    if slot <= 0 or trigger.armed == 0:
-        return False
-    watch = symbols[trigger.sym].watch
-    was_nearest = False
-    for value in range(VALUES):
-        if trigger.on & (1 << value) and watch.nearest[trigger.direction, value] == trigger.level:
-            was_nearest = True
-    _release(watch, table, slot)
-    if was_nearest:
-        _survey(watch, table)
-    return True
+@compiled
+def unlink(watch: Record, table: np.ndarray, slot: int) -> None:
+    """Disarm an armed trigger."""
+    _take_out(watch, table, slot)
+    _settle_all(watch, table, table[slot].on)
+    _free(table, slot)
+
+
+@compiled
+def is_eventful(watch: Record, value: int, price: float) -> bool:
+    """Say whether something happens when the watched value comes to `price`; nothing does where it is missing (NaN)."""
+    return bool(price >= watch.above[value] or price <= watch.below[value])
+
+
+@compiled_apart
+def take_value(watch: Record, table: np.ndarray, value: int, price: float, fired: int) -> int:
+    """Lift the trailing triggers that `price` lifts, and move those it reaches to the heap `fired`; return its top."""
+    _lift(watch, table, value, price)
+    for direction in range(2):
+        while True:
+            slot = watch.nearest[direction, value]
+            if slot == 0:
+                break
+            level = table[slot].level
+            if not (price >= level if direction == ABOVE else price <= level):
+                break
+            _take_out(watch, table, slot)
+            fired = heaps.push(table, GROUP, fired, slot, float(table[slot].seq))
+            _settle_all(watch, table, table[slot].on & ~(1 << value))
+    _settle(watch, table, value)
+    return fired
+
+
+@compiled_apart
+def list_fired(table: np.ndarray, fired: int) -> int:
+    """List the slots of the heap `fired` in order of arming in the column of that name, free them, and count them."""
+    count = 0
+    while fired != 0:
+        slot = fired
+        fired = heaps.remove(table, GROUP, slot, slot)
+        table[count].fired = slot
+        count += 1
+        _free(table, slot)
+    return count

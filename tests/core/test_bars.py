@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hands.core.bars import RING, Bar
+from hands.core.bars import KEPT, Bar
 from hands.core.market import Market, RowFlag, RowKind, new_rows
 
 S = 10**9
@@ -103,9 +103,9 @@ def test_trades_of_size_zero_have_their_close_as_vwap() -> None:
 
 
 def test_the_ring_keeps_the_newest_and_returns_them_oldest_first() -> None:
-    market = after(trades(*[(i * MINUTE, 1 + i, 1) for i in range(RING + 40)]))
+    market = after(trades(*[(i * MINUTE, 1 + i, 1) for i in range(KEPT + 40)]))
     kept = market.bars(0, 60, 10**6)
-    assert [bar.start_ns for bar in kept] == [i * MINUTE for i in range(39, RING + 39)]
+    assert [bar.start_ns for bar in kept] == [i * MINUTE for i in range(39, KEPT + 39)]
     assert market.bars(0, 60, 3) == kept[-3:]
     assert market.bars(0, 60, 0) == []
 
@@ -146,7 +146,7 @@ def test_a_real_session_gives_the_bars_of_a_plain_grouping(data_dir: Path) -> No
         expected = [
             grouped(start, prices[starts == start], sizes[starts == start]) for start in np.unique(starts)
         ]
-        found = [*market.bars(0, interval_s, RING), market.forming(0, interval_s)]
+        found = [*market.bars(0, interval_s, KEPT), market.forming(0, interval_s)]
         for bar, reference in zip(found, expected[-len(found) :], strict=True):
             assert (bar.start_ns, bar.open, bar.high, bar.low, bar.close, bar.trades) == reference[:6]
             assert (bar.volume, bar.vwap) == pytest.approx(reference[6:], rel=1e-9)

@@ -30,7 +30,7 @@ def row_arrays(draw: st.DrawFn) -> np.ndarray:
         now += draw(st.sampled_from([0, 0, 1, S // 2, S, 20 * S, 61 * S, -S // 2, -3 * S, -70 * S]))
         row["sym"] = draw(st.sampled_from([0, 0, 0, 1, 2, -1, 3]))
         row["kind"] = draw(st.sampled_from([RowKind.TRADE, RowKind.TRADE, RowKind.QUOTE, RowKind.QUOTE, 0]))
-        row["flags"] = draw(st.sampled_from([1, 1, 1, 0]))
+        row["flags"] = draw(st.sampled_from([1, 1, 1, 3, 2, 0]))
         row["price"], row["size"] = draw(PRICES), draw(SIZES)
         row["price2"], row["size2"] = draw(PRICES), draw(SIZES)
         row["venue_ns"] = now
@@ -46,28 +46,65 @@ class Armed:
     sym: int
     on: int
     direction: int
+    trails: str
     level: float
+    best: float | None = None
+
+    def takes(self, value: float) -> bool:
+        """Follow `value` if it trails, and say whether it is reached."""
+        above = self.direction == TriggerDirection.ABOVE
+        level = self.level
+        if self.trails != "fixed":
+            if self.best is None or (value < self.best if above else value > self.best):
+                self.best = value
+            gap = self.best * self.level if self.trails == "fraction" else self.level
+            level = round(self.best + gap if above else self.best - gap, 9)
+        return value >= level if above else value <= level
 
 
+Wanted = tuple[int, int, int, str, float]
+LEVELS = st.one_of(st.integers(94, 106).map(float), st.just(99.5))
 TRIGGERS = st.lists(
-    st.tuples(
-        st.integers(0, 2),
-        st.integers(1, 15),
-        st.integers(0, 1),
-        st.one_of(st.integers(94, 106).map(float), st.just(99.5)),
+    st.one_of(
+        st.tuples(st.integers(0, 2), st.integers(1, 15), st.integers(0, 1), st.just("fixed"), LEVELS),
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from([1, 1, 2, 4, 8]),
+            st.integers(0, 1),
+            st.just("distance"),
+            st.sampled_from([0.5, 1.0, 2.0, 5.0]),
+        ),
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from([1, 1, 2, 4, 8]),
+            st.integers(0, 1),
+            st.just("fraction"),
+            st.sampled_from([0.001, 0.01, 0.05]),
+        ),
     ),
     max_size=8,
 )
 
 
-def market_with(wanted: list[tuple[int, int, int, float]]) -> tuple[Market, list[Armed]]:
+def market_with(wanted: list[Wanted]) -> tuple[Market, list[Armed]]:
     market = Market(SYMBOLS, (60, 300))
     market.set_session(0, 1_700_000_030 * S, 45 * S)
-    armed = [
-        Armed(market.arm(sym, TriggerOn(on), TriggerDirection(direction), level), sym, on, direction, level)
-        for sym, on, direction, level in wanted
-    ]
-    return market, armed
+    return market, [arm(market, *each) for each in wanted]
+
+
+def arm(market: Market, sym: int, on: int, direction: int, trails: str, level: float) -> Armed:
+    how = TriggerOn(on), TriggerDirection(direction), level
+    if trails == "fixed":
+        return Armed(market.arm(sym, *how), sym, on, direction, trails, level)
+    slot = market.arm_trailing(sym, *how, is_fraction=trails == "fraction")
+    return Armed(slot, sym, on, direction, trails, level, _known(market, sym).get(TriggerOn(on)))
+
+
+def _known(market: Market, sym: int) -> dict[TriggerOn, float]:
+    """Return every watched value that a symbol has now."""
+    last = market.last_trade(sym)
+    traded = {} if last is None else {TriggerOn.TRADE: last.price / 1e9}
+    return traded | (_quoted(market, sym) if market.quote(sym) is not None else {})
 
 
 def fed(market: Market, rows: np.ndarray, cuts: list[int]) -> list[tuple[int, tuple[int, ...]]]:
@@ -82,12 +119,13 @@ def fed(market: Market, rows: np.ndarray, cuts: list[int]) -> list[tuple[int, tu
             if market.fired_count:
                 fired.append((at - 1, tuple(market.fired[: market.fired_count].tolist())))
                 market.arm(len(fired) % 3, TriggerOn.TRADE | TriggerOn.ASK, TriggerDirection.BELOW, 99.0)
+                market.arm_trailing(len(fired) % 2, TriggerOn.TRADE, TriggerDirection.ABOVE, 2.0)
     return fired
 
 
 @given(row_arrays(), TRIGGERS, st.lists(st.integers(0, 60), max_size=12))
 def test_how_rows_are_cut_into_calls_changes_nothing(
-    rows: np.ndarray, wanted: list[tuple[int, int, int, float]], cuts: list[int]
+    rows: np.ndarray, wanted: list[Wanted], cuts: list[int]
 ) -> None:
     (whole, _), (pieces, _), (singly, _) = market_with(wanted), market_with(wanted), market_with(wanted)
     fired = fed(whole, rows, [])
@@ -97,9 +135,7 @@ def test_how_rows_are_cut_into_calls_changes_nothing(
 
 
 @given(row_arrays(), TRIGGERS, st.integers(0, 60))
-def test_a_market_restored_in_between_goes_on_alike(
-    rows: np.ndarray, wanted: list[tuple[int, int, int, float]], cut: int
-) -> None:
+def test_a_market_restored_in_between_goes_on_alike(rows: np.ndarray, wanted: list[Wanted], cut: int) -> None:
     (whole, _), (before, _) = market_with(wanted), market_with(wanted)
     cut %= len(rows) + 1
     expected = fed(whole, rows[:cut].copy(), []) if cut else []
@@ -110,9 +146,7 @@ def test_a_market_restored_in_between_goes_on_alike(
 
 
 @given(row_arrays(), TRIGGERS)
-def test_triggers_fire_exactly_where_a_naive_model_fires_them(
-    rows: np.ndarray, wanted: list[tuple[int, int, int, float]]
-) -> None:
+def test_triggers_fire_exactly_where_a_naive_model_fires_them(rows: np.ndarray, wanted: list[Wanted]) -> None:
     """The model looks at every armed trigger at every row that became the symbol's current quote or last trade.
 
     Now and then the oldest trigger is disarmed and the ones that fired are armed again, behind the others.
@@ -127,15 +161,7 @@ def test_triggers_fire_exactly_where_a_naive_model_fires_them(
             trigger.slot
             for trigger in armed
             if trigger.sym == sym
-            and any(
-                (
-                    value >= trigger.level
-                    if trigger.direction == TriggerDirection.ABOVE
-                    else value <= trigger.level
-                )
-                for watched, value in values.items()
-                if trigger.on & watched
-            )
+            and any([trigger.takes(value) for watched, value in values.items() if trigger.on & watched])  # noqa: C419 all
         ]
         assert market.fired[: market.fired_count].tolist() == expected
         gone = [trigger for trigger in armed if trigger.slot in expected]
@@ -143,9 +169,11 @@ def test_triggers_fire_exactly_where_a_naive_model_fires_them(
         if armed and i % 5 == 4:
             assert market.disarm(armed[0].slot)
             gone.append(armed.pop(0))
-        for old in gone:
-            slot = market.arm(old.sym, TriggerOn(old.on), TriggerDirection(old.direction), old.level)
-            armed.append(Armed(slot, old.sym, old.on, old.direction, old.level))
+        armed += [arm(market, old.sym, old.on, old.direction, old.trails, old.level) for old in gone]
+        for trigger in armed:
+            view = market.trigger(trigger.slot)
+            assert view is not None
+            assert (view.best, view.direction) == (trigger.best, trigger.direction)
 
 
 def _current(market: Market, sym: int) -> tuple[int, int]:
@@ -173,7 +201,11 @@ def _possible(value: float) -> bool:
 def _values(market: Market, row: np.void) -> dict[TriggerOn, float]:
     if row["kind"] == RowKind.TRADE:
         return {TriggerOn.TRADE: float(row["price"])}
-    quote = market.quote(int(row["sym"]))
+    return _quoted(market, int(row["sym"]))
+
+
+def _quoted(market: Market, sym: int) -> dict[TriggerOn, float]:
+    quote = market.quote(sym)
     assert quote is not None
     values = {}
     if quote.bid is not None:

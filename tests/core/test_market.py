@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hands.core import kernel, triggers
+from hands.core import kernel
+from hands.core import market as market_module
 from hands.core.market import (
     Market,
     QuoteView,
@@ -57,7 +58,7 @@ def test_nothing_is_known_before_the_first_row() -> None:
     assert market.bars(0, 60, 5) == []
     assert market.forming(0, 60) is None
     known = market.indicators(0)
-    assert [getattr(known, name) for name in known.__struct_fields__] == [None] * 11
+    assert [getattr(known, name) for name in known.__struct_fields__] == [None] * len(known.__struct_fields__)
 
 
 def test_the_quote_is_exact_and_immutable() -> None:
@@ -290,9 +291,15 @@ def test_a_snapshot_that_is_cut_short_is_refused() -> None:
         Market.restore(after(trade(10)).snapshot()[:-1])
 
 
+def test_a_snapshot_of_another_layout_is_refused() -> None:
+    snapshot = after(trade(10)).snapshot()
+    with pytest.raises(ValueError, match="not one of this version"):
+        Market.restore(snapshot.replace(market_module._LAYOUT.encode(), b"0" * 16, 1))
+
+
 def test_warming_up_leaves_nothing_to_compile() -> None:
     """However many symbols, intervals, rows and triggers there are: compiling takes seconds."""
-    compiled = [kernel.consume, kernel.observe, triggers.link, triggers.unlink]
+    compiled = [kernel.consume, kernel.observe, kernel.arm, kernel.disarm]
     Market.warm_up()
     assert [len(function.signatures) for function in compiled] == [1, 1, 1, 1]
     for size in range(4):
@@ -301,5 +308,6 @@ def test_warming_up_leaves_nothing_to_compile() -> None:
         for _ in range(200 if size else 0):
             market.disarm(market.arm(0, TriggerOn.MID, TriggerDirection.BELOW, 3))
             market.arm(size - 1, TriggerOn.MID, TriggerDirection.BELOW, 3)
+            market.disarm(market.arm_trailing(0, TriggerOn.MID, TriggerDirection.BELOW, 3))
             market.indicators(0)
     assert [len(function.signatures) for function in compiled] == [1, 1, 1, 1]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
+from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, TriggerView, new_rows
 
 ABOVE, BELOW = TriggerDirection.ABOVE, TriggerDirection.BELOW
 ON = TriggerOn
@@ -153,8 +153,8 @@ def test_the_table_grows_and_keeps_every_trigger() -> None:
 
 def test_nearest_levels_follow_arming_firing_and_disarming() -> None:
     def nearest(market: Market) -> tuple[float, float]:
-        watch = market._symbols["watch"][0]["nearest"]
-        return watch[ABOVE, 0], watch[BELOW, 0]
+        watch = market._symbols["watch"][0]
+        return watch["above"][0], watch["below"][0]
 
     market = Market(("X",))
     assert nearest(market) == (math.inf, -math.inf)
@@ -197,3 +197,208 @@ def test_disarming_what_is_not_armed_changes_nothing(slot: int) -> None:
     before = market.digest()
     assert not market.disarm(slot)
     assert market.digest() == before
+
+
+def test_what_is_armed_can_be_read() -> None:
+    market = Market(("X",))
+    slot = market.arm(0, ON.TRADE | ON.ASK, BELOW, 9.5)
+    assert market.trigger(slot) == TriggerView(0, ON.TRADE | ON.ASK, BELOW, 9.5, None)
+    market.disarm(slot)
+    assert market.trigger(slot) is None
+    assert market.trigger(0) is None
+    assert market.trigger(10**6) is None
+
+
+# --- trailing ----------------------------------------------------------------------------------------------------
+
+# (watched, direction, distance, is it a fraction, rows before arming, rows after, which of these fires)
+TRAILING = {
+    "falls back from the high": (
+        ON.TRADE,
+        BELOW,
+        1,
+        False,
+        [],
+        [trade(10), trade(12), trade(11.01), trade(11)],
+        3,
+    ),
+    "falls through": (ON.TRADE, BELOW, 1, False, [], [trade(10), trade(12), trade(5)], 2),
+    "never falls so far": (
+        ON.TRADE,
+        BELOW,
+        1,
+        False,
+        [],
+        [trade(10), trade(9.01), trade(12), trade(11.5)],
+        None,
+    ),
+    "the price at arming is the first": (ON.TRADE, BELOW, 1, False, [trade(10)], [trade(9)], 0),
+    "prices before arming are not": (
+        ON.TRADE,
+        BELOW,
+        1,
+        False,
+        [trade(20), trade(10)],
+        [trade(9.5), trade(9)],
+        1,
+    ),
+    "bounces from the low": (ON.TRADE, ABOVE, 1, False, [], [trade(10), trade(8), trade(8.99), trade(9)], 3),
+    "a fraction of the high": (
+        ON.TRADE,
+        BELOW,
+        0.1,
+        True,
+        [],
+        [trade(10), trade(20), trade(18.01), trade(18)],
+        3,
+    ),
+    "a fraction of the low": (
+        ON.TRADE,
+        ABOVE,
+        0.1,
+        True,
+        [],
+        [trade(20), trade(10), trade(10.99), trade(11)],
+        3,
+    ),
+    "10.1 less 0.1 in floats would be below 10": (
+        ON.TRADE,
+        BELOW,
+        0.1,
+        False,
+        [],
+        [trade(10.1), trade(10)],
+        1,
+    ),
+    "150.2 less 2 % in floats would be below": (
+        ON.TRADE,
+        BELOW,
+        0.02,
+        True,
+        [],
+        [trade(150.2), trade(147.196)],
+        1,
+    ),
+    "the bid": (ON.BID, BELOW, 1, False, [quote(10, 11)], [trade(5), quote(9.5, 20), quote(9, 10)], 2),
+    "the ask": (ON.ASK, ABOVE, 1, False, [quote(10, 11)], [quote(5, 10.5), quote(5, 11.5)], 1),
+    "the middle": (ON.MID, BELOW, 1, False, [quote(10, 11)], [quote(10, 10), quote(9, 10)], 1),
+    "a missing side is not low": (ON.BID, BELOW, 1, False, [quote(10, 11)], [quote(0, 11), quote(9, 11)], 1),
+    "an ineligible trade is no high": (
+        ON.TRADE,
+        BELOW,
+        1,
+        False,
+        [trade(10)],
+        [trade(20, eligible=False), trade(9.5)],
+        None,
+    ),
+    "another symbol's trade": (ON.TRADE, BELOW, 1, False, [trade(10)], [trade(5, sym=1)], None),
+}
+
+
+@pytest.mark.parametrize("case", TRAILING)
+def test_a_trailing_trigger_fires_where_the_table_says(case: str) -> None:
+    on, direction, distance, is_fraction, before, rows, expected = TRAILING[case]
+    market = Market(("X", "Y"))
+    assert fires(market, *before) == [[]] * len(before)
+    slot = market.arm_trailing(0, on, direction, distance, is_fraction=is_fraction)
+    assert fires(market, *rows) == [[slot] if i == expected else [] for i in range(len(rows))]
+
+
+def test_a_trailing_trigger_fires_once() -> None:
+    market = Market(("X",))
+    slot = market.arm_trailing(0, ON.TRADE, BELOW, 1)
+    assert fires(market, trade(10), trade(9), trade(12), trade(5)) == [[], [slot], [], []]
+
+
+def test_the_level_of_a_trailing_trigger_can_be_read() -> None:
+    market = Market(("X",))
+    slots = [market.arm_trailing(0, ON.TRADE, BELOW, distance) for distance in (3, 1, 2)]
+    assert market.trigger(slots[0]) == TriggerView(0, ON.TRADE, BELOW, None, None)
+    fires(market, trade(10), trade(12), trade(11.5))
+    assert [market.trigger(slot).level for slot in slots] == [9, 11, 10]
+    assert {market.trigger(slot).best for slot in slots} == {12}
+
+
+def test_a_trailing_trigger_armed_again_goes_on_from_the_best_price_it_had() -> None:
+    market = Market(("X",))
+    fires(market, trade(10))
+    kept = market.arm_trailing(0, ON.TRADE, BELOW, 1, best=10.8)
+    worse = market.arm_trailing(0, ON.TRADE, BELOW, 1, best=9.5)  # the market is better already
+    assert (market.trigger(kept).best, market.trigger(worse).best) == (10.8, 10)
+    assert fires(market, trade(9.8), trade(9)) == [[kept], [worse]]
+
+
+def test_groups_with_different_best_prices_melt_when_a_price_beats_them() -> None:
+    market = Market(("X",))
+    slots = []
+    for price in (20, 18, 16, 14):  # each is armed at its own high
+        fires(market, trade(price))
+        slots.append(market.arm_trailing(0, ON.TRADE, BELOW, 9))
+    assert [market.trigger(slot).best for slot in slots] == [20, 18, 16, 14]
+    fires(market, trade(17))
+    assert [market.trigger(slot).best for slot in slots] == [20, 18, 17, 17]
+    fires(market, trade(18))  # equal to a better group's: they are one from now on
+    assert [market.trigger(slot).best for slot in slots] == [20, 18, 18, 18]
+    assert fires(market, trade(11), trade(9)) == [[slots[0]], slots[1:]]
+
+
+@pytest.mark.parametrize("gone", range(4))
+def test_disarming_a_trailing_trigger_leaves_the_others(gone: int) -> None:
+    market = Market(("X",))
+    fires(market, trade(10))
+    slots = [market.arm_trailing(0, ON.TRADE, BELOW, distance) for distance in (1, 1, 2, 0.5)]
+    fires(market, trade(11))
+    assert market.disarm(slots[gone])
+    assert not market.disarm(slots[gone])
+    assert fires(market, trade(8)) == [[slot for slot in slots if slot != slots[gone]]]
+    assert fires(market, trade(1)) == [[]]
+    watch = market._symbols["watch"][0]
+    assert (watch["above"][0], watch["below"][0]) == (math.inf, -math.inf)
+
+
+def test_fixed_and_trailing_triggers_fire_together_in_order_of_arming() -> None:
+    market = Market(("X",))
+    fires(market, trade(10))
+    slots = [
+        market.arm(0, ON.TRADE, BELOW, 9),
+        market.arm_trailing(0, ON.TRADE, BELOW, 1),
+        market.arm(0, ON.TRADE | ON.BID, BELOW, 9.5),
+        market.arm_trailing(0, ON.TRADE, BELOW, 0.05, is_fraction=True),
+    ]
+    assert fires(market, trade(9)) == [slots]
+
+
+@pytest.mark.parametrize(
+    ("on", "distance", "is_fraction", "best"),
+    [
+        (ON.TRADE | ON.BID, 1.0, False, None),
+        (ON.TRADE, 0.0, False, None),
+        (ON.TRADE, -1.0, False, None),
+        (ON.TRADE, math.nan, False, None),
+        (ON.TRADE, math.inf, False, None),
+        (ON.TRADE, 1.0, True, None),
+        (ON.TRADE, 1.0, False, 0.0),
+        (ON.TRADE, 1.0, False, math.nan),
+    ],
+)
+def test_a_trailing_trigger_that_cannot_be_meant_is_an_error(
+    on: TriggerOn, distance: float, is_fraction: bool, best: float | None
+) -> None:
+    market = Market(("X",))
+    before = market.digest()
+    with pytest.raises(ValueError):
+        market.arm_trailing(0, on, BELOW, distance, is_fraction=is_fraction, best=best)
+    assert market.digest() == before
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_a_hundred_thousand_triggers_fire_in_order_of_arming(rising: bool) -> None:
+    """Armed in the order that is worst for a heap that is a list of children, or a chain of them."""
+    market = Market(("X",))
+    levels = range(1, 100_001) if rising else range(100_000, 0, -1)
+    slots = [market.arm(0, ON.TRADE, ABOVE, level) for level in levels]
+    first, last = (slots[0], slots[-1]) if rising else (slots[-1], slots[0])
+    assert fires(market, trade(0.5), trade(1)) == [[], [first]]
+    rest = [slot for slot in slots if slot not in {first, last}]
+    assert fires(market, trade(99_999), trade(99_999.5), trade(100_000)) == [rest, [], [last]]

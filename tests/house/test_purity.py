@@ -18,7 +18,7 @@ CORE = ROOT / "hands" / "core"
 # fmt: off
 OUTSIDE = frozenset({
     "__future__", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
-    "functools", "hashlib", "heapq", "itertools", "json", "math", "msgspec", "numba",
+    "functools", "hashlib", "heapq", "itertools", "json", "llvmlite", "math", "msgspec", "numba",
     "numpy", "operator", "orjson", "pydantic", "re", "string", "struct", "tomllib",
     "types", "typing", "typing_extensions", "unicodedata",
 })

@@ -1,0 +1,57 @@
+"""What is read of the market: small immutable values, in which a missing number is `None`.
+
+Owns their shapes. May not read the state themselves: `market` makes them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hands.core.triggers import TriggerDirection, TriggerOn
+from hands.core.units import Price
+
+
+class QuoteView(msgspec.Struct, frozen=True, gc=False):
+    """The current quote; a missing side is `None` with size 0. Prices are exact (see `Market.quote`)."""
+
+    bid: Price | None
+    ask: Price | None
+    bid_size: float
+    ask_size: float
+    venue_ns: int
+    recv_ns: int
+
+
+class TradeView(msgspec.Struct, frozen=True, gc=False):
+    """The last eligible trade that was in sequence."""
+
+    price: Price
+    size: float
+    venue_ns: int
+    recv_ns: int
+    trade_id: int
+
+
+class TriggerView(msgspec.Struct, frozen=True, gc=False):
+    """An armed trigger: where it fires now. `best` is what a trailing one follows, `None` before its first price.
+
+    `level` is `None` too then; a fixed trigger has a level and no `best`.
+    """
+
+    sym: int
+    on: TriggerOn
+    direction: TriggerDirection
+    level: float | None
+    best: float | None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's state after a row, to go back to (`Market.rebuild`): everything but its bars and triggers.
+
+    `seen_ns` is the newest time it had seen: what came later by that clock is to be replayed.
+    """
+
+    sym: int
+    seen_ns: int
+    symbol: bytes
+    series: bytes
