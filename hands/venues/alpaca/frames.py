@@ -21,7 +21,7 @@ from msgspec import field
 from msgspec.msgpack import Ext
 
 from hands.core.market import ROW, RowFlag, RowKind, new_rows
-from hands.venues.alpaca.conditions import updates_last
+from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.packed import PackedFrames
 from hands.venues.alpaca.timestamps import TIMESTAMP_EXT, parse_rfc3339, parse_timestamp_ext
 
@@ -104,9 +104,9 @@ class Correction(Notice[Time], tag="c", kw_only=True):
     tape: str = field(name="z", default="")
 
     @property
-    def is_eligible(self) -> bool:
-        """Whether the corrected trade may update the last price."""
-        return not self.conditions or updates_last(self.conditions, self.tape)
+    def flags(self) -> int:
+        """What the corrected trade counts for (`RowFlag`)."""
+        return flags_of(self.conditions or (), self.tape)
 
 
 class CancelError(Notice[Time], tag="x", kw_only=True):
@@ -315,9 +315,9 @@ class FrameDecoder:
                         unknown += 1
                         continue
                     conditions = message.conditions
-                    eligible = not conditions or updates_last(conditions, message.tape)
+                    flags = flags_of(conditions, message.tape) if conditions else _ELIGIBLE
                     pack(
-                        buffer, at, sym, _TRADE, _ELIGIBLE if eligible else 0, message.price, message.size, 0.0,
+                        buffer, at, sym, _TRADE, flags, message.price, message.size, 0.0,
                         0.0, _venue_ns(message.time), recv_ns, message.trade_id,
                     )  # fmt: skip
                     at += width

@@ -16,19 +16,21 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hands.core.market import new_rows
+from hands.core.market import RowFlag, new_rows
 from hands.venues.alpaca import packed_kernel
-from hands.venues.alpaca.conditions import updates_last
+from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.packed_kernel import (
     DESK,
     HASH_HIGH,
     HASH_LOW,
     HASH_SHIFT,
     MEMBERS,
-    ON_CTS,
-    ON_UTP,
     PAD,
+    PRICE_ON_CTS,
+    PRICE_ON_UTP,
     SYMBOL_BYTES_MAX,
+    VOLUME_ON_CTS,
+    VOLUME_ON_UTP,
 )  # fmt: skip
 
 Parsed = tuple[int, int, int, int]
@@ -101,6 +103,11 @@ def _new_desk() -> np.ndarray:
         elif len(member) == 1:
             desk["slot_of"][ord(member)] = slot
     for code in range(128):
-        on_cts, on_utp = updates_last((chr(code),), "A"), updates_last((chr(code),), "C")
-        desk["tapes"][code] = ON_CTS * on_cts | ON_UTP * on_utp
+        on_cts, on_utp = flags_of((chr(code),), "A"), flags_of((chr(code),), "C")
+        desk["counts"][code] = (
+            PRICE_ON_CTS * (on_cts == RowFlag.ELIGIBLE)
+            | PRICE_ON_UTP * (on_utp == RowFlag.ELIGIBLE)
+            | VOLUME_ON_CTS * (on_cts != 0)
+            | VOLUME_ON_UTP * (on_utp != 0)
+        )
     return desks

@@ -43,11 +43,14 @@ _ABSENT, _WHOLE, _FLOAT, _STAMP, _TEXT, _NIL, _OTHER = range(7)
 
 # The columns of a ROW as eight-byte words; word 0 holds symbol, kind and flags.
 _W_HEAD, _W_PRICE, _W_SIZE, _W_PRICE2, _W_SIZE2, _W_VENUE, _W_RECV, _W_ID = range(8)
-_KIND_TRADE, _KIND_QUOTE, _FLAG_ELIGIBLE = 1 << 32, 2 << 32, 1 << 40
+_KIND_TRADE, _KIND_QUOTE = 1 << 32, 2 << 32
+_FLAG_ELIGIBLE, _FLAG_VOLUME = 1 << 40, 2 << 40
 assert ROW.itemsize == 64
-assert (RowKind.TRADE, RowKind.QUOTE, RowFlag.ELIGIBLE) == (_KIND_TRADE >> 32, _KIND_QUOTE >> 32, 1)
+assert (RowKind.TRADE, RowKind.QUOTE) == (_KIND_TRADE >> 32, _KIND_QUOTE >> 32)
+assert (RowFlag.ELIGIBLE, RowFlag.VOLUME) == (_FLAG_ELIGIBLE >> 40, _FLAG_VOLUME >> 40)
 
-ON_CTS, ON_UTP = 1, 2
+PRICE_ON_CTS, PRICE_ON_UTP, VOLUME_ON_CTS, VOLUME_ON_UTP = 1, 2, 4, 8
+_ALL = PRICE_ON_CTS | PRICE_ON_UTP | VOLUME_ON_CTS | VOLUME_ON_UTP
 _SECONDS_MAX: Final = (2**63 - 1) // 1_000_000_000 - 1
 HASH_SHIFT: Final = 40
 HASH_LOW: Final = -7046029254386353131
@@ -57,14 +60,14 @@ DESK = np.dtype(
     [
         ("slot_of", "u1", 256),
         ("slot_of_side", "u1", 256),
-        ("tapes", "u1", 256),
+        ("counts", "u1", 256),
         ("form", "i8", _SLOTS),
         ("value", "i8", _SLOTS),
     ],
     align=True,
 )
-"""What the parser has before it: the slot of each one-letter member and, by the second letter, of the bid's; the tapes
-on which each sale condition is a price; and the message in hand, by slot."""
+"""What the parser has before it: the slot of each one-letter member and, by the second letter, of the bid's; what
+each sale condition lets a trade count for, on which tapes; and the message in hand, by slot."""
 
 
 def _inlined(function: _F) -> _F:
@@ -255,26 +258,26 @@ def _symbol_number(data: np.ndarray, desk: Any, symbols: np.ndarray) -> int:
 
 
 @_called
-def _tapes(data: np.ndarray, desk: Any) -> int:
-    """Return the tapes on which all conditions of the trade update the last price, -1 if they are not plain."""
+def _counts(data: np.ndarray, desk: Any) -> int:
+    """Return what all conditions of the trade together let it count for, -1 if they are not plain."""
     form = desk.form[_CONDITIONS]
     at = desk.value[_CONDITIONS]
-    tapes = ON_CTS | ON_UTP
+    counts = _ALL
     if form in (_ABSENT, _NIL):
-        return tapes
+        return counts
     count = _byte(data, at)
     if form != _OTHER or count < 0x90 or count >= 0xA0:
         return -1
     at += 1
     for _ in range(count & 15):
         if data[at] == 0xA1 and data[at + 1] < 0x80:
-            tapes &= _byte(desk.tapes, data[at + 1])
+            counts &= _byte(desk.counts, data[at + 1])
             at += 2
         elif data[at] == 0xA0:
             at += 1
         else:
             return -1
-    return tapes
+    return counts
 
 
 @_inlined
@@ -302,10 +305,14 @@ def _put_trade(data: np.ndarray, desk: Any, words: np.ndarray, floats: np.ndarra
     tape = 0
     if desk.form[_TAPE] != _ABSENT:
         tape = _letter(data, desk, _TAPE)
-    tapes = _tapes(data, desk)
-    is_price = tapes & (ON_UTP if tape == 0x43 else ON_CTS)
-    words[i, _W_HEAD] = _KIND_TRADE | (_FLAG_ELIGIBLE if is_price else 0)
-    return ok and tape >= 0 and tapes >= 0
+    counts = _counts(data, desk)
+    head = _KIND_TRADE
+    if counts & (PRICE_ON_UTP if tape == 0x43 else PRICE_ON_CTS):
+        head |= _FLAG_ELIGIBLE
+    elif counts & (VOLUME_ON_UTP if tape == 0x43 else VOLUME_ON_CTS):
+        head |= _FLAG_VOLUME
+    words[i, _W_HEAD] = head
+    return ok and tape >= 0 and counts >= 0
 
 
 @_called

@@ -201,6 +201,7 @@ class WebSocketClient(asyncio.Protocol):
     def _cut(self, data: bytes) -> int:
         """Take every complete frame of `data`; return where the first incomplete one begins."""
         at, size, on_message = 0, len(data), self._on_message
+        self._rest_needs = _HEAD_MIN
         while size - at >= _HEAD_MIN and not self._is_over:
             head, length, begin = data[at], data[at + 1], at + _HEAD_MIN
             if length >= 126:

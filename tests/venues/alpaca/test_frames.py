@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
-from hands.core.market import ROW
-from hands.venues.alpaca.conditions import updates_last
+from hands.core.market import ROW, RowFlag
+from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.frames import (
     DailyBar,
     Failure,
@@ -110,7 +110,7 @@ def test_notices_are_handed_on_as_what_they_are(encoded):
         52983525033527, 39.1582, 440000.0,
     )  # fmt: skip
     assert (correction.trade_id, correction.price, correction.size) == (52983525034326, 39.1809, 440001.0)
-    assert not correction.is_eligible
+    assert correction.flags == RowFlag.VOLUME
     assert (cancel.trade_id, cancel.price, cancel.size, cancel.action) == (465, 144.6, 1.0, "C")
 
 
@@ -227,43 +227,50 @@ def test_garbage_raises_nothing_but_a_frame_error(data):
             decoder.decode(frame, 1)
 
 
+PRICE, VOLUME, NOTHING = RowFlag.ELIGIBLE, RowFlag.VOLUME, 0
+
+
 @pytest.mark.parametrize(
-    ("conditions", "tape", "eligible"),
+    ("conditions", "tape", "flags"),
     [
-        (["@"], "C", True),
-        ([" "], "A", True),
-        ([], "A", True),
-        (["@", "F"], "C", True),
-        (["O"], "A", True),
-        (["X"], "B", True),
-        (["B"], "A", False),  # an average price on CTS ...
-        (["B"], "C", True),  # ... is a bunched trade on UTP
-        (["W"], "C", False),
-        (["@", "I"], "C", False),
-        (["@", "T"], "C", False),
-        (["@", "T", "I"], "C", False),
-        (["U"], "A", False),
-        (["Z"], "A", False),
-        (["Z"], "C", False),
-        (["4"], "A", False),
-        (["7"], "C", False),
-        (["V"], "A", False),
-        (["H"], "A", False),
-        (["C"], "A", False),
-        (["N"], "C", False),
-        (["R"], "C", False),
-        (["P"], "C", False),
-        (["M"], "C", False),
-        (["Q"], "A", False),
-        (["G"], "C", False),
-        (["9"], "C", False),
-        (["!"], "C", False),
-        (["B"], "N", False),
-        (["@"], "", True),
+        (["@"], "C", PRICE),
+        ([" "], "A", PRICE),
+        ([], "A", PRICE),
+        (["@", "F"], "C", PRICE),
+        (["O"], "A", PRICE),
+        (["X"], "B", PRICE),
+        (["B"], "A", VOLUME),  # an average price on CTS ...
+        (["B"], "C", PRICE),  # ... is a bunched trade on UTP
+        (["W"], "C", VOLUME),
+        (["@", "I"], "C", VOLUME),
+        (["@", "T"], "C", VOLUME),
+        (["@", "T", "I"], "C", VOLUME),
+        (["U"], "A", VOLUME),
+        (["Z"], "A", VOLUME),
+        (["Z"], "C", VOLUME),
+        (["4"], "A", VOLUME),
+        (["7"], "C", VOLUME),
+        (["V"], "A", VOLUME),
+        (["H"], "A", VOLUME),
+        (["C"], "A", VOLUME),
+        (["N"], "C", VOLUME),
+        (["R"], "C", VOLUME),
+        (["P"], "C", VOLUME),
+        (["M"], "C", NOTHING),
+        (["Q"], "A", NOTHING),
+        (["G"], "C", VOLUME),
+        (["9"], "C", NOTHING),
+        (["!"], "C", NOTHING),
+        (["B"], "N", VOLUME),
+        (["@"], "", PRICE),
+        (["T", "!"], "C", NOTHING),
+        (["I", "M"], "A", NOTHING),
+        (["A"], "A", NOTHING),  # an acquisition is a price on UTP and nothing that CTS knows
+        (["A"], "C", PRICE),
     ],
 )
-def test_a_trade_is_a_price_only_if_all_its_conditions_are(conditions, tape, eligible):
-    assert updates_last(tuple(conditions), tape) is eligible
+def test_a_trade_is_a_price_or_volume_only_if_all_its_conditions_are(encoded, conditions, tape, flags):
+    assert flags_of(tuple(conditions), tape) == flags
     decoder = FrameDecoder(INDEX)
-    decoder.decode(as_json([TRADE | {"c": conditions, "z": tape}]), 1)
-    assert decoder.rows["flags"][0] == eligible
+    decoder.decode(encoded([TRADE | {"c": conditions, "z": tape}]), 1)
+    assert decoder.rows["flags"][0] == flags

@@ -222,7 +222,9 @@ def test_a_server_that_never_greets_is_left(watch, wait_until):
         await wait_until(lambda: feed.is_up)
         assert [event.up for event in links] == [False, True]
         assert "confirmed nothing" in links[0].reason
-        assert sum(message["action"] == "auth" for message in venue.heard) == 1  # no auth was sent to the one that did not greet
+        assert (
+            sum(message["action"] == "auth" for message in venue.heard) == 1
+        )  # no auth was sent to the one that did not greet
 
     watch(scenario, silent, good, pace=Pace(first_s=0.01, most_s=0.01, ready_within_s=0.3))
 

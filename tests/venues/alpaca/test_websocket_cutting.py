@@ -140,6 +140,28 @@ def test_any_stream_cut_anywhere_says_what_the_library_says(data, cuts, behind):
     asyncio.run(scenario())
 
 
+def test_a_stream_cut_at_any_two_places_brings_every_message():
+    async def scenario():
+        wanted = [b"", b"one", b"t" * 126, b"parts", b"two"]
+        data = (
+            frame(0x82, b"")
+            + frame(0x82, b"one", 2)
+            + frame(0x82, b"t" * 126)
+            + frame(0x02, b"par")
+            + frame(0x89, b"ping")
+            + frame(0x80, b"ts")
+            + frame(0x82, b"two", 8)
+        )
+        for first in range(0, len(data), 3):
+            for second in range(first, len(data)):
+                ears = Ears(WebSocketClient)
+                ears.client.data_received(ears.answer())
+                ears.hear(data, [first, second])
+                assert [message for message, _ in ears.messages] == wanted, (first, second)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("page", [b"", b"no such feed", b"x" * 500])
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_a_refused_handshake_in_pieces_tells_its_status(run, page, step):
