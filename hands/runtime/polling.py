@@ -165,6 +165,10 @@ class Poller:
         self._spawn(self._ask_quote(symbol))
 
     async def _ask_quote(self, symbol: str) -> None:
+        await self.latest_quote(symbol)
+
+    async def latest_quote(self, symbol: str) -> int | None:
+        """Ask for a symbol's latest quote, take it in, and return its stamp; None where there is no answer."""
         asked_ns = self._clock()
         try:
             found = await self._snapshots.latest_quote(symbol)
@@ -188,3 +192,4 @@ class Poller:
                 venue_ns=None if found is None else found[4],
             )
         )
+        return None if found is None else found[4]

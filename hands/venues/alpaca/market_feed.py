@@ -18,6 +18,7 @@ import numpy as np
 
 from hands.core.events import AnyEvent, Link, TradingStatusReport, VenueClockMeasured
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
+from hands.venues.alpaca.clock_offset import ClockOffset
 from hands.venues.alpaca.endpoints import Credentials, Endpoints
 from hands.venues.alpaca.frames import (
     AnyNotice,
@@ -33,7 +34,6 @@ from hands.venues.alpaca.frames import (
 from hands.venues.alpaca.packed import PackedFrames
 from hands.venues.alpaca.reconnect import Pace, StandingConnection
 from hands.venues.alpaca.trading_status import is_halted
-from hands.venues.alpaca.venue_clock import VenueClock
 
 CONTENT_TYPE = "application/msgpack"
 OFFSET_TOLD_NS = 5 * NS_PER_MS
@@ -101,7 +101,7 @@ class MarketFeed:
         self._clock = clock
         self._decoder = FrameDecoder(index)
         self._pace = pace if pace is not None else Pace()
-        self._venue_clock = VenueClock()
+        self._clock_offset = ClockOffset()
         self._offset_told_ns: int | None = None
         self._wants_statuses = link is Link.EQUITY_DATA
         self._asked_statuses = False
@@ -148,8 +148,8 @@ class MarketFeed:
 
     @property
     def venue_offset_ns(self) -> int:
-        """The clocks' offset as far as it is known (see `VenueClock`)."""
-        return self._venue_clock.offset_ns or 0
+        """The clocks' offset as far as it is known (see `ClockOffset`)."""
+        return self._clock_offset.offset_ns or 0
 
     def expect_data(self, within_s: float | None) -> None:
         """Have an open connection without a row for `within_s` seconds judged from now on; None: never.
@@ -186,8 +186,8 @@ class MarketFeed:
             self._data_seen_ns = recv_ns
             self._excused = 1
             rows = self._decoder.rows
-            if recv_ns >= self._venue_clock.due_ns:
-                self._read_venue_clock(recv_ns, int(rows["venue_ns"][count - 1]))
+            if recv_ns >= self._clock_offset.due_ns:
+                self._read_clock_offset(recv_ns, int(rows["venue_ns"][count - 1]))
             self._on_rows(rows, count)
         if result.unknown_symbols or result.malformed or result.controls or result.notices:
             self._take_rest(result)
@@ -201,8 +201,8 @@ class MarketFeed:
         for control in result.controls:
             self._take_control(control)
 
-    def _read_venue_clock(self, recv_ns: int, venue_ns: int) -> None:
-        if not self._venue_clock.sample(recv_ns, venue_ns):
+    def _read_clock_offset(self, recv_ns: int, venue_ns: int) -> None:
+        if not self._clock_offset.sample(recv_ns, venue_ns):
             return
         offset_ns, told_ns = self.venue_offset_ns, self._offset_told_ns
         if told_ns is None or abs(offset_ns - told_ns) >= OFFSET_TOLD_NS:

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from hands.core.units import NS_PER_MS, NS_PER_S
-from hands.venues.alpaca.venue_clock import VenueClock
+from hands.venues.alpaca.clock_offset import ClockOffset
 
 T = 1_700_000_000 * NS_PER_S
 
@@ -24,19 +24,19 @@ def played(clock, seconds, offset_ms, *, from_s=0, per_second=20, way_ms=(5, 80)
 
 @pytest.mark.parametrize("offset_ms", [0, -1_300, 3_600_000])
 def test_the_offset_is_that_of_the_quickest_messages(offset_ms):
-    clock = played(VenueClock(), 120, offset_ms)
+    clock = played(ClockOffset(), 120, offset_ms)
     assert clock.offset_ns is not None
     assert offset_ms + 5 <= clock.offset_ns / NS_PER_MS <= offset_ms + 15
 
 
 def test_nothing_is_said_after_a_moment():
-    assert played(VenueClock(), 3, 0).offset_ns is None
-    assert played(VenueClock(), 5, 0).offset_ns is not None
+    assert played(ClockOffset(), 3, 0).offset_ns is None
+    assert played(ClockOffset(), 5, 0).offset_ns is not None
 
 
 def test_a_few_stamps_from_the_future_are_not_believed():
     """Trap 29."""
-    clock = VenueClock()
+    clock = ClockOffset()
     for second in range(60):
         played(clock, 1, 0, from_s=second)
         if second % 15 == 7:
@@ -46,26 +46,26 @@ def test_a_few_stamps_from_the_future_are_not_believed():
 
 
 def test_a_feed_that_falls_behind_is_not_a_clock_that_is_behind():
-    clock = played(VenueClock(), 60, 0)
+    clock = played(ClockOffset(), 60, 0)
     good_ns = clock.offset_ns
     played(clock, 300, 8_000, from_s=60)
     assert clock.offset_ns == good_ns
 
 
 def test_a_clock_that_goes_back_is_believed_within_the_hour():
-    clock = played(VenueClock(), 60, 0)
+    clock = played(ClockOffset(), 60, 0)
     played(clock, 62 * 60, 2_000, from_s=60, per_second=2)
     assert clock.offset_ns >= 2_000 * NS_PER_MS
 
 
 def test_a_clock_that_jumps_ahead_is_believed_within_seconds():
-    clock = played(VenueClock(), 60, 0)
+    clock = played(ClockOffset(), 60, 0)
     played(clock, 10, -2_000, from_s=60)
     assert clock.offset_ns <= -1_900 * NS_PER_MS
 
 
 def test_an_hours_measurement_is_of_bounded_size():
-    clock = played(VenueClock(), 3 * 3600, 0, per_second=1)
+    clock = played(ClockOffset(), 3 * 3600, 0, per_second=1)
     assert len(clock._seconds) <= 60
     assert len(clock._minutes) <= 60
 
@@ -76,7 +76,7 @@ def test_a_venue_that_runs_ahead_of_us_makes_no_quote_old_and_none_from_the_futu
     file = data_dir / "crypto" / "ticks" / "binance_usdm_btcusdt_20240808_trades.csv.gz"
     with gzip.open(file, "rt", newline="") as rows:
         stamps = [(int(r["ts_local_ns"]), int(r["ts_exch_ms"]) * NS_PER_MS) for r in csv.DictReader(rows)]
-    clock, ways = VenueClock(), []
+    clock, ways = ClockOffset(), []
     for recv_ns, venue_ns in stamps:
         clock.sample(recv_ns, venue_ns)
         if clock.offset_ns is not None:

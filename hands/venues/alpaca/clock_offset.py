@@ -24,7 +24,7 @@ LEFT_OUT: Final = 10
 """One in so many of the seconds' minima, the lowest, is not believed; of fewer than so many, one."""
 
 
-class VenueClock:
+class ClockOffset:
     """Takes samples and says the offset; `offset_ns` is None until a few seconds have been seen."""
 
     def __init__(self) -> None:
