@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import footprint, ingest, intent_to_wire, kernel, peers
+from bench import footprint, indicators, ingest, intent_to_wire, kernel, peers
 from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
@@ -27,6 +27,7 @@ class Name(StrEnum):
     INTENT_TO_WIRE = "intent_to_wire"
     INGEST = "ingest"
     INDICATORS = "indicators"
+    SCALE = "scale"
     FOOTPRINT = "footprint"
 
 
@@ -43,7 +44,9 @@ def main(
     intent_to_wire: from an intent's rename to the first byte of its order at the exchange's socket, for Hands (the
     real daemon, every check on), for a floor program that checks nothing, and for two peers; all in one run.
     ingest: market data from a socket's bytes to updated indicators, and what alpaca-py's stream takes.
-    indicators: one market row through the kernel, in a batch and alone. footprint: memory, start, import.
+    indicators: one market row through the kernel, in a batch and alone, beside nautilus_trader and talipp where they are
+    installed, and how far from TA-Lib. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
+    start, import.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
     meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
@@ -69,10 +72,15 @@ def main(
 
 
 def _left_out(wanted: list[Name]) -> list[str]:
-    if not {Name.INTENT_TO_WIRE, Name.INGEST} & set(wanted):
-        return []
-    absent = {peer: peers.missing(peer) for peer in ("naive", "tuned")}
-    return [f"the {peer} peer: {package} is not installed" for peer, package in absent.items() if package]
+    left_out = []
+    if {Name.INTENT_TO_WIRE, Name.INGEST} & set(wanted):
+        absent = {peer: peers.missing(peer) for peer in ("naive", "tuned")}
+        left_out += [
+            f"the {peer} peer: {package} is not installed" for peer, package in absent.items() if package
+        ]
+    if Name.INDICATORS in wanted:
+        left_out += [f"comparison with {package}: it is not installed" for package in indicators.missing()]
+    return left_out
 
 
 def _intent_to_wire(quick: bool, console: Console) -> dict[str, Any]:
@@ -99,7 +107,12 @@ def _ingest(quick: bool, console: Console) -> dict[str, Any]:
 
 def _indicators(quick: bool, console: Console) -> dict[str, Any]:
     with console.status("indicators"):
-        return {name: round(value, 1) for name, value in kernel.run(quick).items()}
+        return dict(indicators.run(quick))
+
+
+def _scale(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("scale"):
+        return kernel.scale(quick)
 
 
 def _footprint(quick: bool, console: Console) -> dict[str, Any]:
@@ -112,6 +125,7 @@ _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INTENT_TO_WIRE: _intent_to_wire,
     Name.INGEST: _ingest,
     Name.INDICATORS: _indicators,
+    Name.SCALE: _scale,
     Name.FOOTPRINT: _footprint,
 }
 

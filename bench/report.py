@@ -34,14 +34,23 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])
-    plain = {name: values for name, values in result.items() if name in ("ingest", "indicators", "footprint")}
+    plain = {
+        name: values
+        for name, values in result.items()
+        if name in ("ingest", "indicators", "scale", "footprint")
+    }
     if plain:
         table = Table(box=None, pad_edge=False)
         table.add_column("measured")
         table.add_column("", justify="right")
         for name, values in plain.items():
             for key, value in values.items():
-                table.add_row(f"{name}.{key}", f"{value:,.2f}")
+                if isinstance(value, Mapping):  # by how many of something: one row, the few first
+                    table.add_row(
+                        f"{name}.{key}", "  ".join(f"{n}: {each:,.1f}" for n, each in value.items())
+                    )
+                else:
+                    table.add_row(f"{name}.{key}", f"{value:,.2f}" if value >= 0.01 else f"{value:.1e}")
         console.print(table)
     for line in left_out:
         console.print(f"left out: {line}", style="dim", highlight=False)

@@ -11,7 +11,7 @@ What is guaranteed. Every value is a function of the rows alone, to the bit. Not
   at most 1 - 1/n per step, so the error stays below n + 1 roundings of the largest price (relative 2e-16 each);
 - the session's sums are compensated (Neumaier): their relative error stays below 4e-16 at any length;
 - a bar's volume and notional are plain sums of one interval: n trades, at most n roundings.
-The same operations in the same order as TA-Lib make RSI, EMA, MACD and ATR equal to its results to the bit.
+RSI, EMA, MACD and ATR do what TA-Lib does, in its order: what differs is a compiler's last bit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from hands.core.compiled import ABSENT, Record, compiled
+from hands.core.compiled import Record, compiled
 from hands.core.studies import Period, Reading, Study
 
 SUM = np.dtype([("total", "f8"), ("lost", "f8")], align=True)
 
 FORGETS_MAX = 100_000
 """Longest period of an average that forgets."""
+
+TINY = 1e-280
+"""Averages that shrink below this while a price stands still are nought: near 1e-308 arithmetic takes 30 times as long."""
 
 WINDOW_MAX = 120
 """Longest window, in bars; that many and a few more are kept of every interval."""
@@ -52,18 +55,13 @@ def add(running: Record, value: float) -> None:
 
 
 @compiled
-def _strength(gain: float, loss: float) -> float:
-    """Return Wilder's index; absent where nothing ever moved (0/0), for which TA-Lib says 0, "oversold"."""
-    moved = gain + loss
-    return 100.0 * (gain / moved) if moved != 0.0 else ABSENT
-
-
-@compiled
 def rsi(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -> None:
     """Return the relative strength index, from price n + 1 on, and only once something has moved.
 
     Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), as TA-Lib computes it: the first
     averages are the plain means of the first n gains and losses, then average = (average x (n - 1) + change) / n.
+    While the price stands still both averages shrink alike and the index stays what it is. (TA-Lib says 0, "oversold",
+    once they are below 1e-14, and where nothing ever moved.)
     """
     seen, price = series.count, series.bar.close
     change = price - m.last
@@ -81,7 +79,12 @@ def rsi(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) -
             return
         m.gain /= p.rsi
         m.loss /= p.rsi
-    v[0] = _strength(m.gain, m.loss)
+    moved = m.gain + m.loss
+    if moved > TINY:
+        v[0] = 100.0 * (m.gain / moved)
+    else:
+        m.gain = 0.0
+        m.loss = 0.0
 
 
 @compiled
@@ -112,6 +115,8 @@ def macd(m: Record, series: Record, ring: np.ndarray, p: Record, v: np.ndarray) 
     line = v[0] = m.fast - m.slow
     if since >= p.macd_signal:
         m.signal = _toward(m.signal, line, p.macd_signal_step)
+        if abs(m.signal) < TINY:
+            m.signal = 0.0
     else:
         m.signal += line
         if since < p.macd_signal - 1:
@@ -172,9 +177,7 @@ def rsi_divergence(m: Record, series: Record, ring: np.ndarray, p: Record, v: np
     This is the regular divergence of TradingView's "RSI Divergence Indicator", kept until the next pivot.
     """
     number = series.count
-    m.strengths[number % PIVOT_SPAN] = (
-        _strength(series.rsi.gain, series.rsi.loss) if number >= p.rsi else ABSENT
-    )
+    m.strengths[number % PIVOT_SPAN] = series.values[RSI_AT]
     at = number - PIVOT_WING
     if at < PIVOT_WING:
         return
@@ -202,8 +205,8 @@ def rsi_divergence(m: Record, series: Record, ring: np.ndarray, p: Record, v: np
 @compiled
 def rsi_14(symbol: Record, series: Record, ring: np.ndarray, v: np.ndarray) -> None:
     """Return the RSI where its period is 14: the trades' ledger has a column of that name, which must not lie."""
-    if symbol.periods.rsi == 14 and series.count > 14:
-        v[0] = _strength(series.rsi.gain, series.rsi.loss)
+    if symbol.periods.rsi == 14:
+        v[0] = series.values[RSI_AT]
 
 
 @compiled
@@ -363,6 +366,7 @@ PERIODS = tuple(period for row in (*STUDIES, *READINGS) for period in row.period
 
 _STUDIED = tuple(name for study in STUDIES for name in study.values)
 _STUDIED_ON_TICKS = tuple(f"tick_{name}" for study in STUDIES if study.ticks for name in study.values)
+RSI_AT = _STUDIED.index("rsi")
 _READ = tuple(name for each in READINGS for name in each.values)
 _READ_ON_TICKS = tuple(f"tick_{name}" for each in READINGS if each.ticks for name in each.values)
 

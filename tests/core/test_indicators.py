@@ -205,3 +205,15 @@ def test_a_compensated_sum_keeps_what_a_plain_one_loses() -> None:
     running = np.zeros(1, SUM)
     sum_into(running, np.array([1.0, 1e100, 1.0, -1e100]))
     assert running[0]["total"] + running[0]["lost"] == 2.0
+
+
+def test_the_rsi_stays_what_it_is_while_the_price_stands_still() -> None:
+    moving = 100 + np.cumsum(np.random.default_rng(4).normal(0, 0.3, 50))
+    still = np.full(30_000, moving[-1])
+    found = on_ticks(
+        np.concatenate([moving, still, [moving[-1] + 1, moving[-1]]]), [49, 8_000, 30_049, 30_050, 30_051]
+    )
+    assert found[0].tick_rsi == pytest.approx(found[1].tick_rsi, rel=1e-12) == found[2].tick_rsi
+    assert found[3].tick_rsi == 100.0, "what moved long ago weighs nothing against what moves now"
+    assert found[4].tick_rsi == pytest.approx(100 * 13 / 27)
+    assert found[2].tick_macd_signal == pytest.approx(0, abs=1e-12)
