@@ -108,7 +108,8 @@ class MarketData:
         await self._history.close()
 
     def keep_house(self) -> None:
-        """Note down the state of some symbols, to be able to go back to it; once a second."""
+        """Put in order what came out of it, and note down where to go back to; once a second."""
+        self._repairs.put_in_order()
         self._recent.mark_some(self._clock(), MARKS_A_SECOND)
 
     def take_session(self, report: SessionReport) -> None:

@@ -116,6 +116,16 @@ class Recent:
         marks = (mark for mark in reversed(self._marks[sym]) if self.first <= mark.position <= position)
         return next(marks, None)
 
+    def settled(self, sym: int, before_ns: int) -> Mark | None:
+        """Go back to a symbol's newest mark that was taken before `before_ns`: forget the newer ones and return it."""
+        marks = self._marks[sym]
+        wanted = [mark for mark in marks if mark.taken_ns <= before_ns and mark.position >= self.first]
+        if not wanted:
+            return None
+        while marks[-1] is not wanted[-1]:
+            marks.pop()
+        return wanted[-1]
+
     # --- single trades -----------------------------------------------------------------------------------------
 
     def find(self, sym: int, trade_id: int, price: float, size: float) -> int | None:

@@ -12,6 +12,8 @@ By these rules:
   holds a trade that has also come live; what it then still lacks stays missing.
 - A gap that is too long to be filled trade by trade, or out of which too many rows have come, is not repaired but
   loaded anew: bars from history (`reload`).
+- Trades that come out of order on a feed whose stamps are in order by nature are put in order, a few seconds back, soon
+  after. On the consolidated tape the order of arrival is the tape's own, and stays.
 - A correction (`c`) replaces a trade, a cancellation (`x`) makes one that counts for nothing, as long as it is among the
   recent rows. Older ones are counted and left.
 """
@@ -45,6 +47,11 @@ PASSES_S: Final = (0.0, 2.0, 8.0, 20.0)
 GAP_MAX_NS: Final = 1800 * NS_PER_S
 RETRY_LONGEST_S: Final = 60.0
 GIVE_UP_AFTER: Final = 12
+SETTLED_NS: Final = 5 * NS_PER_S
+"""How far back out-of-order rows are looked for: a mark so old was taken before them."""
+
+ORDERED_AT_ONCE: Final = 20
+"""Symbols put in order in one go: each takes about a millisecond."""
 
 
 class Feed(Protocol):
@@ -56,6 +63,7 @@ class Feed(Protocol):
     def symbols(self) -> Sequence[str]: ...
     @property
     def venue_offset_ns(self) -> int: ...
+    def take_disordered(self) -> list[int]: ...
 
 
 class Trades(Protocol):
@@ -85,6 +93,7 @@ class RepairCounts:
 
     gaps: int = 0
     trades: int = 0
+    ordered: int = 0
     corrected: int = 0
     too_old: int = 0
 
@@ -116,6 +125,8 @@ class Repairs:
         self._retry_s = retry_s
         self._gaps: dict[Link, Gap] = {}
         self._mute: dict[Link, set[str]] = {}
+        self._disordered: dict[int, None] = {}
+        self._put_in_order: set[int] = set()
 
     @property
     def open_gaps(self) -> tuple[Link, ...]:
@@ -228,7 +239,7 @@ class Repairs:
         caught_up = False
         for sym in np.unique(past["sym"]).tolist():
             trades, mark = past[past["sym"] == sym], gap.marks[sym]
-            live = self._recent.since(sym, mark.position)
+            live = self._live(sym, mark)
             came_live = set(keys_of(live[live["kind"] == RowKind.TRADE]))
             caught_up = caught_up or not came_live.isdisjoint(keys_of(trades))
             missed = not_among(trades, gap.known | came_live)
@@ -260,6 +271,44 @@ class Repairs:
         )
         await self._reload(symbols)
 
+    # --- order -------------------------------------------------------------------------------------------------
+
+    def put_in_order(self) -> None:
+        """Put the trades of symbols in order where they came out of it; for once a second, and bounded."""
+        for feed in self._feeds.values():
+            self._disordered |= dict.fromkeys(feed.take_disordered())
+        for sym in list(self._disordered)[:ORDERED_AT_ONCE]:
+            gap = self._gap_of(sym)
+            mark = (
+                gap.marks[sym] if gap is not None else self._recent.settled(sym, self._clock() - SETTLED_NS)
+            )
+            if mark is None or mark.position < self._recent.first:
+                continue
+            del self._disordered[sym]
+            self._put_in_order.add(sym)
+            if self._rebuild(sym, mark, gap):
+                self.counts.ordered += 1
+
+    def _gap_of(self, sym: int) -> Gap | None:
+        """Return the gap that a symbol is in, None where it is in none."""
+        return next((gap for gap in self._gaps.values() if sym in gap.marks), None)
+
+    def _live(self, sym: int, mark: Mark) -> np.ndarray:
+        """Return what has come since a mark, in order for a symbol that needed it."""
+        live = self._recent.since(sym, mark.position)
+        return live[np.argsort(live["venue_ns"], kind="stable")] if sym in self._put_in_order else live
+
+    def _rebuild(self, sym: int, mark: Mark, gap: Gap | None) -> bool:
+        """Let a symbol's rows come again; False where too many bars have closed since the mark."""
+        missed = None if gap is None else gap.missed.get(sym)
+        try:
+            self._market.rebuild(
+                mark.checkpoint, spliced(self._live(sym, mark), new_rows(0) if missed is None else missed)
+            )
+        except ValueError:
+            return False
+        return True
+
     # --- single trades -----------------------------------------------------------------------------------------
 
     def take_notice(self, notice: AnyNotice) -> None:
@@ -287,18 +336,13 @@ class Repairs:
 
     def _replay(self, sym: int, place: int | None) -> None:
         """Let a symbol's rows come again since a mark before `place`."""
-        gap = next((gap for gap in self._gaps.values() if sym in gap.missed), None)
+        gap = self._gap_of(sym)
+        if gap is not None and sym not in gap.missed:
+            gap = None
         mark = None
         if place is not None:
             mark = self._recent.before(sym, place) if gap is None else gap.marks[sym]
-        if place is None or mark is None or place < mark.position:
-            self.counts.too_old += 1
-            return
-        live = self._recent.since(sym, mark.position)
-        missed = new_rows(0) if gap is None else gap.missed[sym]
-        try:
-            self._market.rebuild(mark.checkpoint, spliced(live, missed))
-        except ValueError:  # too many bars have closed since
+        if place is None or mark is None or place < mark.position or not self._rebuild(sym, mark, gap):
             self.counts.too_old += 1
         else:
             self.counts.corrected += 1

@@ -31,6 +31,11 @@ class Feed:
     symbols: tuple[str, ...] = SYMBOLS
     is_up: bool = True
     venue_offset_ns: int = 0
+    disordered: list[int] = field(default_factory=list)
+
+    def take_disordered(self):
+        found, self.disordered = self.disordered, []
+        return found
 
 
 @dataclass
@@ -418,4 +423,69 @@ def test_a_correction_during_a_gap_keeps_what_was_spliced():
     right["flags"][place] = 0
     plain = Market(SYMBOLS, (5, 60))
     plain.consume(right, 0, len(right))
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+# --- order ---------------------------------------------------------------------------------------------------
+
+
+def shuffled(rows, places):
+    """Let pairs of neighbouring blocks of rows change places."""
+    order = list(range(len(rows)))
+    for place in places:
+        order[place : place + 4] = order[place + 2 : place + 4] + order[place : place + 2]
+    return rows[order].copy()
+
+
+@given(steps=steps, places=st.lists(st.integers(0, 70), min_size=1, max_size=3))
+@settings(max_examples=100)
+def test_trades_that_came_out_of_order_are_put_in_order(steps, places):
+    rows = market_rows(steps)
+    came = shuffled(rows, [place % len(rows) for place in places])
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+    world.take(came)
+    world.now_ns += 5 * NS_PER_S
+    world.feed.disordered = [0, 1]
+    world.repairs.put_in_order()
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.ordered == 2
+
+
+def test_what_is_too_fresh_to_be_put_in_order_waits():
+    rows = a_minute()
+    world = World(Past(rows))
+    world.now_ns = T + 70 * NS_PER_S
+    for sym in range(2):
+        world.recent.start_anew(sym, world.now_ns)
+    world.take(shuffled(rows, [10]))
+    world.feed.disordered = [0]
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 0
+    world.now_ns += 6 * NS_PER_S
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 1
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 1, "once is enough"
+
+
+def test_a_gap_in_a_disordered_stream_is_filled_in_order_too():
+    rows = a_minute()
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.now_ns += 10 * NS_PER_S
+        world.lose()
+        world.find()
+        await asyncio.sleep(0)
+        world.take(shuffled(rows[60:], [5, 20]))
+        world.feed.disordered = [0, 1]
+        world.repairs.put_in_order()
+        await world.mended()
+
+    asyncio.run(scenario())
     assert world.digests() == [plain.digest(0), plain.digest(1)]

@@ -18,8 +18,9 @@ import numpy as np
 
 from hands.core.events import AnyEvent, Link, TradingStatusReport, VenueClockMeasured
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
+from hands.venues.alpaca.arrivals import Arrivals
 from hands.venues.alpaca.clock_offset import ClockOffset
-from hands.venues.alpaca.endpoints import Credentials, Endpoints
+from hands.venues.alpaca.endpoints import Credentials, Endpoints, Feed
 from hands.venues.alpaca.frames import (
     AnyNotice,
     Control,
@@ -64,8 +65,8 @@ class FeedCounts:
 class MarketFeed:
     """Streams trades and quotes of `symbols`; `index` gives each its number in the market.
 
-    `on_rows(rows, count)` gets the first `count` of `rows`, which are overwritten by the next frame; `on_notice` what the
-    venue says beside them. `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is
+    `on_rows(rows, count)` gets the first `count` of `rows`, each trade once, and they are overwritten by the next frame;
+    `on_notice` what the venue says beside them. `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is
     asked to judge it (by default it is dropped); None: as long as it likes. `expect_data` changes it while running.
     """
 
@@ -92,6 +93,7 @@ class MarketFeed:
         self.link = link
         self.symbols = tuple(sorted(set(symbols)))
         self.up_since_ns = 0
+        self._stamps_are_in_order = link is Link.CRYPTO_DATA or endpoints.feed is not Feed.SIP
         self._mute_after_s = mute_after_s
         self._credentials = credentials
         self._on_rows = on_rows
@@ -100,6 +102,7 @@ class MarketFeed:
         self._deliver = deliver
         self._clock = clock
         self._decoder = FrameDecoder(index)
+        self._arrivals = Arrivals(1 + max(index.values()))
         self._pace = pace if pace is not None else Pace()
         self._clock_offset = ClockOffset()
         self._offset_told_ns: int | None = None
@@ -124,6 +127,7 @@ class MarketFeed:
     def warm_up() -> None:
         """Compile what reads frames, or load it from the cache; for before the first connection."""
         PackedFrames.warm_up()
+        Arrivals.warm_up()
 
     async def start(self) -> None:
         """Begin to connect; returns at once. `LinkReport` follows."""
@@ -150,6 +154,20 @@ class MarketFeed:
     def venue_offset_ns(self) -> int:
         """The clocks' offset as far as it is known (see `ClockOffset`)."""
         return self._clock_offset.offset_ns or 0
+
+    @property
+    def repeated(self) -> int:
+        """Trades that came twice, and were passed on once."""
+        return self._arrivals.repeated
+
+    def take_disordered(self) -> list[int]:
+        """Return the numbers of the symbols whose trades came out of order since this was last asked.
+
+        Only where stamps are in order by nature: on the consolidated tape several exchanges' clocks interleave, and the
+        order of arrival is the tape's own.
+        """
+        found = self._arrivals.take_disordered()
+        return found if self._stamps_are_in_order else []
 
     def expect_data(self, within_s: float | None) -> None:
         """Have an open connection without a row for `within_s` seconds judged from now on; None: never.
@@ -182,13 +200,15 @@ class MarketFeed:
             return
         count = result.count
         if count:
-            counts.rows += count
+            rows = self._decoder.rows
             self._data_seen_ns = recv_ns
             self._excused = 1
-            rows = self._decoder.rows
             if recv_ns >= self._clock_offset.due_ns:
                 self._read_clock_offset(recv_ns, int(rows["venue_ns"][count - 1]))
-            self._on_rows(rows, count)
+            count = self._arrivals.look(rows, count)
+            if count:
+                counts.rows += count
+                self._on_rows(rows, count)
         if result.unknown_symbols or result.malformed or result.controls or result.notices:
             self._take_rest(result)
 

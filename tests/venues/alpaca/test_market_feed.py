@@ -37,6 +37,7 @@ class Venue:
         self.script = list(script)
         self.connections = 0
         self.heard = []
+        self.traded = 0
 
     async def __call__(self, ws):
         step = self.script[min(self.connections, len(self.script) - 1)]
@@ -48,6 +49,11 @@ class Venue:
 
     async def tell(self, ws, *messages):
         await ws.send(msgspec.msgpack.encode(messages))
+
+    async def trade(self, ws):
+        """Tell of a trade that was not told of before."""
+        self.traded += 1
+        await self.tell(ws, TRADE | {"i": self.traded})
 
     async def hear(self, ws):
         message = msgspec.msgpack.decode(await ws.recv())
@@ -67,7 +73,7 @@ async def good(venue, ws):
     await venue.tell(
         ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"], "bars": []}
     )
-    await venue.tell(ws, TRADE)
+    await venue.trade(ws)
     while True:
         await venue.hear(ws)
 
@@ -75,7 +81,7 @@ async def good(venue, ws):
 async def good_then_gone(venue, ws):
     wanted = await greet_and_authenticate(venue, ws)
     await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
-    await venue.tell(ws, TRADE)
+    await venue.trade(ws)
     await ws.close(1011)
 
 
@@ -169,7 +175,7 @@ def test_crypto_has_its_own_endpoint(watch, wait_until):
 def test_the_link_is_not_up_before_the_subscription_is_confirmed(watch, wait_until):
     async def no_ack(venue, ws):
         await greet_and_authenticate(venue, ws)
-        await venue.tell(ws, TRADE)
+        await venue.trade(ws)
         await ws.wait_closed()
 
     async def scenario(feed, venue, rows, links):
@@ -401,7 +407,7 @@ def test_a_feed_without_statuses_keeps_its_market_and_is_not_asked_again(watch, 
         await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
         assert "statuses" in await venue.hear(ws)
         await venue.tell(ws, {"T": "error", "code": code, "msg": "no"})
-        await venue.tell(ws, TRADE)
+        await venue.trade(ws)
         await ws.close()
 
     async def scenario(feed, venue, rows, links):
@@ -410,6 +416,21 @@ def test_a_feed_without_statuses_keeps_its_market_and_is_not_asked_again(watch, 
         assert [event.up for event in links if isinstance(event, LinkReport)] == [True, False, True]
 
     watch(scenario, without, good)
+
+
+def test_a_trade_that_comes_twice_is_passed_on_once(watch, wait_until):
+    later = TRADE | {"i": 8, "t": "2021-02-22T15:51:45Z"}
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.counts.frames >= 6)
+        assert [row[-1] for row in rows] == [7, 8, 9]
+        assert feed.repeated == 3
+        assert feed.counts.rows == 3
+        assert feed.take_disordered() == [0], "the third was made before the second"
+        assert feed.take_disordered() == []
+
+    script = talking((TRADE, later), (TRADE,), (later, TRADE | {"i": 9}, TRADE))
+    watch(scenario, script)
 
 
 def test_the_crypto_feed_is_not_asked_for_statuses(watch, wait_until):
