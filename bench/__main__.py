@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import feed, footprint, indicators, intent_to_wire, kernel, peers
+from bench import feed, footprint, indicators, ingest, intent_to_wire, kernel, peers
 from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
@@ -26,6 +26,7 @@ from bench.report import show
 class Name(StrEnum):
     INTENT_TO_WIRE = "intent_to_wire"
     SIM_FEED = "sim_feed"
+    INGEST = "ingest"
     INDICATORS = "indicators"
     SCALE = "scale"
     FOOTPRINT = "footprint"
@@ -44,6 +45,7 @@ def main(
     intent_to_wire: from an intent's rename to the first byte of its order at the exchange's socket, for Hands (the
     real daemon, every check on), for a floor program that checks nothing, and for two peers; all in one run.
     sim_feed: market data from `hands sim` to a consumer that only counts.
+    ingest: market data from a socket's bytes to updated indicators, and what alpaca-py's stream takes.
     indicators: one market row through the kernel, in a batch and alone, beside nautilus_trader and talipp where they are
     installed, and how far from TA-Lib. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
     start, import.
@@ -73,7 +75,7 @@ def main(
 
 def _left_out(wanted: list[Name]) -> list[str]:
     left_out = []
-    if Name.INTENT_TO_WIRE in wanted:
+    if {Name.INTENT_TO_WIRE, Name.INGEST} & set(wanted):
         absent = {peer: peers.missing(peer) for peer in ("naive", "tuned")}
         left_out += [
             f"the {peer} peer: {package} is not installed" for peer, package in absent.items() if package
@@ -92,6 +94,17 @@ def _intent_to_wire(quick: bool, console: Console) -> dict[str, Any]:
             progress.update(task, advance=drops, description=f"intent_to_wire: {name}")
 
         return intent_to_wire.measure(room, size, tell)
+
+
+def _ingest(quick: bool, console: Console) -> dict[str, Any]:
+    size = ingest.QUICK if quick else ingest.FULL
+    with _room() as room, _progress(console) as progress:
+        task = progress.add_task("ingest", total=ingest.runs_planned(size))
+
+        def tell(name: str) -> None:
+            progress.update(task, advance=1, description=f"ingest: {name}")
+
+        return ingest.measure(room, size, tell)
 
 
 def _indicators(quick: bool, console: Console) -> dict[str, Any]:
@@ -118,6 +131,7 @@ def _footprint(quick: bool, console: Console) -> dict[str, Any]:
 _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INTENT_TO_WIRE: _intent_to_wire,
     Name.SIM_FEED: _sim_feed,
+    Name.INGEST: _ingest,
     Name.INDICATORS: _indicators,
     Name.SCALE: _scale,
     Name.FOOTPRINT: _footprint,

@@ -13,14 +13,15 @@ from typing import Any
 
 from hands.core.breakers import count_fault, forgive, keep_watching
 from hands.core.case import Case
-from hands.core.checks import idea
 from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, RefuseDocument, SubmitEntry
-from hands.core.events import DocumentReceived, DocumentSettled, Link, QuoteFetched
+from hands.core.events import DocumentReceived, DocumentSettled, QuoteFetched
+from hands.core.freshness import confirm_quote, link_of
 from hands.core.intents import Intent, Refusal, read_document
 from hands.core.ledger_rows import intent_record, order_record, rejection_record
 from hands.core.limits import DEFAULT_AGENT
 from hands.core.market import TriggerDirection, TriggerOn
 from hands.core.orders import ApprovedEntry
+from hands.core.other_trades import idea
 from hands.core.receipts import finding_row, time_text
 from hands.core.risk import Judgement, approve, judge
 from hands.core.state import Accepted, Seen, State, Waiting
@@ -296,8 +297,7 @@ def _remember(state: State, ticket: Ticket, case: Case) -> None:
 
 
 def _feed_is_up(state: State, ticket: Ticket) -> bool:
-    link = Link.CRYPTO_DATA if "/" in ticket.symbol else Link.EQUITY_DATA
-    return state.links.get(link, False)
+    return state.links.get(link_of(ticket.symbol), False)
 
 
 def _wait_for_quote(state: State, ticket: Ticket, out: Out) -> None:
@@ -314,6 +314,8 @@ def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
 
     While stopping nothing new is judged: the file is still in the drop folder, for the next start.
     """
+    if event.ok:
+        confirm_quote(state, event.symbol, event.venue_ns, event.asked_ns)
     if state.stopping:
         state.waiting.pop(event.symbol, None)
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from hands.core.events import Asset
+from hands.core.freshness import quote_age_ns
 from hands.core.intents import Intent
 from hands.core.limits import Limits
 from hands.core.market import QuoteView
@@ -95,6 +96,13 @@ class Case:
         if quote is None or quote.bid is None or quote.ask is None or quote.bid >= quote.ask:
             return None
         return quote.bid, quote.ask
+
+    @property
+    def quote_age_ns(self) -> int | None:
+        """How old the quote is, by the rules of `freshness`."""
+        if self.quote is None:
+            return None
+        return quote_age_ns(self.state, self.intent.asset, self.quote, self.now_ns)
 
     def _terms(self) -> Terms | None:
         """Return the order's prices; None where there is no market to take them from, or no tick left of them."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from hands.core.case import Case, Denial, seconds_text
 from hands.core.events import Link
+from hands.core.freshness import halt_of
 from hands.core.limits import Limits
-from hands.core.orders import ID_PREFIX
 from hands.core.state import State
 from hands.core.ticket import Finding, Form
 from hands.core.units import CENT, NANO, decimal_text, ratio_of, ratio_up
@@ -151,6 +151,16 @@ def asset_tradable(case: Case) -> Result:
     )
 
 
+def trading_halt(case: Case) -> Result:
+    """A halted symbol cannot be entered: not the document's fault, and over some time."""
+    halt = halt_of(case.state, case.intent.asset)
+    if halt is None:
+        return Finding("trading_halt", True, "not halted")
+    since = case.now_ns - halt.since_ns
+    message = f"{case.intent.asset} has been halted at the venue for {seconds_text(since)} s: {halt.words}"
+    return _deny(Finding("trading_halt", False, halt.words), message, Retry.AFTER)
+
+
 def short_allowed(case: Case) -> Result:
     if case.intent.is_long:
         return Finding("short_allowed", True, "LONG")
@@ -248,18 +258,14 @@ def unpriced(case: Case, check: str) -> Denial:
 
 
 def quote_age(case: Case) -> Result:
-    quote = case.quote
-    age = case.now_ns - quote.recv_ns if quote is not None else case.limits.quote_age_max_ms + 1
+    known = case.quote_age_ns
+    age = known if known is not None else case.limits.quote_age_max_ms + 1
     finding = Finding(
         "quote_age", age <= case.limits.quote_age_max_ms, age, case.limits.quote_age_max_ms, Form.SECONDS, age
     )
     if not finding.ok:
         return _deny(finding, f"the last quote is {seconds_text(age)} s old", Retry.AFTER)
     return finding
-
-
-def _quote_age(case: Case) -> int | None:
-    return None if case.quote is None else case.now_ns - case.quote.recv_ns
 
 
 def spread(case: Case) -> Result:
@@ -269,7 +275,12 @@ def spread(case: Case) -> Result:
     bid, ask = sides
     found = ratio_up(2 * (ask - bid), bid + ask)
     finding = Finding(
-        "spread", found <= case.limits.max_spread, found, case.limits.max_spread, Form.RATIO, _quote_age(case)
+        "spread",
+        found <= case.limits.max_spread,
+        found,
+        case.limits.max_spread,
+        Form.RATIO,
+        case.quote_age_ns,
     )
     if not finding.ok:
         return _deny(finding, f"the spread is {decimal_text(found)} of the mid", Retry.AFTER)
@@ -283,7 +294,12 @@ def collar(case: Case) -> Result:
     twice_mid = sides[0] + sides[1]
     off = ratio_up(abs(2 * case.intent.trigger_price - twice_mid), twice_mid)
     finding = Finding(
-        "collar", off <= case.limits.price_collar, off, case.limits.price_collar, Form.RATIO, _quote_age(case)
+        "collar",
+        off <= case.limits.price_collar,
+        off,
+        case.limits.price_collar,
+        Form.RATIO,
+        case.quote_age_ns,
     )
     if not finding.ok:
         mid = decimal_text(twice_mid // 2)
@@ -301,7 +317,7 @@ def slippage(case: Case) -> Result:
     bid, ask = sides
     market = ask if case.intent.is_long else bid
     beyond = market > terms.limit_price if case.intent.is_long else market < terms.limit_price
-    finding = Finding("slippage", not beyond, market, terms.limit_price, Form.PRICE, _quote_age(case))
+    finding = Finding("slippage", not beyond, market, terms.limit_price, Form.PRICE, case.quote_age_ns)
     if beyond:
         side = "ask" if case.intent.is_long else "bid"
         return _deny(
@@ -323,7 +339,7 @@ def geometry_market(case: Case) -> Result:
         ok = terms.stop_loss > max(terms.limit_price, ask) and terms.take_profit < min(terms.limit_price, bid)
     found = f"stop {decimal_text(terms.stop_loss)}, target {decimal_text(terms.take_profit)}"
     market = f"limit {decimal_text(terms.limit_price)}, bid {decimal_text(bid)}, ask {decimal_text(ask)}"
-    finding = Finding("geometry_market", ok, found, market, age_ns=_quote_age(case))
+    finding = Finding("geometry_market", ok, found, market, age_ns=case.quote_age_ns)
     return finding if ok else _deny(finding, f"{found} do not enclose {market}")
 
 
@@ -385,66 +401,3 @@ def venue_rule(case: Case) -> Result:
         problem = "the protective order's price would not be positive"
     finding = Finding("venue_rule", problem is None, f"{case.asset_class} {order_class} {order_type} {tif}")
     return finding if problem is None else _deny(finding, problem)
-
-
-def symbol_busy(case: Case) -> Result:
-    """One live trade per symbol, all agents together; nothing where anybody else holds or works an order."""
-    symbol, state = case.intent.asset, case.state
-    live = [ticket for ticket in state.live_on(symbol) if ticket.intent_id != case.intent.intent_id]
-    if live:
-        found = f"live trade {live[0].intent_id} ({live[0].state})"
-    elif symbol in state.foreign:
-        found = state.foreign[symbol]
-    else:
-        return Finding("symbol_busy", True, "free")
-    message = f"{symbol} is busy: {found}; everything {ID_PREFIX} trades there ends first"
-    return _deny(Finding("symbol_busy", False, found), message, Retry.AFTER)
-
-
-def cooldown(case: Case) -> Result:
-    wait = case.limits.cooldown_after_stop_s
-    stopped = case.state.stopped_out.get(case.intent.asset)
-    since = None if stopped is None else case.now_ns - stopped
-    finding = Finding("cooldown", since is None or since >= wait, since, wait, Form.SECONDS)
-    if stopped is not None and not finding.ok:
-        message = f"{case.intent.asset} was stopped out {seconds_text(case.now_ns - stopped)} s ago"
-        return _deny(finding, message, Retry.AFTER, stopped + wait)
-    return finding
-
-
-def semantic_duplicate(case: Case) -> Result:
-    """The same idea again: symbol, direction and rounded prices of an intent accepted lately and not dead."""
-    window, state = case.limits.semantic_duplicate_s, case.state
-    prices = idea(case)
-    for other in reversed(state.accepted):
-        age = case.now_ns - other.at_ns
-        if age >= window:
-            break
-        same = other.symbol == case.intent.asset and other.direction is case.intent.direction
-        if (
-            same
-            and other.prices == prices
-            and other.intent_id != case.intent.intent_id
-            and _counts(case, other.intent_id)
-        ):
-            finding = Finding("semantic_duplicate", False, age, window, Form.SECONDS)
-            message = f"the same idea as {other.intent_id}, accepted {seconds_text(age)} s ago"
-            return _deny(finding, message, Retry.AFTER, other.at_ns + window)
-    return Finding("semantic_duplicate", True, None, window, Form.SECONDS)
-
-
-def idea(case: Case) -> tuple[int, int, int]:
-    """Return an intent's prices rounded to whole cents (below ten dollars exactly)."""
-    step = CENT if case.intent.trigger_price >= 10 * NANO else 1
-    prices = (case.intent.trigger_price, case.intent.stop_loss, case.intent.take_profit)
-    trigger, stop, target = ((2 * price + step) // (2 * step) for price in prices)
-    return trigger, stop, target
-
-
-def _counts(case: Case, intent_id: str) -> bool:
-    """Whether an accepted intent is alive or filled; one that died unfilled may be tried again."""
-    ticket = case.state.ticket(intent_id)
-    if ticket is None:
-        return True
-    entry = ticket.entry
-    return ticket.is_live or (entry is not None and entry.filled_qty > 0)

@@ -6,6 +6,7 @@ only an order that would act counts; one on its way does not yet, one in a group
 
 from __future__ import annotations
 
+from hands.core.freshness import quote_age_ns
 from hands.core.sizing import is_dust, mark_price
 from hands.core.state import State
 from hands.core.ticket import Order, Ticket
@@ -97,7 +98,9 @@ def fresh_mark(state: State, ticket: Ticket) -> Price | None:
     """Return what the position could be closed at by a quote that is fresh, None without one."""
     index = state.market.index.get(ticket.symbol)
     quote = None if index is None else state.market.quote(index)
-    if quote is None or state.now_ns - quote.recv_ns > state.limits.hard.quote_age_max_ms:
+    if quote is None:
+        return None
+    if quote_age_ns(state, ticket.symbol, quote, state.now_ns) > state.limits.hard.quote_age_max_ms:
         return None
     return quote.bid if ticket.is_long else quote.ask
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hands.core import freshness
 from hands.core.admission import (
     arm_touch,
     document_received,
@@ -444,4 +445,5 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Out], None]] = {
     ReceiptWritten: _receipt_written,
     ClockStepped: _clock_stepped,
     Wake: _wake,
+    **freshness.HANDLERS,
 }

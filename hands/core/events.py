@@ -204,10 +204,36 @@ class LinkReport(Event, frozen=True, tag="link", kw_only=True):
 
 
 class QuoteFetched(Event, frozen=True, tag="quote_fetched", kw_only=True):
-    """A latest-quote request is over; where it succeeded, its row went through the market before this."""
+    """A latest-quote request is over; where it succeeded, its row went through the market before this.
+
+    `venue_ns` is the stamp of the quote that the venue, asked at `asked_ns`, said is its latest.
+    """
 
     symbol: str
     ok: bool
+    asked_ns: Ns = Ns(0)
+    venue_ns: int | None = None
+
+
+class VenueClockMeasured(Event, frozen=True, tag="venue_clock", kw_only=True):
+    """The clocks' offset on one feed: what a message's receipt is ahead of its venue stamp where it came quickest.
+
+    Negative where the venue's clock is ahead of ours by more than the way takes.
+    """
+
+    link: Link
+    offset_ns: int
+
+
+class TradingStatusReport(Event, frozen=True, tag="trading_status", kw_only=True):
+    """The venue says that a symbol is halted, or trades again; `code`, `text` and `reason` are its words."""
+
+    symbol: str
+    halted: bool
+    venue_ns: int
+    code: str = ""
+    text: str = ""
+    reason: str = ""
 
 
 # --- what the market tells us ------------------------------------------------------------------------------
@@ -299,6 +325,8 @@ AnyEvent = (
     | TruthReport
     | LinkReport
     | QuoteFetched
+    | VenueClockMeasured
+    | TradingStatusReport
     | TriggersFired
     | DocumentReceived
     | DocumentSettled

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from hands.core import budgets, checks
+from hands.core import budgets, checks, other_trades
 from hands.core.case import Case, Denial
 from hands.core.checks import Result
 from hands.core.orders import ApprovedEntry, client_order_id
@@ -43,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     Check("reduce_only", Code.REDUCE_ONLY, checks.reduce_only, arming=True, fault=False),
     Check("symbol_allowed", Code.SYMBOL_NOT_ALLOWED, checks.symbol_allowed, arming=True, fault=True),
     Check("asset_tradable", Code.ASSET_NOT_TRADABLE, checks.asset_tradable, arming=True, fault=True),
+    Check("trading_halt", Code.ASSET_NOT_TRADABLE, checks.trading_halt, arming=True, fault=False),
     Check("short_allowed", Code.SHORT_NOT_ALLOWED, checks.short_allowed, arming=True, fault=True),
     Check("confidence", Code.CONFIDENCE_TOO_LOW, checks.confidence, arming=True, fault=True),
     Check("geometry", Code.BRACKET_GEOMETRY, checks.geometry, arming=True, fault=True),
@@ -56,9 +57,15 @@ CHECKS: tuple[Check, ...] = (
     Check("stop_far", Code.STOP_TOO_FAR, checks.stop_far, arming=True, fault=True),
     Check("stop_close", Code.STOP_TOO_CLOSE, checks.stop_close, arming=True, fault=True),
     Check("reward_risk", Code.REWARD_RISK_TOO_LOW, checks.reward_risk, arming=True, fault=True),
-    Check("symbol_busy", Code.SYMBOL_BUSY, checks.symbol_busy, arming=False, fault=False),
-    Check("semantic_duplicate", Code.SEMANTIC_DUPLICATE, checks.semantic_duplicate, arming=True, fault=True),
-    Check("cooldown", Code.COOLDOWN, checks.cooldown, arming=False, fault=False),
+    Check("symbol_busy", Code.SYMBOL_BUSY, other_trades.symbol_busy, arming=False, fault=False),
+    Check(
+        "semantic_duplicate",
+        Code.SEMANTIC_DUPLICATE,
+        other_trades.semantic_duplicate,
+        arming=True,
+        fault=True,
+    ),
+    Check("cooldown", Code.COOLDOWN, other_trades.cooldown, arming=False, fault=False),
     Check("concurrent", Code.CONCURRENT, budgets.concurrent, arming=False, fault=False),
     Check("daily_trades", Code.DAILY_TRADES, budgets.daily_trades, arming=False, fault=False),
     Check("daily_loss", Code.DAILY_LOSS, budgets.daily_loss, arming=False, fault=False),

@@ -95,6 +95,22 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool
 
 
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """A symbol's trading halt: since when by our clock and by the venue's stamp, and in the venue's words."""
+
+    symbol: str
+    since_ns: Ns
+    venue_ns: int
+    words: str
+
+
+class Confirmation(msgspec.Struct, frozen=True):
+    """The venue said, asked at `asked_ns`, that the quote it stamped `venue_ns` is its latest."""
+
+    venue_ns: int
+    asked_ns: int
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A document whose symbol was quiet: judged again when the latest quote has been fetched."""
 
@@ -126,6 +142,9 @@ class State:
         self.truth_asked_ns: Ns | None = None
         self.truth_of_ns = Ns(0)
         self.down_since_ns: dict[Link, Ns] = {}
+        self.venue_offsets_ns: dict[Link, int] = {}
+        self.confirmed: dict[str, Confirmation] = {}
+        self.halts: dict[str, Halt] = {}
         # our own business
         self.tickets: dict[str, Ticket] = {}
         self.finished: OrderedDict[str, Ticket] = OrderedDict()
@@ -249,6 +268,8 @@ class State:
                     self.reasons[key] = msgspec.json.decode(data, type=Reason)
                 case "accepted":
                     self.accepted.append(msgspec.json.decode(data, type=Accepted))
+                case "halt":
+                    self.halts[key] = msgspec.json.decode(data, type=Halt)
                 case "stopped_out":
                     self.stopped_out[key] = msgspec.json.decode(data, type=StoppedOut).at_ns
                 case _:

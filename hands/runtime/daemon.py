@@ -42,11 +42,11 @@ from hands.runtime.config import Config, ConfigError, Options, Unsafe, load
 from hands.runtime.control import SOCKET_NAME, ControlError, ControlServer, note_drop_folder
 from hands.runtime.dispatcher import Dispatcher
 from hands.runtime.logs import set_up_logging
+from hands.runtime.market_data import MarketData
 from hands.runtime.operator_desk import OperatorDesk
 from hands.runtime.polling import Poller
 from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
-from hands.runtime.session_resets import SessionResets
 from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.order_entry import OrderEntry
@@ -67,7 +67,7 @@ FLUSH_WITHIN_S = 0.5
 DATA_GRACE_S = 5.0
 HOUSEKEEPING_S = 1.0
 STEP_MIN_NS = 5 * NS_PER_MS
-ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out")
+ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out", "halt")
 Ready = Callable[[dict[str, object]], None]
 
 
@@ -83,6 +83,7 @@ def run(options: Options, ready: Ready) -> int:
     for risk in drop_folder_risks(config.intents):
         log.warning("%s; accepted on %s", risk, config.venue)
     Market.warm_up()
+    MarketFeed.warm_up()
     try:
         config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal = JournalStore(
@@ -129,12 +130,12 @@ class Daemon:
         market = Market(self._symbols, tuple(config.settings.market.intervals_s))
         self.state = State(config.limits, market, config.venue)
         self.state.dry_run = config.dry_run
-        self._session_resets = SessionResets(market, self._clock())
         self._dispatcher = Dispatcher(self.state, self._clock)
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
         symbols = self._symbols
         budget = RateBudget.sharing(settings.venue.requests_per_minute)
+        data_budget = RateBudget.sharing(settings.venue.requests_per_minute)  # the data host counts apart
         self._order_entry = OrderEntry(
             config.endpoints,
             config.credentials,
@@ -153,10 +154,10 @@ class Daemon:
             clock,
             symbols=symbols,
             budget=budget,
+            data_budget=data_budget,
             timeout_s=settings.venue.request_timeout_s,
         )
         self._trade_stream = TradeStream(config.endpoints, config.credentials, feed, clock, symbols=symbols)
-        self._feeds = self._market_feeds()
         self._desk = OperatorDesk(
             self.state,
             clock,
@@ -185,6 +186,17 @@ class Daemon:
             take_rows=self._sequencer.take_rows,
             on_session=self._on_session,
         )
+        self._market_data = MarketData(
+            config.endpoints,
+            config.credentials,
+            self.state,
+            clock,
+            take_rows=self._sequencer.take_rows,
+            feed=feed,
+            latest_quote=self._poller.latest_quote,
+            budget=data_budget,
+            mute_after_s=settings.venue.mute_after_s,
+        )
         self._dispatcher.connect(
             sequencer=self._sequencer,
             order_entry=self._order_entry,
@@ -194,28 +206,6 @@ class Daemon:
             fetch_quote=self._poller.fetch_quote,
             request_truth=self._poller.request_truth,
         )
-
-    def _market_feeds(self) -> dict[Link, MarketFeed]:
-        symbols = self._symbols
-        wanted = {
-            Link.EQUITY_DATA: [symbol for symbol in symbols if "/" not in symbol],
-            Link.CRYPTO_DATA: [symbol for symbol in symbols if "/" in symbol],
-        }
-        return {
-            link: MarketFeed(
-                self._config.endpoints,
-                self._config.credentials,
-                names,
-                self.state.market.index,
-                self._sequencer.take_rows,
-                self._sequencer.feed,
-                self._clock,
-                link,
-                mute_after_s=self._config.settings.venue.mute_after_s,
-            )
-            for link, names in wanted.items()
-            if names
-        }
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -254,10 +244,10 @@ class Daemon:
         self._check_account(account)
         self._recover()
         await self._order_entry.start()
-        for feed in self._feeds.values():
-            await feed.start()
+        await self._market_data.start()
         self._sequencer.feed(account)
         await self._poller.introduce()
+        self._market_data.warm_up()
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
         rehearse(self._config.limits, self._clock)
@@ -310,7 +300,8 @@ class Daemon:
         patience = loop.time() + DATA_GRACE_S
         while True:
             able = self.state.reconciled and links.get(Link.ORDER_ENTRY) and links.get(Link.TRADE_UPDATES)
-            if able and (all(links.get(link) for link in self._feeds) or loop.time() > patience):
+            fed = self._market_data.is_warm and all(links.get(link) for link in self._market_data.feeds)
+            if able and (fed or loop.time() > patience):
                 return
             await asyncio.sleep(0.01)
             self._look_for_halt()
@@ -349,6 +340,7 @@ class Daemon:
             offset = self._clock.wall_offset_ns()
             if abs(offset - self.state.wall_offset_ns) > STEP_MIN_NS:
                 self._sequencer.feed(ClockStepped(ts_ns=self._clock(), wall_offset_ns=offset))
+            self._market_data.keep_house()
             if self._journal.is_gone:
                 self._sequencer.give_up_journal()
             try:
@@ -390,7 +382,7 @@ class Daemon:
         """Close everything, one thing after the other, by the one deadline; what is not closed by then is named."""
         closing: dict[str, Callable[[], Awaitable[None]]] = {
             "questions to the venue": self._poller.stop,
-            **{str(link): feed.stop for link, feed in self._feeds.items()},
+            "market data": self._market_data.stop,
             "trade stream": self._trade_stream.stop,
             "order entry": self._order_entry.stop,
             "connections for questions": self._snapshots.close,
@@ -427,11 +419,7 @@ class Daemon:
         self._sequencer.feed(event)
 
     def _on_session(self, report: SessionReport) -> None:
-        """Outside the session a silent equity feed is not a dead one."""
-        feed = self._feeds.get(Link.EQUITY_DATA)
-        if feed is not None:
-            feed.expect_data(self._config.settings.venue.mute_after_s if report.is_open else None)
-        self._session_resets.take(report)
+        self._market_data.take_session(report)
 
     def _faults(self) -> dict[str, str | None]:
         """Return what is wrong with each part, for the operator to see; None where nothing is."""
@@ -440,5 +428,5 @@ class Daemon:
             "ledger": self._ledger.fault or status.set_aside_fault(self._ledger.set_aside),
             "intake": self._inbox.fault,
             "papers": self._dispatcher.papers_fault,
-            **{str(link): status.feed_fault(feed.counts) for link, feed in self._feeds.items()},
+            **self._market_data.faults(),
         }

@@ -165,6 +165,11 @@ class Poller:
         self._spawn(self._ask_quote(symbol))
 
     async def _ask_quote(self, symbol: str) -> None:
+        await self.latest_quote(symbol)
+
+    async def latest_quote(self, symbol: str) -> int | None:
+        """Ask for a symbol's latest quote, take it in, and return its stamp; None where there is no answer."""
+        asked_ns = self._clock()
         try:
             found = await self._snapshots.latest_quote(symbol)
         except VenueUnavailable as error:
@@ -178,4 +183,13 @@ class Poller:
             row["price"], row["size"], row["price2"], row["size2"] = bid, bid_size, ask, ask_size
             row["venue_ns"], row["recv_ns"] = venue_ns, self._clock()
             self._take_rows(rows, 1)
-        self._feed(QuoteFetched(ts_ns=self._clock(), symbol=symbol, ok=found is not None))
+        self._feed(
+            QuoteFetched(
+                ts_ns=self._clock(),
+                symbol=symbol,
+                ok=found is not None,
+                asked_ns=asked_ns,
+                venue_ns=None if found is None else found[4],
+            )
+        )
+        return None if found is None else found[4]

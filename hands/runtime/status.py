@@ -16,6 +16,7 @@ import msgspec
 
 from hands.core.breakers import AT_ROLL, OPERATOR
 from hands.core.checks import missing_for_ready
+from hands.core.freshness import quote_age_ns
 from hands.core.protection import protected_qty
 from hands.core.receipts import receipt, time_text
 from hands.core.sizing import (
@@ -138,7 +139,11 @@ def _day(state: State) -> Document:
 
 
 def _age_ms(now_ns: int, then_ns: int) -> float:
-    return round((now_ns - then_ns) / NS_PER_MS, 1)
+    return _ms(now_ns - then_ns)
+
+
+def _ms(ns: int) -> float:
+    return round(ns / NS_PER_MS, 1)
 
 
 def _live(state: State) -> list[Ticket]:
@@ -191,7 +196,7 @@ def quote(state: State, symbol: str, now_ns: int, interval_s: int | None = None)
         "bid_size": None if now is None else now.bid_size,
         "ask_size": None if now is None else now.ask_size,
         "last": None if last is None else decimal_text(last.price, 2),
-        "age_ms": None if now is None else _age_ms(now_ns, now.recv_ns),
+        "age_ms": None if now is None else _ms(quote_age_ns(state, symbol, now, now_ns)),
         "indicators": msgspec.structs.asdict(state.market.indicators(index, interval_s)),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hands.core import checks
+from hands.core import checks, other_trades
 from hands.core.case import Case, Denial
 from hands.core.checks import Result
 from hands.core.events import Link
@@ -471,40 +471,40 @@ def died(filled: bool) -> State:
 WINDOW = 30 * NS_PER_S
 
 SYMBOL: dict[str, Row] = {
-    "free": (checks.symbol_busy, lambda: case(world()), True),
-    "a working order": (checks.symbol_busy, lambda: case(busy()), False),
-    "an unknown order": (checks.symbol_busy, lambda: case(busy(status=OrderStatus.UNKNOWN)), False),
-    "an open position": (checks.symbol_busy, lambda: case(busy(filled="10")), False),
-    "another agent's trade": (checks.symbol_busy, lambda: case(busy(agent="other")), False),
-    "a trade elsewhere": (checks.symbol_busy, lambda: case(busy(), intent(asset="SPY")), True),
-    "its own ticket": (checks.symbol_busy, lambda: case(busy(1), new=False), True),
-    "an armed touch holds nothing": (checks.symbol_busy, lambda: case(armed()), True),
-    "a holding that is not ours": (checks.symbol_busy, lambda: case(foreign("AAPL")), False),
-    "a holding elsewhere": (checks.symbol_busy, lambda: case(foreign("SPY")), True),
-    "never stopped out": (checks.cooldown, lambda: case(world(cooldown_after_stop_s="60")), True),
-    "just stopped out": (checks.cooldown, lambda: after_stop(0), False),
-    "a nanosecond too early": (checks.cooldown, lambda: after_stop(60 * NS_PER_S - 1), False),
-    "cooled down": (checks.cooldown, lambda: after_stop(60 * NS_PER_S), True),
-    "no cooldown": (checks.cooldown, lambda: after_stop(0, "0"), True),
-    "a new idea": (checks.semantic_duplicate, lambda: case(world()), True),
-    "the same idea": (checks.semantic_duplicate, lambda: case(accepted(0)), False),
+    "free": (other_trades.symbol_busy, lambda: case(world()), True),
+    "a working order": (other_trades.symbol_busy, lambda: case(busy()), False),
+    "an unknown order": (other_trades.symbol_busy, lambda: case(busy(status=OrderStatus.UNKNOWN)), False),
+    "an open position": (other_trades.symbol_busy, lambda: case(busy(filled="10")), False),
+    "another agent's trade": (other_trades.symbol_busy, lambda: case(busy(agent="other")), False),
+    "a trade elsewhere": (other_trades.symbol_busy, lambda: case(busy(), intent(asset="SPY")), True),
+    "its own ticket": (other_trades.symbol_busy, lambda: case(busy(1), new=False), True),
+    "an armed touch holds nothing": (other_trades.symbol_busy, lambda: case(armed()), True),
+    "a holding that is not ours": (other_trades.symbol_busy, lambda: case(foreign("AAPL")), False),
+    "a holding elsewhere": (other_trades.symbol_busy, lambda: case(foreign("SPY")), True),
+    "never stopped out": (other_trades.cooldown, lambda: case(world(cooldown_after_stop_s="60")), True),
+    "just stopped out": (other_trades.cooldown, lambda: after_stop(0), False),
+    "a nanosecond too early": (other_trades.cooldown, lambda: after_stop(60 * NS_PER_S - 1), False),
+    "cooled down": (other_trades.cooldown, lambda: after_stop(60 * NS_PER_S), True),
+    "no cooldown": (other_trades.cooldown, lambda: after_stop(0, "0"), True),
+    "a new idea": (other_trades.semantic_duplicate, lambda: case(world()), True),
+    "the same idea": (other_trades.semantic_duplicate, lambda: case(accepted(0)), False),
     "the same idea in a touch": (
-        checks.semantic_duplicate, lambda: case(accepted(0), intent(entry="touch"), arming=True), False,
+        other_trades.semantic_duplicate, lambda: case(accepted(0), intent(entry="touch"), arming=True), False,
     ),
-    "a nanosecond before the window ends": (checks.semantic_duplicate, lambda: case(accepted(WINDOW - 1)), False),
-    "the window's end": (checks.semantic_duplicate, lambda: case(accepted(WINDOW)), True),
+    "a nanosecond before the window ends": (other_trades.semantic_duplicate, lambda: case(accepted(WINDOW - 1)), False),
+    "the window's end": (other_trades.semantic_duplicate, lambda: case(accepted(WINDOW)), True),
     "the same within half a cent": (
-        checks.semantic_duplicate,
+        other_trades.semantic_duplicate,
         lambda: case(accepted(0), intent(trigger_price="150.004", stop_loss="147.996", take_profit="155.0049")), False,
     ),
-    "half a cent off": (checks.semantic_duplicate, lambda: case(accepted(0), intent(trigger_price="150.005")), True),
-    "another stop": (checks.semantic_duplicate, lambda: case(accepted(0), intent(stop_loss="147")), True),
-    "another target": (checks.semantic_duplicate, lambda: case(accepted(0), intent(take_profit="156")), True),
-    "another symbol": (checks.semantic_duplicate, lambda: case(accepted(0, symbol="SPY")), True),
-    "another direction": (checks.semantic_duplicate, lambda: case(accepted(0, direction=Direction.SHORT)), True),
-    "itself, judged again": (checks.semantic_duplicate, lambda: case(accepted(0, number=1), new=False), True),
-    "one that filled and ended": (checks.semantic_duplicate, lambda: case(died(filled=True)), False),
-    "one that died unfilled": (checks.semantic_duplicate, lambda: case(died(filled=False)), True),
+    "half a cent off": (other_trades.semantic_duplicate, lambda: case(accepted(0), intent(trigger_price="150.005")), True),
+    "another stop": (other_trades.semantic_duplicate, lambda: case(accepted(0), intent(stop_loss="147")), True),
+    "another target": (other_trades.semantic_duplicate, lambda: case(accepted(0), intent(take_profit="156")), True),
+    "another symbol": (other_trades.semantic_duplicate, lambda: case(accepted(0, symbol="SPY")), True),
+    "another direction": (other_trades.semantic_duplicate, lambda: case(accepted(0, direction=Direction.SHORT)), True),
+    "itself, judged again": (other_trades.semantic_duplicate, lambda: case(accepted(0, number=1), new=False), True),
+    "one that filled and ended": (other_trades.semantic_duplicate, lambda: case(died(filled=True)), False),
+    "one that died unfilled": (other_trades.semantic_duplicate, lambda: case(died(filled=False)), True),
 }  # fmt: skip
 
 VENUE: dict[str, Row] = {
@@ -703,7 +703,7 @@ def test_the_age_of_a_late_document_is_told() -> None:
 )
 def test_an_idea_is_told_apart_by_cents_from_ten_dollars_up(trigger: str, near: str, same: bool) -> None:
     one, other = (case(world(), intent(trigger_price=price)) for price in (trigger, near))
-    assert (checks.idea(one) == checks.idea(other)) is same
+    assert (other_trades.idea(one) == other_trades.idea(other)) is same
 
 
 def test_findings_are_plain_values() -> None:

@@ -21,7 +21,7 @@ from hands.core.events import DocumentReceived
 from hands.core.limits import LIMIT_KEYS, LimitKey
 from hands.core.protection import supervise
 from hands.core.risk import CHECKS, Check, judge
-from hands.core.state import Accepted, Seen
+from hands.core.state import Accepted, Halt, Seen
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Usd, nano
 from hands.core.vocab import Direction, OrderStatus, TradingState
 from tests.core.world import (
@@ -62,6 +62,12 @@ def not_reconciled() -> Case:
 def not_tradable() -> Case:
     state = world()
     state.assets["AAPL"] = asset("AAPL", tradable=False)
+    return case(state)
+
+
+def halted_symbol() -> Case:
+    state = world()
+    state.halts["AAPL"] = Halt(symbol="AAPL", since_ns=NOW, venue_ns=NOW, words="Trading Halt")
     return case(state)
 
 
@@ -136,6 +142,7 @@ DENIED: dict[str, Callable[[], Case]] = {
     "reduce_only": lambda: case(halt(world(), TradingState.REDUCE_ONLY)),
     "symbol_allowed": lambda: case(world(allow='["SPY"]')),
     "asset_tradable": not_tradable,
+    "trading_halt": halted_symbol,
     "short_allowed": lambda: case(world(), intent(direction="SHORT")),
     "confidence": lambda: case(world(), intent(confidence="0.1")),
     # a stop above the trigger that still lies below limit and bid

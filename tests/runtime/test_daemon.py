@@ -108,13 +108,13 @@ def test_a_dry_run_is_told_to_order_entry(on_daemon: Any) -> None:
 def test_what_a_feed_could_not_use_and_what_the_ledger_set_aside_is_shown(on_daemon: Any) -> None:
     async def scenario(daemon: Daemon) -> None:
         assert daemon._desk.answer({"do": "status"})["status"]["faults"] == {}
-        feed = next(iter(daemon._feeds.values()))
+        feed = next(iter(daemon._market_data.feeds.values()))
         feed.counts.unreadable_frames = 2
         feed.counts.malformed = 1
         daemon._ledger._set_aside = 3
         faults = daemon._desk.answer({"do": "status"})["status"]["faults"]
         assert faults == {
-            str(next(iter(daemon._feeds))): "2 frames that could not be read, 1 malformed rows",
+            str(next(iter(daemon._market_data.feeds))): "2 frames that could not be read, 1 malformed rows",
             "ledger": "3 rows did not fit the tables of hands.db and were set aside there",
         }
 

@@ -1,20 +1,23 @@
-"""Which trades are prices: the sale conditions under which a trade may update the consolidated last price.
+"""What a trade counts for: the sale conditions under which it may update the consolidated last price, or the volume.
 
-Owns the table and the question. The one idea: a trade is a price only if *every* condition it carries is known
-to update the last sale on its tape; an unknown letter is no price. A print that was agreed minutes ago, at an
-average, or after hours must not fire a trigger. One bit serves last, high, low, volume and indicators alike,
-so trades that count for volume alone (odd lots, form T) are left out.
+Owns the tables and the question. The one idea: a trade is a price only if *every* condition it carries is known to
+update the last sale on its tape, and volume only if every one is known to update the volume; an unknown letter does
+neither. A print that was agreed minutes ago, at an average, or after hours must not fire a trigger, but its shares
+changed hands: they count in volume and VWAP.
 
-Sources: CTS (tapes A, B) and UTP (tape C) output specifications, "consolidated last" columns. Where those say
-"only if it is the first or the only trade" (sold out of sequence, prior reference price) the answer is no: we
-do not know. Corrected closes (9) update the last price but are no trade that happened now.
+Sources: CTS (tapes A, B) and UTP (tape C) output specifications, "consolidated last" and "volume" columns. Where those
+say "only if it is the first or the only trade" (sold out of sequence, prior reference price) the answer for the last
+price is no: we do not know. Official opens and closes (Q, M) repeat trades that were reported; a corrected close (9)
+updates the last price but is no trade that happened now: these count for nothing.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-_BOTH_TAPES = frozenset(
+from hands.core.market import RowFlag
+
+_PRICES = frozenset(
     {
         "",
         " ",
@@ -29,11 +32,30 @@ _BOTH_TAPES = frozenset(
         "6",  # closing print
     }
 )
-"""CTS and UTP agree on these. Known and left out: B (CTS average price), C cash, G bunched sold, H price
-variation, I odd lot, M/Q official close and open, N next day, P prior reference, R seller, T/U extended hours,
-V contingent, W average price, Z out of sequence, 4 derivatively priced, 7 qualified contingent."""
+"""CTS and UTP agree on these."""
 
-_UTP = _BOTH_TAPES | {
+_VOLUME = frozenset(
+    {
+        "B",  # CTS: average price; UTP: bunched trade
+        "C",  # cash
+        "G",  # bunched sold
+        "H",  # price variation
+        "I",  # odd lot
+        "N",  # next day
+        "P",  # prior reference price
+        "R",  # seller
+        "T",  # extended hours
+        "U",  # extended hours, out of sequence
+        "V",  # contingent
+        "W",  # average price
+        "Z",  # out of sequence
+        "4",  # derivatively priced
+        "7",  # qualified contingent
+    }
+)
+"""Shares that changed hands, at a price that is not the market's of now."""
+
+_UTP = _PRICES | {
     "A",  # acquisition
     "B",  # bunched trade (the same letter is an average price on CTS)
     "D",  # distribution
@@ -42,10 +64,13 @@ _UTP = _BOTH_TAPES | {
     "1",  # stopped stock, regular
 }
 
-_BY_TAPE = {"A": _BOTH_TAPES, "B": _BOTH_TAPES, "C": _UTP}
+_BY_TAPE = {"A": _PRICES, "B": _PRICES, "C": _UTP}
 
 
 @lru_cache(maxsize=8192)
-def updates_last(conditions: tuple[str, ...], tape: str) -> bool:
-    """Whether a trade with these `conditions` on `tape` ("A", "B", "C", others) may update the last price."""
-    return _BY_TAPE.get(tape, _BOTH_TAPES).issuperset(conditions)
+def flags_of(conditions: tuple[str, ...], tape: str) -> int:
+    """Return the `RowFlag` of a trade with these `conditions` on `tape` ("A", "B", "C", others), as a plain number."""
+    prices = _BY_TAPE.get(tape, _PRICES)
+    if prices.issuperset(conditions):
+        return int(RowFlag.ELIGIBLE)
+    return int(RowFlag.VOLUME) if (prices | _VOLUME).issuperset(conditions) else 0

@@ -48,6 +48,11 @@ class RateBudget:
         """Count one request that is being sent."""
         self._sent.append(self._monotonic())
 
+    def wait_s(self, most: int) -> float:
+        """Return in how many seconds fewer than `most` requests are in the window, if none is sent meanwhile."""
+        too_many = self.used - most
+        return 0.0 if too_many < 0 else self._sent[too_many] + self._window_s - self._monotonic()
+
     @property
     def used(self) -> int:
         """Requests sent within the window."""

@@ -50,7 +50,7 @@ class VenueUnavailable(Exception):  # noqa: N818
 class Snapshots:
     """Asks over its own few connections; `clock` gives the engine's time in nanoseconds.
 
-    Requests to the trading host count in `budget`, which order entry shares; the data host allows as many again. A
+    Requests to the trading host count in `budget`, which order entry shares; those to the data host in `data_budget`. A
     question that the budget does not allow is not asked: `VenueUnavailable`, like any other that got no answer.
     """
 
@@ -62,6 +62,7 @@ class Snapshots:
         *,
         symbols: Iterable[str] = (),
         budget: RateBudget | None = None,
+        data_budget: RateBudget | None = None,
         connections: int = 2,
         timeout_s: float = 5.0,
         tls: ssl.SSLContext | None = None,
@@ -71,7 +72,7 @@ class Snapshots:
         self._slashes = slash_forms(symbols)
         self._opens: dict[str, Ns | None] = {}
         self._budget = budget if budget is not None else RateBudget()
-        self._data_budget = RateBudget()
+        self._data_budget = data_budget if data_budget is not None else RateBudget()
         self._trading = HttpPool(
             origin_of(endpoints.trading),
             credentials,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from datetime import date
 from functools import lru_cache
 
@@ -47,6 +48,13 @@ def parse_rfc3339(text: str) -> Ns:
         offset = int(offset_hour) * 3600 + int(offset_minute) * 60
         seconds += offset if sign == "-" else -offset
     return Ns(seconds * NS_PER_S + (int(fraction[:9].ljust(9, "0")) if fraction else 0))
+
+
+def rfc3339(ns: int) -> str:
+    """Return nanoseconds as RFC 3339 text in UTC, with all nine digits."""
+    second, fraction = divmod(ns, NS_PER_S)
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{moment}.{fraction:09d}Z"
 
 
 def parse_timestamp_ext(data: bytes) -> int:

@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
-from hands.core.market import ROW
-from hands.venues.alpaca.conditions import updates_last
-from hands.venues.alpaca.frames import Failure, FrameDecoder, FrameError, Subscription, Success
+from hands.core.market import ROW, RowFlag
+from hands.venues.alpaca.conditions import flags_of
+from hands.venues.alpaca.frames import (
+    DailyBar,
+    Failure,
+    FrameDecoder,
+    FrameError,
+    MinuteBar,
+    Subscription,
+    Success,
+    UpdatedBar,
+)
 
 INDEX = {"AAPL": 0, "SPY": 1, "BTC/USD": 2}
 T_NS = 1614009104208123456
@@ -27,10 +36,32 @@ QUOTE = {
 }  # fmt: skip
 PAIR_TRADE = {"T": "t", "S": "BTC/USD", "p": 50000.5, "s": 0.000123, "t": T_TEXT, "i": 2**60, "tks": "B"}
 PAIR_QUOTE = {"T": "q", "S": "BTC/USD", "bp": 50000, "bs": 1.5, "ap": 50001, "as": 2, "t": T_TEXT}
-OTHERS = [{"T": kind, "S": "AAPL", "t": T_TEXT, "o": 1} for kind in "budslcxi"] + [
-    {"T": "o"},
-    {"T": "n", "id": 1},
-]
+OTHERS = [{"T": "i", "S": "AAPL", "t": T_TEXT, "p": 1}, {"T": "o"}, {"T": "n", "id": 1}]
+BAR = {
+    "S": "SPY",
+    "o": 388.98,
+    "h": 389.13,
+    "l": 388.97,
+    "c": 389.12,
+    "v": 49378,
+    "n": 500,
+    "vw": 389.1,
+    "t": T_TEXT,
+}
+NOTICES = [
+    {"T": "b"} | BAR,
+    {"T": "u"} | BAR,
+    {"T": "d"} | BAR,
+    {
+        "T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "T12", "rm": "Trading Halted", "t": T_TEXT, "z": "C",
+    },
+    {"T": "l", "S": "SPY", "u": 3.24, "d": 2.65, "i": "B", "t": T_TEXT, "z": "C"},
+    {
+        "T": "c", "S": "AAPL", "x": "M", "oi": 52983525033527, "op": 39.1582, "os": 440000, "oc": [" ", "7"],
+        "ci": 52983525034326, "cp": 39.1809, "cs": 440001, "cc": [" ", "7"], "z": "B", "t": T_TEXT,
+    },
+    {"T": "x", "S": "SPY", "i": 465, "x": "D", "p": 144.6, "s": 1, "a": "C", "z": "B", "t": T_TEXT},
+]  # fmt: skip
 
 
 def as_json(messages):
@@ -63,6 +94,50 @@ def test_other_kinds_of_data_are_ignored(encoded):
     decoder = FrameDecoder(INDEX)
     result = decoder.decode(encoded([*OTHERS, TRADE]), 1)
     assert (result.count, result.malformed, result.unknown_symbols) == (1, 0, 0)
+
+
+def test_notices_are_handed_on_as_what_they_are(encoded):
+    decoder = FrameDecoder(INDEX)
+    result = decoder.decode(encoded([*NOTICES, TRADE]), 1)
+    assert (result.count, result.malformed, result.unknown_symbols) == (1, 0, 0)
+    minute, updated, daily, status, band, correction, cancel = result.notices
+    assert {notice.venue_ns for notice in result.notices} == {T_NS}
+    assert [type(bar) for bar in (minute, updated, daily)] == [MinuteBar, UpdatedBar, DailyBar]
+    assert (minute.open, minute.close, minute.volume, minute.vwap) == (388.98, 389.12, 49378.0, 389.1)
+    assert (status.code, status.reason_code, status.tape) == ("H", "T12", "C")
+    assert (band.limit_up, band.limit_down, band.indicator) == (3.24, 2.65, "B")
+    assert (correction.original_id, correction.original_price, correction.original_size) == (
+        52983525033527, 39.1582, 440000.0,
+    )  # fmt: skip
+    assert (correction.trade_id, correction.price, correction.size) == (52983525034326, 39.1809, 440001.0)
+    assert correction.flags == RowFlag.VOLUME
+    assert (cancel.trade_id, cancel.price, cancel.size, cancel.action) == (465, 144.6, 1.0, "C")
+
+
+@pytest.mark.parametrize(
+    ("notice", "malformed", "unknown"),
+    [
+        (NOTICES[0] | {"t": "noon"}, 1, 0),
+        (NOTICES[0] | {"c": "1"}, 1, 0),
+        (NOTICES[3] | {"sc": None}, 1, 0),
+        (NOTICES[3] | {"S": "ZZZ"}, 0, 1),
+    ],
+)
+def test_a_notice_that_cannot_be_read_or_used_is_counted(encoded, notice, malformed, unknown):
+    result = FrameDecoder(INDEX).decode(encoded([notice, TRADE]), 1)
+    assert (result.count, result.notices) == (1, ())
+    assert (result.malformed, result.unknown_symbols) == (malformed, unknown)
+
+
+@pytest.mark.parametrize("kind", [b"\x80uccess", b"\xff"])
+def test_a_type_that_is_no_text_at_all_is_counted(kind):
+    """msgspec raises something else for it than for every other fault."""
+    size = len(kind)
+    json_frame = b'[{"T":"%b"}]' % kind
+    packed = b"\x91\x81\xa1T" + bytes([0xA0 | size]) + kind
+    assert FrameDecoder(INDEX).decode(packed, 1).malformed == 1
+    with contextlib.suppress(FrameError):
+        FrameDecoder(INDEX).decode(json_frame, 1)
 
 
 def test_control_messages_are_handed_on(encoded):
@@ -152,43 +227,50 @@ def test_garbage_raises_nothing_but_a_frame_error(data):
             decoder.decode(frame, 1)
 
 
+PRICE, VOLUME, NOTHING = RowFlag.ELIGIBLE, RowFlag.VOLUME, 0
+
+
 @pytest.mark.parametrize(
-    ("conditions", "tape", "eligible"),
+    ("conditions", "tape", "flags"),
     [
-        (["@"], "C", True),
-        ([" "], "A", True),
-        ([], "A", True),
-        (["@", "F"], "C", True),
-        (["O"], "A", True),
-        (["X"], "B", True),
-        (["B"], "A", False),  # an average price on CTS ...
-        (["B"], "C", True),  # ... is a bunched trade on UTP
-        (["W"], "C", False),
-        (["@", "I"], "C", False),
-        (["@", "T"], "C", False),
-        (["@", "T", "I"], "C", False),
-        (["U"], "A", False),
-        (["Z"], "A", False),
-        (["Z"], "C", False),
-        (["4"], "A", False),
-        (["7"], "C", False),
-        (["V"], "A", False),
-        (["H"], "A", False),
-        (["C"], "A", False),
-        (["N"], "C", False),
-        (["R"], "C", False),
-        (["P"], "C", False),
-        (["M"], "C", False),
-        (["Q"], "A", False),
-        (["G"], "C", False),
-        (["9"], "C", False),
-        (["!"], "C", False),
-        (["B"], "N", False),
-        (["@"], "", True),
+        (["@"], "C", PRICE),
+        ([" "], "A", PRICE),
+        ([], "A", PRICE),
+        (["@", "F"], "C", PRICE),
+        (["O"], "A", PRICE),
+        (["X"], "B", PRICE),
+        (["B"], "A", VOLUME),  # an average price on CTS ...
+        (["B"], "C", PRICE),  # ... is a bunched trade on UTP
+        (["W"], "C", VOLUME),
+        (["@", "I"], "C", VOLUME),
+        (["@", "T"], "C", VOLUME),
+        (["@", "T", "I"], "C", VOLUME),
+        (["U"], "A", VOLUME),
+        (["Z"], "A", VOLUME),
+        (["Z"], "C", VOLUME),
+        (["4"], "A", VOLUME),
+        (["7"], "C", VOLUME),
+        (["V"], "A", VOLUME),
+        (["H"], "A", VOLUME),
+        (["C"], "A", VOLUME),
+        (["N"], "C", VOLUME),
+        (["R"], "C", VOLUME),
+        (["P"], "C", VOLUME),
+        (["M"], "C", NOTHING),
+        (["Q"], "A", NOTHING),
+        (["G"], "C", VOLUME),
+        (["9"], "C", NOTHING),
+        (["!"], "C", NOTHING),
+        (["B"], "N", VOLUME),
+        (["@"], "", PRICE),
+        (["T", "!"], "C", NOTHING),
+        (["I", "M"], "A", NOTHING),
+        (["A"], "A", NOTHING),  # an acquisition is a price on UTP and nothing that CTS knows
+        (["A"], "C", PRICE),
     ],
 )
-def test_a_trade_is_a_price_only_if_all_its_conditions_are(conditions, tape, eligible):
-    assert updates_last(tuple(conditions), tape) is eligible
+def test_a_trade_is_a_price_or_volume_only_if_all_its_conditions_are(encoded, conditions, tape, flags):
+    assert flags_of(tuple(conditions), tape) == flags
     decoder = FrameDecoder(INDEX)
-    decoder.decode(as_json([TRADE | {"c": conditions, "z": tape}]), 1)
-    assert decoder.rows["flags"][0] == eligible
+    decoder.decode(encoded([TRADE | {"c": conditions, "z": tape}]), 1)
+    assert decoder.rows["flags"][0] == flags

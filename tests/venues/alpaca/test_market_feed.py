@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
+import time
 
 import msgspec
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
-from hands.core.events import Link
+from hands.core.events import Link, LinkReport, TradingStatusReport, VenueClockMeasured
+from hands.core.units import NS_PER_S
 from hands.venues.alpaca.endpoints import Endpoints
+from hands.venues.alpaca.frames import CancelError, TradingStatus
 from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.reconnect import Pace
 
@@ -33,6 +37,7 @@ class Venue:
         self.script = list(script)
         self.connections = 0
         self.heard = []
+        self.traded = 0
 
     async def __call__(self, ws):
         step = self.script[min(self.connections, len(self.script) - 1)]
@@ -44,6 +49,11 @@ class Venue:
 
     async def tell(self, ws, *messages):
         await ws.send(msgspec.msgpack.encode(messages))
+
+    async def trade(self, ws):
+        """Tell of a trade that was not told of before."""
+        self.traded += 1
+        await self.tell(ws, TRADE | {"i": self.traded})
 
     async def hear(self, ws):
         message = msgspec.msgpack.decode(await ws.recv())
@@ -63,14 +73,15 @@ async def good(venue, ws):
     await venue.tell(
         ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"], "bars": []}
     )
-    await venue.tell(ws, TRADE)
-    await ws.wait_closed()
+    await venue.trade(ws)
+    while True:
+        await venue.hear(ws)
 
 
 async def good_then_gone(venue, ws):
     wanted = await greet_and_authenticate(venue, ws)
     await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
-    await venue.tell(ws, TRADE)
+    await venue.trade(ws)
     await ws.close(1011)
 
 
@@ -99,13 +110,19 @@ def watch(run, credentials):
     """Run `scenario(feed, venue, rows, links)` against a venue that follows `script`."""
 
     def start(
-        scenario, *script, symbols=("AAPL", "SPY"), link=Link.EQUITY_DATA, pace=QUICK, mute_after_s=60.0
+        scenario,
+        *script,
+        symbols=("AAPL", "SPY"),
+        link=Link.EQUITY_DATA,
+        pace=QUICK,
+        mute_after_s=60.0,
+        clock=time.time_ns,
+        **options,
     ):
         async def play():
             venue, rows, links = Venue(*script), [], []
             async with serve(venue, "127.0.0.1", 0, close_timeout=0.1) as server:
                 port = server.sockets[0].getsockname()[1]
-                clock = iter(range(1, 10**9))
                 feed = MarketFeed(
                     Endpoints.of(f"http://127.0.0.1:{port}"),
                     credentials,
@@ -113,10 +130,11 @@ def watch(run, credentials):
                     {symbol: n for n, symbol in enumerate(symbols)},
                     lambda array, count: rows.extend(array[:count].tolist()),
                     links.append,
-                    lambda: next(clock),
+                    clock,
                     link,
                     mute_after_s=mute_after_s,
                     pace=pace,
+                    **options,
                 )
                 await feed.start()
                 await scenario(feed, venue, rows, links)
@@ -129,12 +147,13 @@ def watch(run, credentials):
 
 def test_rows_flow_after_the_whole_conversation(watch, wait_until, credentials):
     async def scenario(feed, venue, rows, links):
-        await wait_until(lambda: rows)
+        await wait_until(lambda: len(venue.heard) == 3 and rows)
         assert venue.path == "/v2/iex"
         assert venue.headers["Content-Type"] == "application/msgpack"
         assert venue.heard == [
             {"action": "auth", "key": credentials.key_id, "secret": credentials.secret},
             {"action": "subscribe", "trades": ["AAPL", "SPY"], "quotes": ["AAPL", "SPY"]},
+            {"action": "subscribe", "statuses": ["AAPL", "SPY"]},
         ]
         assert rows[0][:5] == (0, 1, 1, 150.5, 10.0)
         assert [(event.link, event.up, event.reason) for event in links] == [(Link.EQUITY_DATA, True, "")]
@@ -156,7 +175,7 @@ def test_crypto_has_its_own_endpoint(watch, wait_until):
 def test_the_link_is_not_up_before_the_subscription_is_confirmed(watch, wait_until):
     async def no_ack(venue, ws):
         await greet_and_authenticate(venue, ws)
-        await venue.tell(ws, TRADE)
+        await venue.trade(ws)
         await ws.wait_closed()
 
     async def scenario(feed, venue, rows, links):
@@ -174,7 +193,7 @@ def test_the_subscription_survives_a_lost_connection(watch, wait_until):
         await wait_until(lambda: len(rows) == 3)
         await wait_until(lambda: feed.is_up)
         assert [event.up for event in links] == [True, False, True, False, True]
-        assert sum(message["action"] == "subscribe" for message in venue.heard) == 3
+        assert sum("trades" in message for message in venue.heard) == 3
         assert "1011" in links[1].reason
 
     watch(scenario, good_then_gone, good_then_gone, good)
@@ -209,7 +228,9 @@ def test_a_server_that_never_greets_is_left(watch, wait_until):
         await wait_until(lambda: feed.is_up)
         assert [event.up for event in links] == [False, True]
         assert "confirmed nothing" in links[0].reason
-        assert len(venue.heard) == 2  # no auth was sent to the one that did not greet
+        assert (
+            sum(message["action"] == "auth" for message in venue.heard) == 1
+        )  # no auth was sent to the one that did not greet
 
     watch(scenario, silent, good, pace=Pace(first_s=0.01, most_s=0.01, ready_within_s=0.3))
 
@@ -238,11 +259,11 @@ def test_silence_is_allowed_where_it_is_expected(watch, wait_until):
 def test_a_feed_that_was_quiet_before_the_open_is_not_dropped_at_the_open(watch, wait_until):
     async def scenario(feed, venue, rows, links):
         await wait_until(lambda: feed.is_up)
-        feed._data_seen_s -= 8 * 3600.0  # a quiet night
+        feed._data_seen_ns -= 8 * 3600 * NS_PER_S  # a quiet night
         feed.expect_data(30.0)
         feed._watch_for_silence()
         assert feed.is_up
-        feed._data_seen_s -= 31.0
+        feed._data_seen_ns -= 31 * NS_PER_S
         feed.expect_data(30.0)  # said again in the middle of the session: the clock runs on
         feed._watch_for_silence()
         assert not feed.is_up
@@ -331,3 +352,140 @@ def test_too_many_connections_at_the_door_is_waited_out(run, credentials, wait_u
             assert len(attempts) == 1
 
     run(play())
+
+
+def talking(*messages):
+    """Serve like `good`, and then say `messages`."""
+
+    async def step(venue, ws):
+        wanted = await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+        for message in messages:
+            await venue.tell(ws, *message)
+        await ws.wait_closed()
+
+    return step
+
+
+STATUS = {"T": "s", "S": "AAPL", "sm": "", "rc": "T12", "rm": "Halted", "t": "2021-02-22T15:51:44Z", "z": "C"}
+CANCEL = {"T": "x", "S": "SPY", "i": 465, "p": 144.6, "s": 1, "a": "C", "z": "B", "t": "2021-02-22T15:51:44Z"}
+
+
+def test_halts_and_resumptions_are_events_and_other_codes_are_none(watch, wait_until):
+    script = talking(*[(STATUS | {"sc": code},) for code in "HQT2P53"], (TRADE,))
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        reports = [event for event in links if isinstance(event, TradingStatusReport)]
+        assert [(r.code, r.halted) for r in reports] == [
+            ("H", True), ("T", False), ("2", True), ("P", True), ("3", False),
+        ]  # fmt: skip
+        assert reports[0].symbol == "AAPL"
+        assert reports[0].reason == "T12 Halted"
+        assert reports[0].venue_ns == 1_614_009_104 * NS_PER_S
+        assert feed.counts.notices == 7
+
+    watch(scenario, script)
+
+
+def test_what_the_venue_says_beside_its_market_is_handed_on(watch, wait_until):
+    notices = []
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: len(notices) == 2)
+        assert [type(notice) for notice in notices] == [CancelError, TradingStatus]
+        assert len(rows) == 1
+
+    script = talking((CANCEL, TRADE, STATUS | {"sc": "Q"}))
+    watch(scenario, script, on_notice=notices.append)
+
+
+@pytest.mark.parametrize("code", [400, 405, 409, 410])
+def test_a_feed_without_statuses_keeps_its_market_and_is_not_asked_again(watch, wait_until, code):
+    async def without(venue, ws):
+        wanted = await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+        assert "statuses" in await venue.hear(ws)
+        await venue.tell(ws, {"T": "error", "code": code, "msg": "no"})
+        await venue.trade(ws)
+        await ws.close()
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: len(rows) == 2)
+        assert sum("statuses" in message for message in venue.heard) == 1
+        assert [event.up for event in links if isinstance(event, LinkReport)] == [True, False, True]
+
+    watch(scenario, without, good)
+
+
+def test_a_trade_that_comes_twice_is_passed_on_once(watch, wait_until):
+    later = TRADE | {"i": 8, "t": "2021-02-22T15:51:45Z"}
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.counts.frames >= 6)
+        assert [row[-1] for row in rows] == [7, 8, 9]
+        assert feed.repeated == 3
+        assert feed.counts.rows == 3
+        assert feed.take_disordered() == [0], "the third was made before the second"
+        assert feed.take_disordered() == []
+
+    script = talking((TRADE, later), (TRADE,), (later, TRADE | {"i": 9}, TRADE))
+    watch(scenario, script)
+
+
+def test_the_crypto_feed_is_not_asked_for_statuses(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: feed.is_up)
+        await feed.stop()
+        assert not any("statuses" in message for message in venue.heard)
+
+    watch(scenario, good, symbols=("BTC/USD",), link=Link.CRYPTO_DATA)
+
+
+def test_silence_is_judged_by_whoever_was_named_and_excused_for_longer_each_time(watch, wait_until):
+    asked = []
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: asked)
+        assert asked[0] is Link.EQUITY_DATA
+        assert feed.is_up, "the feed does not judge by itself any more"
+        feed.excuse()
+        assert feed._excused == 2
+        for _ in range(9):
+            feed.excuse()
+        assert feed._excused == 16
+        feed.drop("the venue has more")
+        await wait_until(lambda: len(links) == 3)
+        assert [event.up for event in links] == [True, False, True]
+        assert links[1].reason == "the venue has more"
+
+    watch(scenario, mute, mute_after_s=0.05, on_silence=asked.append)
+
+
+def test_the_venues_clock_is_measured_and_told(watch, wait_until):
+    """Stamps 1.3 s ahead of us; time passes ten times as fast."""
+    began_ns = time.time_ns()
+
+    def clock():
+        return began_ns + 10 * (time.time_ns() - began_ns)
+
+    async def ahead(venue, ws):
+        wanted = await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                now_ns = clock() + 1_300_000_000
+                stamp = msgspec.msgpack.Ext(
+                    -1, struct.pack(">Q", (now_ns % NS_PER_S) << 34 | now_ns // NS_PER_S)
+                )
+                await venue.tell(ws, TRADE | {"t": stamp})
+                await asyncio.sleep(0.01)
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: any(isinstance(event, VenueClockMeasured) for event in links), 10)
+        (measured, *_) = [event for event in links if isinstance(event, VenueClockMeasured)]
+        assert measured.link is Link.EQUITY_DATA
+        assert -1.3e9 <= measured.offset_ns < -1.0e9
+        assert feed.venue_offset_ns == measured.offset_ns
+
+    watch(scenario, ahead, clock=clock)

@@ -1,0 +1,93 @@
+"""How old a quote really is, and whether a symbol trades at all: what must be known of the market before it is priced.
+
+Owns the venue's clock offset per feed, the confirmations of quiet quotes, the halts, and the rules that follow:
+
+- A quote is as old as its receipt, or, where it came late, as its venue stamp moved to our clock: the offset between
+  the two clocks is that of the quickest messages lately, so a feed that has fallen behind does not pass for fresh.
+- A quote that the venue, asked for the latest one, has confirmed is as old as that question: the symbol was quiet, not
+  the feed dead. An answer older than what the stream brought confirms nothing.
+- A symbol is halted from the venue's word until the venue's other word, or until it is seen to trade again: the word
+  may have been lost with a connection, and nothing trades while it is halted.
+
+May not deny anything: that is for the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from hands.core.commands import Alert, AnyCommand
+from hands.core.events import Link, TradingStatusReport, VenueClockMeasured
+from hands.core.market import QuoteView
+from hands.core.state import Confirmation, Halt, State
+from hands.core.units import NS_PER_S
+
+RESUMED_AFTER_NS: Final = NS_PER_S
+"""A print stamped so long after a halt shows that it is over; nearer to it, it may be the last one before."""
+
+
+def link_of(symbol: str) -> Link:
+    """Return the feed that a symbol's market comes on."""
+    return Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA
+
+
+def quote_age_ns(state: State, symbol: str, quote: QuoteView, now_ns: int) -> int:
+    """Return how old `quote` is at `now_ns`, by the rules above; never negative."""
+    at_ns = int(quote.recv_ns)
+    offset_ns = state.venue_offsets_ns.get(link_of(symbol))
+    if offset_ns is not None:
+        at_ns = min(at_ns, quote.venue_ns + offset_ns)
+    confirmed = state.confirmed.get(symbol)
+    if confirmed is not None and confirmed.venue_ns >= quote.venue_ns:
+        at_ns = max(at_ns, confirmed.asked_ns)
+    return max(0, now_ns - at_ns)
+
+
+def halt_of(state: State, symbol: str) -> Halt | None:
+    """Return the halt that `symbol` is in, None where it trades."""
+    halt = state.halts.get(symbol)
+    index = state.market.index.get(symbol)
+    if halt is None or index is None:
+        return halt
+    last = state.market.last_trade(index)
+    traded = last is not None and last.venue_ns >= halt.venue_ns + RESUMED_AFTER_NS
+    return None if traded else halt
+
+
+def confirm_quote(state: State, symbol: str, venue_ns: int | None, asked_ns: int) -> None:
+    """The venue, asked at `asked_ns`, says that its latest quote of `symbol` is the one of `venue_ns`."""
+    if venue_ns is not None and asked_ns:
+        state.confirmed[symbol] = Confirmation(venue_ns=venue_ns, asked_ns=asked_ns)
+
+
+def _clock_measured(state: State, event: VenueClockMeasured, _out: list[AnyCommand]) -> None:
+    state.venue_offsets_ns[event.link] = event.offset_ns
+
+
+def _trading_status(state: State, event: TradingStatusReport, out: list[AnyCommand]) -> None:
+    """Note a halt or its end; the venue's words arrive in order, but one that is older changes nothing."""
+    known = state.halts.get(event.symbol)
+    if known is not None and event.venue_ns < known.venue_ns:
+        return
+    words = " ".join(word for word in (event.text, event.reason) if word) or event.code
+    if event.halted:
+        halt = Halt(symbol=event.symbol, since_ns=event.ts_ns, venue_ns=event.venue_ns, words=words)
+        state.halts[event.symbol] = halt
+        state.changed["halt", event.symbol] = halt
+        out.append(
+            Alert(level="warning", code="HALT", message=f"{event.symbol} is halted at the venue: {words}")
+        )
+    elif known is not None:
+        del state.halts[event.symbol]
+        state.changed["halt", event.symbol] = None
+        out.append(Alert(level="info", code="HALT", message=f"{event.symbol} trades again: {words}"))
+
+
+HANDLERS: Final[dict[type[msgspec.Struct], Callable[[State, Any, list[AnyCommand]], None]]] = {
+    VenueClockMeasured: _clock_measured,
+    TradingStatusReport: _trading_status,
+}
+"""What `decide` does with the events that only concern this room."""

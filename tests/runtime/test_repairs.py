@@ -1,0 +1,491 @@
+"""Gaps, corrections and cancellations: afterwards everything is as if nothing had gone wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.msgpack import Ext
+
+from hands.core.events import Link
+from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
+from hands.core.units import NS_PER_MS, NS_PER_S
+from hands.runtime.recent import Recent
+from hands.runtime.repairs import GAP_MAX_NS, Repairs
+from hands.venues.alpaca.frames import CancelError, Correction
+from hands.venues.alpaca.history import PastTrades
+from hands.venues.alpaca.snapshots import VenueUnavailable
+
+SYMBOLS = ("AAPL", "SPY")
+LINK = Link.EQUITY_DATA
+T = 1_700_000_000 * NS_PER_S - 1_700_000_000 * NS_PER_S % (300 * NS_PER_S)
+STAMP = Ext(-1, b"\0\0\0\1")
+
+
+@dataclass
+class Feed:
+    symbols: tuple[str, ...] = SYMBOLS
+    is_up: bool = True
+    venue_offset_ns: int = 0
+    disordered: list[int] = field(default_factory=list)
+
+    def take_disordered(self):
+        found, self.disordered = self.disordered, []
+        return found
+
+
+@dataclass
+class Past:
+    """History that knows `rows` as far as `behind` of its answers let it; a failure is raised instead of an answer."""
+
+    rows: np.ndarray
+    answers: list[object] = field(default_factory=list)
+    asked: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
+
+    async def trades(self, symbols, start_ns, end_ns):
+        self.asked.append((tuple(symbols), start_ns, end_ns))
+        answer = self.answers.pop(0) if self.answers else len(self.rows)
+        if isinstance(answer, Exception):
+            raise answer
+        known = self.rows[: int(answer)]
+        syms = [SYMBOLS.index(symbol) for symbol in symbols]
+        wanted = (
+            np.isin(known["sym"], syms)
+            & (known["kind"] == RowKind.TRADE)
+            & (known["venue_ns"] >= start_ns)
+            & (known["venue_ns"] <= end_ns)
+        )
+        return PastTrades(known[wanted], self.complete)
+
+    complete: bool = True
+
+
+class World:
+    """A market that rows are fed to, its recent rows, and repairs with a history."""
+
+    def __init__(self, past, *, capacity=1 << 12, passes_s=(0.0, 0.0, 0.0)):
+        self.market = Market(SYMBOLS, (5, 60))
+        self.now_ns = T
+        self.recent = Recent(self.market, T, capacity)
+        self.feed = Feed()
+        self.past = past
+        self.reloaded = []
+        self.repairs = Repairs(
+            self.market, self.recent, {LINK: self.feed}, past, lambda: self.now_ns, self._reload, passes_s=passes_s,
+            retry_s=0.001,
+        )  # fmt: skip
+
+    async def _reload(self, symbols):
+        self.reloaded.append(tuple(symbols))
+
+    def take(self, rows):
+        self.market.consume(rows, 0, len(rows))
+        self.recent.keep(rows, len(rows))
+        if len(rows):
+            self.now_ns = max(self.now_ns, int(rows["venue_ns"].max()) + NS_PER_MS)
+
+    def lose(self):
+        self.feed.is_up = False
+        self.repairs.link_changed(LINK, up=False)
+
+    def find(self):
+        self.feed.is_up = True
+        self.repairs.link_changed(LINK, up=True)
+
+    async def mended(self):
+        async with asyncio.timeout(10):
+            while self.repairs.open_gaps:  # noqa: ASYNC110  (what is waited for has no event of its own)
+                await asyncio.sleep(0)
+
+    def digests(self):
+        return [self.market.digest(sym) for sym in range(len(SYMBOLS))]
+
+
+def market_rows(steps):
+    """Rows from (sym, is a trade, milliseconds since the last, cents), between two quotes of each symbol."""
+    quotes = [(0, False, 5, 0), (1, False, 5, 0)]
+    rows, at_ns, price = new_rows(len(steps) + 4), T, 100.0
+    for n, (sym, is_trade, ms, cents) in enumerate([*quotes, *steps, *quotes]):
+        at_ns += ms * NS_PER_MS
+        price = round(max(1.0, price + cents / 100), 2)
+        rows[n] = (
+            sym, RowKind.TRADE if is_trade else RowKind.QUOTE, RowFlag.ELIGIBLE, price, 1.0 + n % 7, price + 0.02, 5.0,
+            at_ns, at_ns + NS_PER_MS, n if is_trade else 0,
+        )  # fmt: skip
+    return rows
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 1), st.booleans(), st.integers(1, 900), st.integers(-5, 5)),
+    min_size=3,
+    max_size=80,
+)
+
+
+@given(
+    steps=steps,
+    places=st.tuples(st.integers(0, 79), st.integers(0, 79), st.integers(0, 79)),
+    lag=st.integers(0, 5),
+)
+@settings(max_examples=150)
+def test_a_gap_that_is_filled_leaves_the_state_of_a_run_without_one(steps, places, lag):
+    """However much is lost, whatever comes live before history answers, and though history is behind at first."""
+    rows = market_rows(steps)
+    lost, found, asked = (place % len(steps) for place in sorted(places))
+    lost = max(
+        2, lost
+    )  # both symbols have been seen: from when on is not known of one whose first row was lost
+    found = max(lost, found)
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+
+    async def scenario():
+        world = World(Past(rows, answers=[max(0, found - lag), max(found, asked)]))
+        world.take(rows[:lost].copy())
+        world.lose()
+        world.find()
+        world.take(rows[found:asked].copy())
+        await asyncio.sleep(0)
+        world.take(rows[max(found, asked) :].copy())
+        await world.mended()
+        assert world.digests() == [plain.digest(0), plain.digest(1)]
+        assert world.repairs.fault is None
+        assert not world.reloaded
+
+    asyncio.run(scenario())
+
+
+def a_minute(count=120, every_ms=500):
+    return market_rows([(n % 2, n % 3 != 0, every_ms, (n % 5) - 2) for n in range(count)])
+
+
+def played(world, rows, lost, found):
+    """Lose the rows between two places."""
+
+    async def scenario():
+        world.take(rows[:lost].copy())
+        world.lose()
+        world.find()
+        world.take(rows[found:].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_asked_for_begins_a_little_before_the_last_row_and_ends_a_little_after_now():
+    rows = a_minute()
+    world = World(Past(rows))
+    world.feed.venue_offset_ns = -1_300 * NS_PER_MS
+    played(world, rows, 40, 60)
+    ((symbols, start_ns, end_ns), *_) = world.past.asked
+    assert symbols == SYMBOLS
+    assert start_ns == rows["venue_ns"][39] - 2 * NS_PER_S
+    assert end_ns == world.now_ns + 2_300 * NS_PER_MS
+    assert world.repairs.counts.gaps == 1
+    assert world.repairs.counts.trades == int((rows["kind"][40:60] == RowKind.TRADE).sum())
+
+
+def test_history_that_has_caught_up_is_not_asked_again():
+    rows = a_minute()
+    world = World(Past(rows))
+    played(world, rows, 40, 60)
+    assert len(world.past.asked) == 1
+
+
+def test_a_quiet_market_is_asked_as_often_as_it_pays_and_then_believed():
+    rows = a_minute()
+    world = World(Past(rows[:50]))
+    played(world, rows, 50, len(rows))
+    assert len(world.past.asked) == 3
+    assert world.repairs.counts.gaps == 1
+    assert not world.repairs.open_gaps
+
+
+def test_a_gap_within_a_gap_is_one_gap():
+    rows = a_minute()
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:30].copy())
+        world.lose()
+        world.find()
+        await asyncio.sleep(0)
+        world.take(rows[50:55].copy())
+        world.lose()
+        world.find()
+        world.take(rows[70:].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.gaps == 1
+
+
+def test_a_venue_that_does_not_answer_is_asked_again_and_it_is_said():
+    rows = a_minute()
+    world = World(Past(rows, answers=[VenueUnavailable("no"), VenueUnavailable("no")]))
+    faults = []
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        world.find()
+        world.take(rows[60:].copy())
+        async with asyncio.timeout(10):
+            while world.repairs.open_gaps:
+                faults.append(world.repairs.fault)
+                await asyncio.sleep(0.0002)
+
+    asyncio.run(scenario())
+    assert "a gap is not filled: no" in faults
+    assert world.repairs.fault is None
+    assert world.repairs.counts.gaps == 1
+
+
+def test_a_gap_that_no_history_fills_stays_open_and_is_told(monkeypatch):
+    monkeypatch.setattr("hands.runtime.repairs.GIVE_UP_AFTER", 2)
+    rows = a_minute()
+    world = World(Past(rows, answers=[VenueUnavailable("never")] * 9))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        world.find()
+        await asyncio.sleep(0.1)
+        await world.repairs.stop()
+
+    asyncio.run(scenario())
+    assert world.repairs.open_gaps == (LINK,)
+    assert "never" in world.repairs.fault
+
+
+@pytest.mark.parametrize("why", ["too long", "too many pages", "too many rows since", "too many bars since"])
+def test_a_gap_that_is_too_much_is_loaded_anew(why):
+    rows = a_minute(240)
+    past = Past(rows, complete=why != "too many pages")
+    world = World(past, capacity=32 if why == "too many rows since" else 4096)
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        if why == "too long":
+            world.now_ns += GAP_MAX_NS + 1
+        world.find()
+        far = rows[60:].copy()
+        if why == "too many bars since":
+            far["venue_ns"] += np.arange(len(far)) * 10 * NS_PER_S
+        world.take(far)
+        await world.mended()
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert world.reloaded == [SYMBOLS]
+    assert world.repairs.counts.gaps == 0
+
+
+def test_before_the_first_row_there_is_no_gap():
+    world = World(Past(new_rows(0)))
+    world.lose()
+    world.find()
+    assert not world.repairs.open_gaps
+
+
+def test_a_mute_symbol_is_asked_for_since_its_own_last_row():
+    """The others were heard until the connection was dropped for it."""
+    rows = a_minute()
+    heard = rows[(rows["sym"] == 0) | (np.arange(len(rows)) < 30)]
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        before = heard[heard["venue_ns"] < rows["venue_ns"][90]]
+        world.take(before.copy())
+        world.repairs.note_mute(LINK, "SPY")
+        world.lose()
+        world.find()
+        world.take(rows[90:].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert [symbols for symbols, _, _ in world.past.asked[:2]] == [("AAPL",), ("SPY",)]
+    assert world.past.asked[1][1] == rows["venue_ns"][:30][rows["sym"][:30] == 1].max()
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+def test_no_trigger_fires_for_the_past_and_none_is_lost():
+    rows = a_minute()
+    rows["price"] = np.where(np.arange(len(rows)) == 50, 500.0, rows["price"])
+    world = World(Past(rows))
+    slot = world.market.arm(int(rows["sym"][50]), TriggerOn.TRADE, TriggerDirection.ABOVE, 400.0)
+    played(world, rows, 40, 60)
+    assert world.repairs.counts.trades > 0
+    assert world.market.disarm(slot), "it is still armed"
+
+
+# --- corrections and cancellations ---------------------------------------------------------------------------
+
+
+def correction(row, **changes):
+    facts = {
+        "symbol": SYMBOLS[row["sym"]], "time": STAMP, "original_id": int(row["trade_id"]),
+        "original_price": float(row["price"]), "original_size": float(row["size"]), "trade_id": 9001, "price": 77.77,
+        "size": 3.0, "conditions": ("@",), "tape": "A",
+    }  # fmt: skip
+    return Correction(**(facts | changes))
+
+
+def cancel(row, **changes):
+    facts = {
+        "symbol": SYMBOLS[row["sym"]], "time": STAMP, "trade_id": int(row["trade_id"]), "price": float(row["price"]),
+        "size": float(row["size"]), "action": "C",
+    }  # fmt: skip
+    return CancelError(**(facts | changes))
+
+
+def trade_at(rows, place):
+    """Return the first trade from `place` on."""
+    return place + int(np.flatnonzero(rows["kind"][place:] == RowKind.TRADE)[0])
+
+
+def test_a_corrected_trade_is_as_if_it_had_been_right_at_once():
+    rows = a_minute()
+    place = trade_at(rows, 70)
+    world = World(Past(rows))
+    world.take(rows.copy())
+    world.repairs.take_notice(correction(rows[place]))
+    right = rows.copy()
+    right["trade_id"][place], right["price"][place], right["size"][place] = 9001, 77.77, 3.0
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(right, 0, len(right))
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.corrected == 1
+    world.repairs.take_notice(cancel(right[place]))  # and the corrected one can be taken back too
+    assert world.repairs.counts.corrected == 2
+
+
+def test_a_cancelled_trade_is_as_if_only_time_had_passed():
+    rows = a_minute()
+    place = trade_at(rows, 70)
+    world = World(Past(rows))
+    world.take(rows.copy())
+    world.repairs.take_notice(cancel(rows[place]))
+    right = rows.copy()
+    right["flags"][place] = 0
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(right, 0, len(right))
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+@pytest.mark.parametrize("what", ["unknown", "before the mark"])
+def test_a_correction_of_what_is_not_at_hand_is_counted_and_changes_nothing(what):
+    rows = a_minute()
+    place = trade_at(rows, 20)
+    world = World(Past(rows))
+    world.take(rows[:60].copy())
+    if what == "before the mark":
+        for sym in range(2):
+            world.recent.start_anew(sym, world.now_ns)
+    world.take(rows[60:].copy())
+    before = world.digests()
+    notice = correction(rows[place], **({"original_price": 1.0} if what == "unknown" else {}))
+    world.repairs.take_notice(notice)
+    assert world.digests() == before
+    assert (world.repairs.counts.corrected, world.repairs.counts.too_old) == (0, 1)
+
+
+def test_a_correction_during_a_gap_keeps_what_was_spliced():
+    rows = a_minute()
+    place = trade_at(rows, 80)
+    world = World(Past(rows), passes_s=(0.0, 0.02, 0.04))
+    world.past.answers = [60]  # without the overlap: the gap stays open for another pass
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        world.find()
+        world.take(rows[60:].copy())
+        async with asyncio.timeout(10):
+            while not world.repairs.counts.trades:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert world.repairs.open_gaps
+        world.repairs.take_notice(cancel(rows[place]))
+        await world.mended()
+
+    asyncio.run(scenario())
+    right = rows.copy()
+    right["flags"][place] = 0
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(right, 0, len(right))
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+# --- order ---------------------------------------------------------------------------------------------------
+
+
+def shuffled(rows, places):
+    """Let pairs of neighbouring blocks of rows change places."""
+    order = list(range(len(rows)))
+    for place in places:
+        order[place : place + 4] = order[place + 2 : place + 4] + order[place : place + 2]
+    return rows[order].copy()
+
+
+@given(steps=steps, places=st.lists(st.integers(0, 70), min_size=1, max_size=3))
+@settings(max_examples=100)
+def test_trades_that_came_out_of_order_are_put_in_order(steps, places):
+    rows = market_rows(steps)
+    came = shuffled(rows, [place % len(rows) for place in places])
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+    world.take(came)
+    world.now_ns += 5 * NS_PER_S
+    world.feed.disordered = [0, 1]
+    world.repairs.put_in_order()
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.ordered == 2
+
+
+def test_what_is_too_fresh_to_be_put_in_order_waits():
+    rows = a_minute()
+    world = World(Past(rows))
+    world.now_ns = T + 70 * NS_PER_S
+    for sym in range(2):
+        world.recent.start_anew(sym, world.now_ns)
+    world.take(shuffled(rows, [10]))
+    world.feed.disordered = [0]
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 0
+    world.now_ns += 6 * NS_PER_S
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 1
+    world.repairs.put_in_order()
+    assert world.repairs.counts.ordered == 1, "once is enough"
+
+
+def test_a_gap_in_a_disordered_stream_is_filled_in_order_too():
+    rows = a_minute()
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.now_ns += 10 * NS_PER_S
+        world.lose()
+        world.find()
+        await asyncio.sleep(0)
+        world.take(shuffled(rows[60:], [5, 20]))
+        world.feed.disordered = [0, 1]
+        world.repairs.put_in_order()
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
