@@ -303,10 +303,12 @@ def in_process_sim(**options: Any) -> Iterator[Sim]:
             )
         yield Sim(urls[0], config.key, config.secret)
     finally:
+        complaint = sys.exception()
+        if isinstance(complaint, OSError):  # maybe it is just ending
+            thread.join(ENDING_WITHIN_S)
         if thread.is_alive():
             loop.call_soon_threadsafe(server.cancel)
             thread.join(STOP_WITHIN_S)
-        complaint = sys.exception()
         if urls and failures and complaint is not None:
             complaint.add_note(f"hands sim has ended: {failures[0]!r}")
     if failures:

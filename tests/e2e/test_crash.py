@@ -143,7 +143,7 @@ def test_an_exit_that_was_under_way_is_finished_once(floor: Floor) -> None:
     floor.open()
     intent_id = floor.drop("SOL/USD")
     floor.protected(intent_id)
-    floor.faults({"on": "POST /v2/orders", "do": "delay", "delay_ms": 1500, "at": "request"})
+    floor.faults({"on": "POST /v2/orders", "do": "delay", "delay_ms": 5000, "at": "request"})
     floor.move("SOL/USD", 165.10, 165.20)
     until("the sale is on its way", lambda: _answered_exits(floor) == [0])
     assert floor.stops("SOL/USD") == 0
@@ -153,7 +153,9 @@ def test_an_exit_that_was_under_way_is_finished_once(floor: Floor) -> None:
     assert receipt["exit"]["reason"] == "TP"
     until("both requests were answered", lambda: _answered_exits(floor) == [200, 422])
     assert 0 <= floor.held("SOL/USD") < Decimal("0.000001")
-    assert floor.naked_max_ms("SOL/USD") < 2500  # start-up included
+    assert (
+        floor.naked_max_ms("SOL/USD") < 4500
+    )  # start-up included: the next daemon sold, not the late request
 
 
 def _answered_exits(floor: Floor) -> list[int]:
