@@ -227,9 +227,11 @@ class Terminal:
             "--state",
             str(state_dir),
         )
+        # These say a size that no resize changes; a test runner may export them.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env=os.environ | {"TERM": "xterm", "PYTHONUTF8": "1"},
+            env=environment | {"TERM": "xterm", "PYTHONUTF8": "1"},
         )  # fmt: skip
         os.close(slave)
         self.written = b""
