@@ -5,7 +5,8 @@ Owns the venue's clock offset per feed, the confirmations of quiet quotes, the h
 - A quote is as old as its receipt, or, where it came late, as its venue stamp moved to our clock: the offset between
   the two clocks is that of the quickest messages lately, so a feed that has fallen behind does not pass for fresh.
 - A quote that the venue, asked for the latest one, has confirmed is as old as that question: the symbol was quiet, not
-  the feed dead. An answer older than what the stream brought confirms nothing.
+  the feed dead. An answer older than what the stream brought confirms nothing, and neither does
+  a newer one: the market refused its row, so what it holds is no longer the venue's latest.
 - A symbol is halted from the venue's word until the venue's other word, or until it is seen to trade again: the word
   may have been lost with a connection, and nothing trades while it is halted.
 
@@ -41,7 +42,7 @@ def quote_age_ns(state: State, symbol: str, quote: QuoteView, now_ns: int) -> in
     if offset_ns is not None:
         at_ns = min(at_ns, quote.venue_ns + offset_ns)
     confirmed = state.confirmed.get(symbol)
-    if confirmed is not None and confirmed.venue_ns >= quote.venue_ns:
+    if confirmed is not None and confirmed.venue_ns == quote.venue_ns:
         at_ns = max(at_ns, confirmed.asked_ns)
     return max(0, now_ns - at_ns)
 

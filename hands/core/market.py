@@ -329,7 +329,7 @@ class Market:
         self._replay(rows)
         if was["seen_ns"] > symbol["seen_ns"]:
             self._replay(time_passes(sym, int(was["seen_ns"])))
-        if was["quote"]["venue_ns"] > symbol["quote"]["venue_ns"]:
+        if was["quote"].item()[4:6] > symbol["quote"].item()[4:6]:  # by stamp and receipt
             symbol["quote"] = was["quote"]
         symbol["watch"] = was["watch"]
 

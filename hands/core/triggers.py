@@ -120,7 +120,12 @@ def clear_watch(watches: np.ndarray) -> None:
 
 @compiled
 def level_behind(best: float, distance: float, trails: int, direction: int) -> float:
-    """Return the level of a trailing trigger, on the nano grid: 10.01 less 0.05 is 9.96, not a little below."""
+    """Return the level of a trailing trigger, on the nano grid: 10.01 less 0.05 is 9.96, not a little below.
+
+    Before the first price it is as infinite as the best price, never NaN: a heap cannot sort by that.
+    """
+    if np.isinf(best):
+        return best
     gap = best * distance if trails == BY_FRACTION else distance
     level = best + gap if direction == ABOVE else best - gap
     return float(np.rint(level * 1e9) / 1e9)

@@ -128,6 +128,15 @@ def test_an_answer_that_is_behind_the_stream_or_none_confirms_nothing(venue_ns, 
     assert age_s(state) == 60.0
 
 
+def test_an_answer_whose_row_the_market_refused_does_not_confirm_what_it_holds():
+    state = world(quotes=UNQUOTED)
+    received(state, NOW - 60 * NS_PER_S, NOW - 60 * NS_PER_S)
+    received(state, NOW + 90 * NS_PER_S, NOW)  # stamped too far ahead of our clock
+    fetched(state, NOW + 90 * NS_PER_S, NOW)
+    assert age_s(state) == 60.0
+    assert verdict(state).code == "STALE_MARKET_DATA"
+
+
 def test_a_confirmation_ends_with_the_next_quote():
     state = world(quotes=UNQUOTED)
     measured(state, BEHIND)

@@ -232,3 +232,14 @@ def test_rows_of_another_layout_are_refused_before_anything_is_changed() -> None
     with pytest.raises(TypeError, match="ROW"):
         market.rebuild(market.checkpoint(0), rows[::2])
     assert market.digest() == before
+
+
+def test_of_two_quotes_with_one_stamp_the_later_one_stays():
+    market = Market(("AAPL",))
+    first, second = quote(1, 10.0, 10.01), quote(1, 9.0, 9.01)
+    first["recv_ns"], second["recv_ns"] = NOW + 2 * S, NOW + 3 * S
+    feed(market, first)
+    checkpoint = market.checkpoint(0)
+    feed(market, second)
+    market.rebuild(checkpoint, trades((2, 9.5, 1.0)))
+    assert market.quote(0).bid == 9 * 10**9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -434,3 +435,28 @@ def test_nothing_happens_between_the_levels_and_at_the_high() -> None:
         math.nextafter(12.5, 13),
         math.nextafter(12.5, 12),
     )
+
+
+@pytest.mark.parametrize("direction", list(TriggerDirection))
+def test_a_trailing_fraction_without_a_price_yet_keeps_the_heap_of_levels_sorted(direction):
+    """Its level is no number then; wherever it is in the heap, the others must fire in their order."""
+    sign = 1.0 if direction is TriggerDirection.ABOVE else -1.0
+    for seed in range(200):
+        chance, market = random.Random(seed), Market(("AAPL",))
+        fixed = {}
+        for number in range(12):
+            if number == seed % 12:
+                market.arm_trailing(0, TriggerOn.TRADE, direction, 0.5, is_fraction=True)
+            price = 100.0 + sign * (1 + chance.randrange(40))
+            fixed[market.arm(0, TriggerOn.TRADE, direction, price)] = price
+        for slot in chance.sample(sorted(fixed), 5):
+            market.disarm(slot)
+            del fixed[slot]
+        for step in range(42):
+            now = 100.0 + sign * step
+            (slots,) = fires(market, trade(now, at=1 + step))
+            fired = set(slots) & fixed.keys()
+            due = {slot for slot, price in fixed.items() if sign * now >= sign * price}
+            assert fired == due
+            for slot in due:
+                del fixed[slot]

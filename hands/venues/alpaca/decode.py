@@ -364,6 +364,8 @@ def decode_calendar(data: bytes) -> list[tuple[str, str]]:
 def decode_latest_quote(data: bytes, symbol: str) -> tuple[float, float, float, float, int] | None:
     """Return (bid, ask, bid size, ask size, venue_ns) of a latest-quote response, None if it holds no quote.
 
+    A quote of the year 1, the zero of the venue's clock, is one that was never made.
+
     Raises:
         DecodeError: not such a response.
     """
@@ -374,7 +376,10 @@ def decode_latest_quote(data: bytes, symbol: str) -> tuple[float, float, float, 
         return None
     row = _object(quote, "the quote")
     bid, ask, bid_size, ask_size = (_nano(row, name, 0) / NANO for name in ("bp", "ap", "bs", "as"))
-    return bid, ask, bid_size, ask_size, _time(row, "t")
+    venue_ns = _time(row, "t")
+    if venue_ns >= 2**63:
+        raise DecodeError(f"t: {shown(str(row['t']).encode())} is beyond all time that a row can hold")
+    return (bid, ask, bid_size, ask_size, venue_ns) if venue_ns > 0 else None
 
 
 # --- errors ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -97,7 +97,7 @@ class Correction(Notice[Time], tag="c", kw_only=True):
     original_id: int = field(name="oi")
     original_price: float = field(name="op")
     original_size: float = field(name="os")
-    trade_id: int = field(name="ci")
+    trade_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = field(name="ci")  # it goes into a row
     price: float = field(name="cp")
     size: float = field(name="cs")
     conditions: tuple[str, ...] | None = field(name="cc", default=None)

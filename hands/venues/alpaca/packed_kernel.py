@@ -166,11 +166,15 @@ def _value(data: np.ndarray, at: int, end: int) -> tuple[int, int, int]:
     if byte >= 0xCC and byte <= 0xCF:
         size = 1 << (byte - 0xCC)
         whole = _big_endian(data, at + 1, size)
-        return at + 1 + size, _WHOLE if whole >= 0 else _OTHER, whole
+        if whole < 0:  # what is kept of another form is always a place in the frame
+            return at + 1 + size, _OTHER, at
+        return at + 1 + size, _WHOLE, whole
     if byte == 0xD7 and data[at + 1] == 0xFF:
         packed = _eight_bytes(data, at + 2)
         seconds, nanos = packed & 0x3_FFFF_FFFF, packed >> 34 & 0x3FFF_FFFF
-        return at + 10, _STAMP if seconds <= _SECONDS_MAX else _OTHER, seconds * 1_000_000_000 + nanos
+        if seconds > _SECONDS_MAX:
+            return at + 10, _OTHER, at
+        return at + 10, _STAMP, seconds * 1_000_000_000 + nanos
     if byte == 0xC0:
         return at + 1, _NIL, 0
     return _skip(data, at, end), _OTHER, at
@@ -232,9 +236,11 @@ def _letter(data: np.ndarray, desk: Any, slot: int) -> int:
 @_called
 def _symbol_number(data: np.ndarray, desk: Any, symbols: np.ndarray) -> int:
     """Return the number of the message's symbol, -1 if it is unknown, -2 if it is not plain."""
+    if desk.form[_SYMBOL] != _TEXT:  # only then is its value a place to read at
+        return -2
     at = desk.value[_SYMBOL]
     size = _byte(data, at) & 31
-    if desk.form[_SYMBOL] != _TEXT or size == 0 or size > SYMBOL_BYTES_MAX or data[at + size] == 0:
+    if size == 0 or size > SYMBOL_BYTES_MAX or data[at + size] == 0:
         return -2
     low = 0
     high = 0
@@ -265,8 +271,10 @@ def _counts(data: np.ndarray, desk: Any) -> int:
     counts = _ALL
     if form in (_ABSENT, _NIL):
         return counts
+    if form != _OTHER:  # only then is its value a place to read at
+        return -1
     count = _byte(data, at)
-    if form != _OTHER or count < 0x90 or count >= 0xA0:
+    if count < 0x90 or count >= 0xA0:
         return -1
     at += 1
     for _ in range(count & 15):

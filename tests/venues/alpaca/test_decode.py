@@ -355,6 +355,15 @@ def test_the_clock():
         decode.decode_clock(data.replace(b"true", b'"true"'))
 
 
+def test_a_latest_quote_whose_time_no_row_can_hold_is_none():
+    quote = {"bp": 0, "ap": 0, "bs": 0, "as": 0}
+    never = {"symbol": "AAPL", "quote": {**quote, "t": "0001-01-01T00:00:00Z"}}
+    assert decode.decode_latest_quote(json.dumps(never).encode(), "AAPL") is None
+    late = {"symbol": "AAPL", "quote": {**quote, "t": "9999-12-31T00:00:00Z"}}
+    with pytest.raises(decode.DecodeError, match="beyond all time"):
+        decode.decode_latest_quote(json.dumps(late).encode(), "AAPL")
+
+
 def test_latest_quotes_of_both_shapes():
     quote = {"bp": 150.0, "ap": 150.02, "bs": 5, "as": 7, "t": "1970-01-01T00:00:01Z"}
     expected = (150.0, 150.02, 5.0, 7.0, NANO)

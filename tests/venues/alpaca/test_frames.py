@@ -274,3 +274,14 @@ def test_a_trade_is_a_price_or_volume_only_if_all_its_conditions_are(encoded, co
     decoder = FrameDecoder(INDEX)
     decoder.decode(encoded([TRADE | {"c": conditions, "z": tape}]), 1)
     assert decoder.rows["flags"][0] == flags
+
+
+@pytest.mark.parametrize("encode", [msgspec.json.encode, msgspec.msgpack.encode])
+def test_a_correction_with_an_id_that_no_row_can_hold_is_malformed(encode):
+    notice = {"T": "c", "S": "AAPL", "oi": 7, "op": 1.0, "os": 1.0, "cp": 1.0, "cs": 1.0}
+    notice["t"] = "2021-02-22T15:51:44Z"
+    decoder = FrameDecoder({"AAPL": 0})
+    (good,) = decoder.decode(encode([notice | {"ci": 2**63 - 1}]), 1).notices
+    assert good.trade_id == 2**63 - 1
+    bad = decoder.decode(encode([notice | {"ci": 2**63}]), 1)
+    assert (bad.notices, bad.malformed) == ((), 1)

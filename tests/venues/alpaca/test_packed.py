@@ -282,3 +282,20 @@ def test_no_read_leaves_the_buffer(interpreted):
                 ends = [interpreted.end_of(padded.view(Checked), at, size) for at in range(size)]
             assert found == parser.decode(bytes(data), rows, 1)
             assert max(ends, default=0) <= size
+
+
+def test_a_value_of_the_wrong_form_is_not_taken_for_a_place(interpreted):
+    rows, parser = new_rows(8), PackedFrames({"AAPL": 0})
+    desks = parser._desk.view(np.recarray)
+    whole, late = 2**63 + 5, Ext(-1, b"\xff" * 8)
+    for name in ("T", "S", "c", "z", "t", "i"):
+        for value in (whole, 2**64 - 2**40, 2**60, 1e300, late):
+            data = msgspec.msgpack.encode([{**msgspec.msgpack.decode(_trade())[0], name: value}])
+            padded = np.zeros(len(data) + PAD, np.uint8)
+            padded[: len(data)] = np.frombuffer(data, np.uint8)
+            with np.errstate(all="ignore"):
+                found = interpreted.decode(
+                    padded.view(Checked), len(data), 0, -1, rows, parser._symbols, desks, 1
+                )
+            assert found == parser.decode(data, rows, 1)
+            assert found[0] == (name == "i" and value == 2**60)
