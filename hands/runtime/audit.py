@@ -5,7 +5,7 @@ went on looks like any other, and only the venue's list of trades can tell; the 
 is one request.
 
 By these rules:
-- Every `EVERY_S` seconds, for each feed that is up, expected to bring data, and in no gap: the trades since the last
+- Every `every_s` seconds, for each feed that is up, expected to bring data, and in no gap: the trades since the last
   audit, but for the last `LAG_NS`, in which history may be behind the stream. What did not come is put in its place.
 - So many symbols are asked about at once that their trades fit two pages, the others the next time.
 - A history that knows none of many trades that came names them in another way, and is not believed.
@@ -32,7 +32,6 @@ from hands.venues.alpaca.standing import standing_task
 
 log = logging.getLogger("hands")
 
-EVERY_S: Final = 15.0
 SELDOM_S: Final = 300.0
 """How often a venue is asked that did not answer the last time."""
 
@@ -75,7 +74,7 @@ class Audit:
         history: Trades,
         clock: Callable[[], int],
         *,
-        every_s: float = EVERY_S,
+        every_s: float,
     ) -> None:
         self.fault: str | None = None
         self._market = market
@@ -130,7 +129,8 @@ class Audit:
         came = {key for key in known if key[0] in syms and key[-1] <= end_ns}
         if len(came) >= STRANGERS_MAX and len(found.rows) and came.isdisjoint(keys_of(found.rows)):
             raise VenueUnavailable("it names its trades in another way")
-        missed = not_among(found.rows, set(known))
+        within_reach = self._repairs.is_within_reach(found.rows, feed.venue_offset_ns)
+        missed = not_among(found.rows[within_reach], set(known))
         for sym in np.unique(missed["sym"]).tolist():
             self._repairs.put_in(missed[missed["sym"] == sym], feed.venue_offset_ns)
             await asyncio.sleep(0)

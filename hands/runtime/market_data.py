@@ -46,6 +46,7 @@ class MarketData:
         latest_quote: Callable[[str], Awaitable[int | None]],
         budget: RateBudget,
         mute_after_s: float,
+        audit_s: float,
     ) -> None:
         market = state.market
         self._state = state
@@ -75,7 +76,7 @@ class MarketData:
         self._history = History(endpoints, credentials, market.index, clock, budget=budget)
         self._warm_up = WarmUp(market, self._recent, self.feeds, self._history, clock, self._session_start)
         self._repairs = Repairs(market, self._recent, self.feeds, self._history, clock, self._warm_up.load)
-        self._audit = Audit(market, self._repairs, self.feeds, self._history, clock)
+        self._audit = Audit(market, self._repairs, self.feeds, self._history, clock, every_s=audit_s)
         self._liveness = Liveness(
             self.feeds,
             market,

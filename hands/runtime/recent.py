@@ -20,6 +20,7 @@ CAPACITY: Final = 1 << 17
 """Rows kept, 8 MB: minutes of an ordinary market, more than a second of a hundred thousand messages a second."""
 
 MARK_EVERY_NS: Final = 60 * NS_PER_S
+REMEMBERED_MAX: Final = 16
 MARKS_KEPT: Final = 2
 """So the older one is between one and two minutes old (less where bars are of a few seconds), and 2 kB each."""
 
@@ -47,6 +48,7 @@ class Recent:
         # A third of the bars that may close since a checkpoint: two periods are still within them.
         self.mark_every_ns = min(MARK_EVERY_NS, SPARE // 3 * min(market.intervals_s) * NS_PER_S)
         self._added: dict[int, list[tuple[int, np.ndarray]]] = {}
+        self._known: list[np.ndarray] = []
         self._out_of_order: set[int] = set()
         self._count = 0
         self._next = 0
@@ -89,6 +91,11 @@ class Recent:
         """Add rows of a mark's symbol that should have come after it; their times say where."""
         self._added.setdefault(mark.checkpoint.sym, []).append((mark.number, rows))
 
+    def remember(self, rows: np.ndarray) -> None:
+        """Know trades that the market has taken in without their coming here."""
+        self._known.append(rows)
+        del self._known[:-REMEMBERED_MAX]
+
     def put_in_order(self, sym: int) -> None:
         """Give a symbol's rows in the order of their times from now on, not in that of their arrival."""
         self._out_of_order.add(sym)
@@ -104,7 +111,7 @@ class Recent:
         """Return the trades of all symbols that are stamped `venue_ns` or later, in no particular order."""
         wanted = (self._ring["venue_ns"] >= venue_ns) & (self._ring["kind"] == RowKind.TRADE)
         added = [rows for parts in self._added.values() for _, rows in parts]
-        return np.concatenate([self._ring[wanted], *added])
+        return np.concatenate([self._ring[wanted], *added, *self._known])
 
     def _parts(self, position: int) -> list[slice]:
         """Return where in the ring the rows from `position` on are, in order."""
@@ -153,6 +160,10 @@ class Recent:
         """Return a symbol's newest mark from before the row at `position`, None where it has none of which all is kept."""
         marks = (mark for mark in reversed(self._marks[sym]) if self.first <= mark.position <= position)
         return next(marks, None)
+
+    def marked_since_ns(self, sym: int) -> int:
+        """Return when a symbol's oldest mark was taken: what should have come before cannot be put in any more."""
+        return self._marks[sym][0].taken_ns
 
     def settled(self, sym: int, before_ns: int) -> Mark | None:
         """Return a symbol's newest mark that was taken by `before_ns`, None where it has none of which all is kept."""

@@ -196,7 +196,8 @@ class Repairs:
         asks += [([symbol], max(0, marks[index[symbol]].checkpoint.seen_ns)) for symbol in sorted(mute)]
         asks = [(some, start_ns) for some, start_ns in asks if some and start_ns > 0]
         known = self._recent.trades_since(min((start_ns for _, start_ns in asks), default=0))
-        gap = Gap(begun_ns=now_ns, marks=marks, asks=asks, known=set(keys_of(known)), is_loss=is_loss)
+        ours = {key for key in keys_of(known) if key[0] in marks}
+        gap = Gap(begun_ns=now_ns, marks=marks, asks=asks, known=ours, is_loss=is_loss)
         self._gaps[link] = gap
         return gap
 
@@ -311,6 +312,11 @@ class Repairs:
     def kept_since(self, venue_ns: int) -> np.ndarray:
         """Return the trades that came, or were put in, since a time."""
         return self._recent.trades_since(venue_ns)
+
+    def is_within_reach(self, rows: np.ndarray, venue_offset_ns: int) -> np.ndarray:
+        """Return for each row whether it is young enough to be put in its place."""
+        since_ns = [self._recent.marked_since_ns(sym) for sym in rows["sym"].tolist()]
+        return np.asarray(rows["venue_ns"] + venue_offset_ns >= np.array(since_ns, np.int64))
 
     def put_in(self, missed: np.ndarray, venue_offset_ns: int) -> None:
         """Put trades of one symbol, in order of time, in their place."""

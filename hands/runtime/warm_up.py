@@ -139,6 +139,7 @@ class WarmUp:
         trades_from_ns = min(now_ns - now_ns % (longest_s * NS_PER_S), this_minute_ns - MINUTE_NS)
         trades_from_ns = max(trades_from_ns, this_minute_ns - TRADES_S * NS_PER_S)
         past = await self._history.trades(symbols, trades_from_ns, now_ns + NS_PER_S)
+        self._recent.remember(past.rows)
         for symbol in symbols:
             sym = self._market.index[symbol]
             self._load_symbol(

@@ -555,10 +555,10 @@ def test_a_history_that_names_its_trades_in_another_way_is_not_believed():
 # --- the audit -----------------------------------------------------------------------------------------------
 
 
-def audited(world, **options):
+def audited(world):
     world.feed.expects_data = True
     audit = Audit(
-        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, **options
+        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
     )
 
     async def scenario():
@@ -608,7 +608,9 @@ def test_the_audit_does_not_disturb(why):
     if why == "in a gap":
         world.lose()
         world.feed.is_up = True
-    audit = Audit(world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns)
+    audit = Audit(
+        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
+    )
     world.feed.expects_data = why != "nothing expected"
     world.feed.is_up = why != "down"
     asyncio.run(audit.compare(LINK, world.feed))
@@ -660,3 +662,25 @@ def test_the_audit_goes_round_by_itself_and_says_when_it_cannot():
 
     asyncio.run(scenario())
     assert "gone" in audit.fault
+
+
+def test_another_feeds_trades_are_no_strangers():
+    """What came on one feed says nothing of another one's history."""
+    rows = a_minute(every_ms=200)
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    one = rows[rows["sym"] == 0]
+    world = World(Past(one))
+    world.feed.symbols = SYMBOLS[:1]
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        world.find()
+        live = rows[(rows["sym"] == 1) | (np.arange(len(rows)) >= 60)]
+        world.take(live[live["venue_ns"] > rows["venue_ns"][39]].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert not world.reloaded
