@@ -44,18 +44,20 @@ class Watch:
 
 
 async def hands(url: str, messages: int) -> dict[str, Any]:
-    """Receive with `MarketFeed` into a `Market`: bars, RSI, MACD and VWAP of every symbol are up to date after each row."""
+    """Receive with `MarketFeed` into a `Market`, as the daemon does: every indicator is up to date after each row."""
     import numpy as np
 
     from hands.core.events import Link
     from hands.core.market import Market
     from hands.runtime.clock import Clock
+    from hands.runtime.recent import Recent
     from hands.venues.alpaca.endpoints import Credentials, Endpoints
     from hands.venues.alpaca.market_feed import MarketFeed
 
     MarketFeed.warm_up()
     Market.warm_up()
-    market, watch, over = Market(SYMBOLS), Watch(messages), asyncio.Event()
+    market, watch, over, clock = Market(SYMBOLS), Watch(messages), asyncio.Event(), Clock()
+    recent = Recent(market, clock())
     late_ns = 0
 
     def take(rows: np.ndarray, count: int) -> None:
@@ -65,13 +67,13 @@ async def hands(url: str, messages: int) -> dict[str, Any]:
         start = 0
         while start < count:
             start = market.consume(rows, start, count)
+        recent.keep(rows, count)
         watch.frames += 1
         watch.messages += count
         late_ns = max(late_ns, clock() - int(rows["venue_ns"][0]))
         if watch.is_over():
             over.set()
 
-    clock = Clock()
     feed = MarketFeed(
         Endpoints.of(url),
         Credentials("sim", "sim"),

@@ -80,6 +80,7 @@ class JournalSection(_Section):
 
 
 class MarketSection(_Section):
+    audit_s: float = Field(ge=0.5, le=3600)
     intervals_s: list[Annotated[int, Field(gt=0, le=BAR_LONGEST_S)]] = Field(min_length=1, max_length=8)
 
     @field_validator("intervals_s")

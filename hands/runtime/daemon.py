@@ -196,6 +196,7 @@ class Daemon:
             latest_quote=self._poller.latest_quote,
             budget=data_budget,
             mute_after_s=settings.venue.mute_after_s,
+            audit_s=settings.market.audit_s,
         )
         self._dispatcher.connect(
             sequencer=self._sequencer,

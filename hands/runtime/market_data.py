@@ -14,6 +14,7 @@ from hands.core.events import AnyEvent, Link, LinkReport, SessionReport
 from hands.core.state import State
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime import status
+from hands.runtime.audit import Audit
 from hands.runtime.liveness import Liveness
 from hands.runtime.recent import Recent
 from hands.runtime.repairs import Repairs
@@ -45,6 +46,7 @@ class MarketData:
         latest_quote: Callable[[str], Awaitable[int | None]],
         budget: RateBudget,
         mute_after_s: float,
+        audit_s: float,
     ) -> None:
         market = state.market
         self._state = state
@@ -66,6 +68,7 @@ class MarketData:
                 link,
                 on_notice=self._take_notice,
                 on_silence=self._judge_silence,
+                on_resumed=self._note_resumed,
                 mute_after_s=mute_after_s,
             )
             for link, symbols in _by_link(market.symbols).items()
@@ -73,6 +76,7 @@ class MarketData:
         self._history = History(endpoints, credentials, market.index, clock, budget=budget)
         self._warm_up = WarmUp(market, self._recent, self.feeds, self._history, clock, self._session_start)
         self._repairs = Repairs(market, self._recent, self.feeds, self._history, clock, self._warm_up.load)
+        self._audit = Audit(market, self._repairs, self.feeds, self._history, clock, every_s=audit_s)
         self._liveness = Liveness(
             self.feeds,
             market,
@@ -93,6 +97,7 @@ class MarketData:
     def warm_up(self) -> None:
         """Begin to load history, once the session is known; `is_warm` when that is over, one way or the other."""
         self._warm_up.start()
+        self._audit.start()
 
     @property
     def is_warm(self) -> bool:
@@ -101,6 +106,7 @@ class MarketData:
     async def stop(self) -> None:
         """Close everything; no row comes after this."""
         await self._liveness.stop()
+        await self._audit.stop()
         await self._warm_up.stop()
         await self._repairs.stop()
         for feed in self.feeds.values():
@@ -124,7 +130,7 @@ class MarketData:
         gaps = ", ".join(self._repairs.open_gaps)
         return {
             **{str(link): status.feed_fault(feed.counts) for link, feed in self.feeds.items()},
-            "history": self._warm_up.fault,
+            "history": self._warm_up.fault or self._audit.fault,
             "gaps": self._repairs.fault or (f"being filled: {gaps}" if gaps else None),
         }
 
@@ -136,6 +142,9 @@ class MarketData:
 
     def _take_notice(self, notice: AnyNotice) -> None:
         self._repairs.take_notice(notice)
+
+    def _note_resumed(self, link: Link) -> None:
+        self._repairs.silence_over(link)
 
     def _judge_silence(self, link: Link) -> None:
         self._liveness.judge_silence(link)

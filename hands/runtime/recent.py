@@ -20,16 +20,18 @@ CAPACITY: Final = 1 << 17
 """Rows kept, 8 MB: minutes of an ordinary market, more than a second of a hundred thousand messages a second."""
 
 MARK_EVERY_NS: Final = 60 * NS_PER_S
+REMEMBERED_MAX: Final = 16
 MARKS_KEPT: Final = 2
 """So the older one is between one and two minutes old (less where bars are of a few seconds), and 2 kB each."""
 
 
 class Mark(NamedTuple):
-    """A symbol's state when the ring was at `position`."""
+    """A symbol's state when the ring was at `position`; marks are numbered in the order in which they were taken."""
 
     checkpoint: Checkpoint
     position: int
     taken_ns: int
+    number: int
 
 
 class Recent:
@@ -45,6 +47,10 @@ class Recent:
         self._marks: list[deque[Mark]] = [deque(maxlen=MARKS_KEPT) for _ in market.symbols]
         # A third of the bars that may close since a checkpoint: two periods are still within them.
         self.mark_every_ns = min(MARK_EVERY_NS, SPARE // 3 * min(market.intervals_s) * NS_PER_S)
+        self._added: dict[int, list[tuple[int, np.ndarray]]] = {}
+        self._known: list[np.ndarray] = []
+        self._out_of_order: set[int] = set()
+        self._count = 0
         self._next = 0
         for sym in range(len(market.symbols)):
             self.mark(sym, now_ns)
@@ -69,8 +75,33 @@ class Recent:
             self._words[: len(words) - room] = words[room:]
         self.end += len(words)
 
-    def since(self, sym: int, position: int) -> np.ndarray:
-        """Return a copy of a symbol's rows from `position` on, in order; those that are not kept any more are missing."""
+    def since(self, mark: Mark) -> np.ndarray:
+        """Return a copy of the rows of a mark's symbol since it was taken, with those that were added to them later."""
+        sym = mark.checkpoint.sym
+        live = self.arrived(sym, mark.position)
+        if sym in self._out_of_order:
+            live = live[np.argsort(live["venue_ns"], kind="stable")]
+        added = [rows for number, rows in self._added.get(sym, ()) if number >= mark.number]
+        if not added:
+            return live
+        missed = np.concatenate(added)
+        return spliced(live, missed[np.argsort(missed["venue_ns"], kind="stable")])
+
+    def add(self, mark: Mark, rows: np.ndarray) -> None:
+        """Add rows of a mark's symbol that should have come after it; their times say where."""
+        self._added.setdefault(mark.checkpoint.sym, []).append((mark.number, rows))
+
+    def remember(self, rows: np.ndarray) -> None:
+        """Know trades that the market has taken in without their coming here."""
+        self._known.append(rows)
+        del self._known[:-REMEMBERED_MAX]
+
+    def put_in_order(self, sym: int) -> None:
+        """Give a symbol's rows in the order of their times from now on, not in that of their arrival."""
+        self._out_of_order.add(sym)
+
+    def arrived(self, sym: int, position: int) -> np.ndarray:
+        """Return a copy of a symbol's rows from `position` on as they came."""
         syms = self._ring["sym"]
         places = [np.flatnonzero(syms[part] == sym) + part.start for part in self._parts(position)]
         found = self._words.take(places[0] if len(places) == 1 else np.concatenate(places), axis=0)
@@ -79,8 +110,8 @@ class Recent:
     def trades_since(self, venue_ns: int) -> np.ndarray:
         """Return the trades of all symbols that are stamped `venue_ns` or later, in no particular order."""
         wanted = (self._ring["venue_ns"] >= venue_ns) & (self._ring["kind"] == RowKind.TRADE)
-        found: np.ndarray = self._ring[wanted]
-        return found
+        added = [rows for parts in self._added.values() for _, rows in parts]
+        return np.concatenate([self._ring[wanted], *added, *self._known])
 
     def _parts(self, position: int) -> list[slice]:
         """Return where in the ring the rows from `position` on are, in order."""
@@ -94,13 +125,27 @@ class Recent:
 
     def mark(self, sym: int, now_ns: int) -> Mark:
         """Take a mark of a symbol's state as it is now."""
-        found = Mark(self._market.checkpoint(sym), self.end, now_ns)
-        self._marks[sym].append(found)
+        self._count += 1
+        found = Mark(self._market.checkpoint(sym), self.end, now_ns, self._count)
+        marks = self._marks[sym]
+        marks.append(found)
+        if sym in self._added:
+            self._added[sym] = [part for part in self._added[sym] if part[0] >= marks[0].number]
         return found
 
     def start_anew(self, sym: int, now_ns: int) -> None:
-        """Forget a symbol's marks: rows that are not in the ring have come between them and now."""
+        """Forget a symbol's marks and what was added: its state is not that of the rows since."""
         self._marks[sym].clear()
+        self._added.pop(sym, None)
+        self.mark(sym, now_ns)
+
+    def repaired(self, mark: Mark, now_ns: int) -> None:
+        """A symbol's state has been made anew from `mark`: the marks that were taken since are wrong."""
+        sym = mark.checkpoint.sym
+        marks = self._marks[sym]
+        while marks and marks[-1].number >= mark.number:
+            marks.pop()
+        marks.append(mark)
         self.mark(sym, now_ns)
 
     def mark_some(self, now_ns: int, most: int) -> None:
@@ -116,15 +161,15 @@ class Recent:
         marks = (mark for mark in reversed(self._marks[sym]) if self.first <= mark.position <= position)
         return next(marks, None)
 
+    def marked_since_ns(self, sym: int) -> int:
+        """Return when a symbol's oldest mark was taken: what should have come before cannot be put in any more."""
+        return self._marks[sym][0].taken_ns
+
     def settled(self, sym: int, before_ns: int) -> Mark | None:
-        """Go back to a symbol's newest mark that was taken before `before_ns`: forget the newer ones and return it."""
-        marks = self._marks[sym]
-        wanted = [mark for mark in marks if mark.taken_ns <= before_ns and mark.position >= self.first]
-        if not wanted:
-            return None
-        while marks[-1] is not wanted[-1]:
-            marks.pop()
-        return wanted[-1]
+        """Return a symbol's newest mark that was taken by `before_ns`, None where it has none of which all is kept."""
+        marks = (mark for mark in reversed(self._marks[sym]) if mark.taken_ns <= before_ns)
+        mark = next(marks, None)
+        return mark if mark is not None and mark.position >= self.first else None
 
     # --- single trades -----------------------------------------------------------------------------------------
 

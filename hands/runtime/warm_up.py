@@ -54,6 +54,7 @@ class Feed(Protocol):
 
     @property
     def venue_offset_ns(self) -> int: ...
+    def know(self, rows: np.ndarray) -> None: ...
 
 
 class Past(Protocol):
@@ -138,6 +139,7 @@ class WarmUp:
         trades_from_ns = min(now_ns - now_ns % (longest_s * NS_PER_S), this_minute_ns - MINUTE_NS)
         trades_from_ns = max(trades_from_ns, this_minute_ns - TRADES_S * NS_PER_S)
         past = await self._history.trades(symbols, trades_from_ns, now_ns + NS_PER_S)
+        self._recent.remember(past.rows)
         for symbol in symbols:
             sym = self._market.index[symbol]
             self._load_symbol(
@@ -158,7 +160,7 @@ class WarmUp:
     ) -> None:
         """Begin a symbol anew: its bars, its session, and then its trades with what has come live."""
         market, sym = self._market, self._market.index[symbol]
-        live = self._recent.since(sym, self._recent.first)
+        live = self._recent.arrived(sym, self._recent.first)
         live = live[live["venue_ns"] >= trades_from_ns]
         for interval_s in market.intervals_s:
             market.load_bars(sym, interval_s, ())
@@ -170,6 +172,7 @@ class WarmUp:
             market.load_bars(sym, interval_s, put_together(over, interval_ns), reach_ns if over else None)
         self._load_session(symbol, minutes, trades_from_ns, now_ns)
         missed = not_among(past, set(keys_of(live)))
+        self._feeds[link_of(symbol)].know(missed)
         market.rebuild(market.checkpoint(sym), spliced(live, missed))
         self._recent.start_anew(sym, self._clock())
 

@@ -59,7 +59,7 @@ HANDS_KEYS = {
     },
     "folders": {"intents", "state"},
     "journal": {"durability"},
-    "market": {"intervals_s"},
+    "market": {"audit_s", "intervals_s"},
     "poll": {"account_s", "session_s", "truth_s"},
 }
 

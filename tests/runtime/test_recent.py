@@ -39,20 +39,20 @@ def test_the_ring_gives_back_what_it_still_keeps_in_order(frames, position):
     assert (recent.end, recent.first) == (count, first)
     for sym in range(3):
         expected = [n for n in everything if n % 3 == sym and n >= max(position, first)]
-        assert ids(recent.since(sym, position)) == expected
+        assert ids(recent.arrived(sym, position)) == expected
 
 
 def test_a_frame_larger_than_the_ring_leaves_its_end():
     recent = Recent(Market(SYMBOLS), 0, capacity=8)
     recent.keep(rows_of(*((0, n, n) for n in range(30))), 30)
-    assert ids(recent.since(0, 0)) == list(range(22, 30))
+    assert ids(recent.arrived(0, 0)) == list(range(22, 30))
 
 
 def test_what_is_given_out_is_a_copy_that_the_market_takes():
     market = Market(SYMBOLS)
     recent = Recent(market, 0)
     recent.keep(rows_of((0, 1, 1), (1, 2, 2)), 2)
-    rows = recent.since(0, 0)
+    rows = recent.arrived(0, 0)
     rows["price"] = 1.0
     assert recent.row(0)["price"] == 101.0
     market.consume(rows, 0, len(rows))

@@ -14,6 +14,7 @@ from msgspec.msgpack import Ext
 from hands.core.events import Link
 from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S
+from hands.runtime.audit import Audit
 from hands.runtime.recent import Recent
 from hands.runtime.repairs import GAP_MAX_NS, Repairs
 from hands.venues.alpaca.frames import CancelError, Correction
@@ -30,8 +31,14 @@ STAMP = Ext(-1, b"\0\0\0\1")
 class Feed:
     symbols: tuple[str, ...] = SYMBOLS
     is_up: bool = True
+    expects_data: bool = True
     venue_offset_ns: int = 0
     disordered: list[int] = field(default_factory=list)
+
+    heard_of: list[int] = field(default_factory=list)
+
+    def know(self, rows):
+        self.heard_of += rows["trade_id"].tolist()
 
     def take_disordered(self):
         found, self.disordered = self.disordered, []
@@ -46,7 +53,7 @@ class Past:
     answers: list[object] = field(default_factory=list)
     asked: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
 
-    async def trades(self, symbols, start_ns, end_ns):
+    async def trades(self, symbols, start_ns, end_ns, *, pages=None):
         self.asked.append((tuple(symbols), start_ns, end_ns))
         answer = self.answers.pop(0) if self.answers else len(self.rows)
         if isinstance(answer, Exception):
@@ -98,7 +105,7 @@ class World:
 
     async def mended(self):
         async with asyncio.timeout(10):
-            while self.repairs.open_gaps:  # noqa: ASYNC110  (what is waited for has no event of its own)
+            while self.repairs._gaps:  # noqa: ASYNC110  (what is waited for has no event of its own)
                 await asyncio.sleep(0)
 
     def digests(self):
@@ -187,6 +194,9 @@ def test_what_is_asked_for_begins_a_little_before_the_last_row_and_ends_a_little
     assert end_ns == world.now_ns + 2_300 * NS_PER_MS
     assert world.repairs.counts.gaps == 1
     assert world.repairs.counts.trades == int((rows["kind"][40:60] == RowKind.TRADE).sum())
+    assert sorted(world.feed.heard_of) == sorted(
+        rows["trade_id"][40:60][rows["kind"][40:60] == RowKind.TRADE].tolist()
+    ), "should they still come on the stream, they must not count twice"
 
 
 def test_history_that_has_caught_up_is_not_asked_again():
@@ -489,3 +499,188 @@ def test_a_gap_in_a_disordered_stream_is_filled_in_order_too():
 
     asyncio.run(scenario())
     assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+# --- losses that nobody sees ---------------------------------------------------------------------------------
+
+
+def test_a_silence_after_which_rows_come_again_is_checked_and_filled():
+    """The link was up all the time; what came first after the silence waits for nothing."""
+    rows = a_minute()
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.repairs.silence_over(LINK)
+        world.take(rows[60:].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.gaps == 1
+
+
+def test_a_silence_in_which_nothing_traded_is_no_gap_and_is_not_looked_into_all_the_time():
+    rows = a_minute()
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        for place in range(40, 60):
+            world.past.rows = rows[: place + 1]
+            world.repairs.silence_over(LINK)
+            world.take(rows[place : place + 1].copy())
+            await world.mended()
+
+    asyncio.run(scenario())
+    assert world.repairs.counts.gaps == 0
+    assert len(world.past.asked) <= 3
+    assert world.repairs.open_gaps == ()
+
+
+def test_a_history_that_names_its_trades_in_another_way_is_not_believed():
+    rows = a_minute(every_ms=200)
+    other = rows.copy()
+    other["trade_id"] += 1000
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(np.concatenate([rows[:40], rows[60:]]), 0, len(rows) - 20)
+    world = World(Past(other))
+    played(world, rows, 40, 60)
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.trades == 0
+
+
+# --- the audit -----------------------------------------------------------------------------------------------
+
+
+def audited(world):
+    world.feed.expects_data = True
+    audit = Audit(
+        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
+    )
+
+    async def scenario():
+        world.now_ns += 5 * NS_PER_S
+        await audit.compare(LINK, world.feed)
+
+    asyncio.run(scenario())
+    return audit
+
+
+@given(steps=steps, lost=st.lists(st.integers(0, 79), max_size=10))
+@settings(max_examples=60)
+def test_single_lost_rows_are_found_by_the_audit(steps, lost):
+    rows = market_rows(steps)
+    kept = np.ones(len(rows), bool)
+    kept[[2 + place % len(steps) for place in lost]] = False
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+    world.recent.start_anew(0, T - NS_PER_S)
+    world.recent.start_anew(1, T - NS_PER_S)
+    world.take(rows[kept])
+    world.now_ns = int(rows["venue_ns"][-1])
+    audited(world)
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert world.repairs.counts.trades == int((rows["kind"][~kept] == RowKind.TRADE).sum())
+
+
+def test_the_audit_leaves_the_last_seconds_and_what_it_has_seen():
+    rows = a_minute()
+    world = World(Past(rows))
+    world.take(rows.copy())
+    audit = audited(world)
+    (_, start_ns, end_ns) = world.past.asked[0]
+    assert end_ns == world.now_ns - 3 * NS_PER_S
+    world.now_ns += 15 * NS_PER_S
+    asyncio.run(audit.compare(LINK, world.feed))
+    assert world.past.asked[1][1] == end_ns
+    assert end_ns - start_ns == 60 * NS_PER_S
+
+
+@pytest.mark.parametrize("why", ["down", "nothing expected", "in a gap"])
+def test_the_audit_does_not_disturb(why):
+    rows = a_minute()
+    world = World(Past(rows))
+    world.take(rows.copy())
+    if why == "in a gap":
+        world.lose()
+        world.feed.is_up = True
+    audit = Audit(
+        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
+    )
+    world.feed.expects_data = why != "nothing expected"
+    world.feed.is_up = why != "down"
+    asyncio.run(audit.compare(LINK, world.feed))
+    assert world.past.asked == []
+
+
+def test_the_audit_believes_no_history_that_knows_nothing_of_what_came():
+    rows = a_minute()
+    other = rows.copy()
+    other["trade_id"] += 1000
+    world = World(Past(other))
+    world.take(rows.copy())
+    before = world.digests()
+    with pytest.raises(VenueUnavailable, match="another way"):
+        audited(world)
+    assert world.digests() == before
+
+
+def test_an_audit_that_needs_too_many_pages_asks_about_fewer_symbols():
+    rows = a_minute()
+    world = World(Past(rows, complete=False))
+    world.take(rows.copy())
+    audit = audited(world)
+    world.now_ns += 15 * NS_PER_S
+    asyncio.run(audit.compare(LINK, world.feed))
+    assert [len(symbols) for symbols, _, _ in world.past.asked] == [2, 1]
+
+
+def test_the_audit_goes_round_by_itself_and_says_when_it_cannot():
+    rows = a_minute()
+    world = World(Past(rows, answers=[VenueUnavailable("gone")]))
+    world.take(rows.copy())
+    world.feed.expects_data = True
+    audit = Audit(
+        world.market,
+        world.repairs,
+        {LINK: world.feed},
+        world.past,
+        lambda: world.now_ns + 5 * NS_PER_S,
+        every_s=0.001,
+    )
+
+    async def scenario():
+        audit.start()
+        async with asyncio.timeout(10):
+            while audit.fault is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await audit.stop()
+
+    asyncio.run(scenario())
+    assert "gone" in audit.fault
+
+
+def test_another_feeds_trades_are_no_strangers():
+    """What came on one feed says nothing of another one's history."""
+    rows = a_minute(every_ms=200)
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    one = rows[rows["sym"] == 0]
+    world = World(Past(one))
+    world.feed.symbols = SYMBOLS[:1]
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        world.find()
+        live = rows[(rows["sym"] == 1) | (np.arange(len(rows)) >= 60)]
+        world.take(live[live["venue_ns"] > rows["venue_ns"][39]].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+    assert not world.reloaded

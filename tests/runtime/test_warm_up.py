@@ -29,6 +29,9 @@ class Feed:
     symbols: tuple[str, ...]
     venue_offset_ns: int = 0
 
+    def know(self, rows):
+        """What history told of would be recognised on the stream."""
+
 
 @dataclass
 class Past:

@@ -45,6 +45,10 @@ class Arrivals:
             self._any_disordered = True
         return int(left)
 
+    def know(self, rows: np.ndarray) -> None:
+        """Remember trades that came another way: should they still come on the feed, they come twice."""
+        _look(rows.copy(), len(rows), self._seen, self._newest_ns, np.zeros_like(self._disordered))
+
     def take_disordered(self) -> list[int]:
         """Return the symbols whose trades came out of order since the last time this was asked."""
         if not self._any_disordered:

@@ -17,11 +17,15 @@ class Backoff:
     most_s: float
     failures: int = 0
 
-    def next_s(self, at_least_s: float = 0.0) -> float:
-        """Count one failure and return the seconds to wait, never less than half of `at_least_s`."""
+    def full_s(self) -> float:
+        """Count one failure and return the longest that is waited for it."""
         full = min(self.first_s * 2.0 ** min(self.failures, 30), self.most_s)
         self.failures += 1
-        full = max(full, at_least_s)
+        return full
+
+    def next_s(self, at_least_s: float = 0.0) -> float:
+        """Count one failure and return the seconds to wait, never less than half of `at_least_s`."""
+        full = max(self.full_s(), at_least_s)
         return full * (0.5 + secrets.randbelow(1_000_001) / 2_000_000)
 
     def reset(self) -> None:

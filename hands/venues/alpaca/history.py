@@ -121,8 +121,10 @@ class History:
         """Close the connection."""
         await self._pool.close()
 
-    async def trades(self, symbols: Sequence[str], start_ns: int, end_ns: int) -> PastTrades:
-        """Return what traded from `start_ns` to `end_ns`, both of the venue's clock and inclusive.
+    async def trades(
+        self, symbols: Sequence[str], start_ns: int, end_ns: int, *, pages: int | None = None
+    ) -> PastTrades:
+        """Return what traded from `start_ns` to `end_ns`, both of the venue's clock and inclusive, in at most `pages`.
 
         Rows have the time of the answer as their receipt. Raises `VenueUnavailable`.
         """
@@ -130,8 +132,7 @@ class History:
         complete = True
         for some in _portions(symbols):
             asked = {"start": rfc3339(start_ns), "end": rfc3339(end_ns)}
-            pages = self._pages("trades", some, asked, _Trades)
-            async for page in pages:
+            async for page in self._pages("trades", some, asked, _Trades, pages):
                 if page is None:
                     complete = False
                     break
@@ -156,7 +157,12 @@ class History:
         return {symbol: _in_order(bars) for symbol, bars in found.items()}
 
     async def _pages(
-        self, kind: str, symbols: Sequence[str], asked: Mapping[str, str], shape: type[_AnyPage]
+        self,
+        kind: str,
+        symbols: Sequence[str],
+        asked: Mapping[str, str],
+        shape: type[_AnyPage],
+        most: int | None = None,
     ) -> Any:
         """Yield page after page, and None where there are more than may be asked for."""
         crypto = "/" in symbols[0]
@@ -164,7 +170,7 @@ class History:
         query = {"symbols": ",".join(symbols), **asked, "limit": str(PAGE_LIMIT[kind])}
         if not crypto:
             query["feed"] = str(self._feed)
-        for _ in range(self._pages_max):
+        for _ in range(most or self._pages_max):
             page = await self._page(f"{path}?{urlencode(query)}", shape)
             yield page
             if not page.next_page_token:

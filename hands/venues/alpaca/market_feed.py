@@ -40,6 +40,9 @@ CONTENT_TYPE = "application/msgpack"
 OFFSET_TOLD_NS = 5 * NS_PER_MS
 """A change of the venue's clock offset by less is not worth an event."""
 
+SUSPECT_NS = 2 * NS_PER_S
+"""A silence so long may have been a loss, however quickly it was over."""
+
 EXCUSED_MAX = 16
 """A market that is quiet for long is asked about ever more seldom, at least once in so many times `mute_after_s`."""
 
@@ -66,7 +69,7 @@ class MarketFeed:
     """Streams trades and quotes of `symbols`; `index` gives each its number in the market.
 
     `on_rows(rows, count)` gets the first `count` of `rows`, each trade once, and they are overwritten by the next frame;
-    `on_notice` what the venue says beside them. `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is
+    `on_notice` what the venue says beside them; `on_resumed` is told when rows come again after a silence, before them. `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is
     asked to judge it (by default it is dropped); None: as long as it likes. `expect_data` changes it while running.
     """
 
@@ -83,6 +86,7 @@ class MarketFeed:
         *,
         on_notice: Callable[[AnyNotice], None] | None = None,
         on_silence: Callable[[Link], None] | None = None,
+        on_resumed: Callable[[Link], None] | None = None,
         mute_after_s: float | None = 60.0,
         pace: Pace | None = None,
         tls: ssl.SSLContext | None = None,
@@ -99,6 +103,7 @@ class MarketFeed:
         self._on_rows = on_rows
         self._on_notice = on_notice
         self._on_silence = on_silence
+        self._on_resumed = on_resumed
         self._deliver = deliver
         self._clock = clock
         self._decoder = FrameDecoder(index)
@@ -109,6 +114,7 @@ class MarketFeed:
         self._wants_statuses = link is Link.EQUITY_DATA
         self._asked_statuses = False
         self._data_seen_ns = 0
+        self._last_row_ns = 0
         self._excused = 1
         self._watch: asyncio.TimerHandle | None = None
         self._connection = StandingConnection(
@@ -160,6 +166,10 @@ class MarketFeed:
         """Trades that came twice, and were passed on once."""
         return self._arrivals.repeated
 
+    def know(self, rows: np.ndarray) -> None:
+        """Take trades as having come: what history told of may still be on its way."""
+        self._arrivals.know(rows)
+
     def take_disordered(self) -> list[int]:
         """Return the numbers of the symbols whose trades came out of order since this was last asked.
 
@@ -201,7 +211,9 @@ class MarketFeed:
         count = result.count
         if count:
             rows = self._decoder.rows
-            self._data_seen_ns = recv_ns
+            if recv_ns - self._last_row_ns > SUSPECT_NS:
+                self._note_resumed()
+            self._data_seen_ns = self._last_row_ns = recv_ns
             self._excused = 1
             if recv_ns >= self._clock_offset.due_ns:
                 self._read_clock_offset(recv_ns, int(rows["venue_ns"][count - 1]))
@@ -211,6 +223,11 @@ class MarketFeed:
                 self._on_rows(rows, count)
         if result.unknown_symbols or result.malformed or result.controls or result.notices:
             self._take_rest(result)
+
+    def _note_resumed(self) -> None:
+        """Rows come again after a silence that may have been a loss; what they are is not taken in yet."""
+        if self._on_resumed is not None and self.is_up and self.expects_data:
+            self._on_resumed(self.link)
 
     def _take_rest(self, result: FrameResult) -> None:
         """Take what a frame held beside rows."""
@@ -268,7 +285,7 @@ class MarketFeed:
             return
         reason = f"the venue says {failure.code} {failure.text[:200]!r}"
         if failure.code in _BUSY:
-            self._connection.give_up(reason, at_least_s=self._pace.busy_s)
+            self._connection.give_up_busy(reason)
         elif failure.code in _REFUSED:
             self._connection.give_up(reason, at_least_s=self._pace.refused_s)
         else:
@@ -286,7 +303,7 @@ class MarketFeed:
         if len(missing) == len(self.symbols):
             self._connection.give_up("the venue subscribed us to nothing", at_least_s=self._pace.refused_s)
             return
-        self._data_seen_ns = self.up_since_ns = self._clock()
+        self._data_seen_ns = self._last_row_ns = self.up_since_ns = self._clock()
         self._connection.declare_up(f"not subscribed: {', '.join(missing)[:500]}" if missing else "")
         if self._wants_statuses:  # asked for apart: a feed that has none must not cost us the market
             self._asked_statuses = True

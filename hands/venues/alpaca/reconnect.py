@@ -26,13 +26,15 @@ from hands.venues.alpaca.websocket import Closed, WebSocketClient
 class Pace:
     """How patiently a stream is brought back; seconds.
 
-    `busy_s`: the venue says we are already connected or too fast (it can take 90 s to notice a dead session).
+    `busy_s`: the most we wait where the venue says we are already connected or too fast (it can take 90 s to notice a
+    dead session); the first time it is `busy_first_s`, and doubles until a connection is up again.
     `refused_s`: it says no, and only a person can change that; we keep asking, slowly, in case one does.
     A connection that was up for `stable_s` starts again from `first_s`.
     """
 
     first_s: float = 0.5
     most_s: float = 30.0
+    busy_first_s: float = 2.0
     busy_s: float = 30.0
     refused_s: float = 120.0
     stable_s: float = 10.0
@@ -75,6 +77,7 @@ class StandingConnection:
         self._up_since_s = 0.0
         self._down_reason: str | None = None
         self._stopping = False
+        self._busy = Backoff(self._pace.busy_first_s, self._pace.busy_s)
 
     def start(self) -> None:
         """Begin to connect, and go on until `stop`."""
@@ -117,6 +120,10 @@ class StandingConnection:
         if self._client is not None:
             self._client.close(reason)
 
+    def give_up_busy(self, reason: str) -> None:
+        """Drop this connection: the venue is busy with us, so each time wait longer."""
+        self.give_up(reason, at_least_s=self._busy.full_s())
+
     def report_gap(self, reason: str) -> None:
         """Something was lost though the connection is fine: down and up again, so that the truth is asked for."""
         if self.is_up:
@@ -147,6 +154,8 @@ class StandingConnection:
             await self._over
             if loop.time() - self._up_since_s >= self._pace.stable_s:
                 backoff.reset()
+            if self._up_since_s != float("inf"):
+                self._busy.reset()
             await asyncio.sleep(backoff.next_s(self._at_least_s))
 
     def _opened(self) -> None:
@@ -159,7 +168,7 @@ class StandingConnection:
     def _closed(self, closed: Closed) -> None:
         self._cancel_timer()
         if closed.http_status == 429:
-            self._at_least_s = max(self._at_least_s, self._pace.busy_s)
+            self._at_least_s = max(self._at_least_s, self._busy.full_s())
         elif closed.http_status is not None and 400 <= closed.http_status < 500:
             self._at_least_s = max(self._at_least_s, self._pace.refused_s)
         was_up, self.is_up = self.is_up, False

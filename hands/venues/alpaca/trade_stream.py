@@ -107,7 +107,7 @@ class TradeStream:
         elif stream == "listening":
             self._take_listening(body)
         elif message.get("action") == "error":
-            self._connection.give_up(f"the venue says {_error_text(body)}", at_least_s=self._pace.busy_s)
+            self._connection.give_up_busy(f"the venue says {_error_text(body)}")
         else:
             self.strange_frames += 1
 

@@ -82,3 +82,12 @@ def test_rows_that_only_look_alike_are_kept():
     other_size["size"] = 2.0
     assert arrivals.look(other_size, 1) == 1
     assert arrivals.look(rows_of(base), 1) == 0
+
+
+def test_what_is_known_from_elsewhere_comes_twice_when_it_comes():
+    arrivals = Arrivals(1)
+    known = rows_of((0, T, 1, 1.0, 5), (0, T, 2, 1.0, 6))
+    arrivals.know(known)
+    assert arrivals.repeated == 0
+    assert arrivals.look(rows_of((0, T, 3, 1.0, 7), (0, T, 2, 1.0, 6), (0, T, 1, 1.0, 5)), 3) == 1
+    assert arrivals.take_disordered() == []
