@@ -164,13 +164,15 @@ class AssetsReport(Event, frozen=True, tag="assets", kw_only=True):
 class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     """The equity session as the venue's clock and calendar tell it, corrected to our clock.
 
-    `open_ns` is the opening of the session in progress where it is known.
+    `open_ns` is the opening of the session in progress where it is known. `phase` is "pre", "regular", "post" or
+    "closed" by the calendar, "" where that is not known.
     """
 
     is_open: bool
     next_open_ns: Ns
     next_close_ns: Ns
     open_ns: Ns | None = None
+    phase: str = ""
 
 
 class TruthReport(Event, frozen=True, tag="truth", kw_only=True):

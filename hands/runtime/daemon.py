@@ -47,6 +47,7 @@ from hands.runtime.operator_desk import OperatorDesk
 from hands.runtime.polling import Poller
 from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
+from hands.runtime.sessions import FILE_NAME, Sessions
 from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.order_entry import OrderEntry
@@ -185,6 +186,7 @@ class Daemon:
             feed=feed,
             take_rows=self._sequencer.take_rows,
             on_session=self._on_session,
+            sessions=Sessions(config.state / FILE_NAME),
         )
         self._market_data = MarketData(
             config.endpoints,

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from hands.core.events import AccountReport, AnyEvent, QuoteFetched, SessionReport
 from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime.config import PollSection
+from hands.runtime.sessions import REFRESH_S, Sessions
 from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
 from hands.venues.alpaca.standing import standing_task
 
@@ -26,6 +28,7 @@ T = TypeVar("T")
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
 TRUTH_RETRY_S = 0.5
+CALENDAR_RETRY_S = 60.0
 
 
 class Poller:
@@ -42,6 +45,7 @@ class Poller:
         feed: Callable[[AnyEvent], None],
         take_rows: Callable[[np.ndarray, int], None],
         on_session: Callable[[SessionReport], None],
+        sessions: Sessions,
     ) -> None:
         self._snapshots = snapshots
         self._pace = pace
@@ -51,10 +55,12 @@ class Poller:
         self._feed = feed
         self._take_rows = take_rows
         self._on_session = on_session
+        self._sessions = sessions
         self._tasks: set[asyncio.Task[None]] = set()
         self._truth: asyncio.Task[None] | None = None
         self._truth_again: tuple[str, ...] | None = None
         self._truth_turn = asyncio.Lock()
+        self._last_session: SessionReport | None = None
 
     # --- at start ------------------------------------------------------------------------------------------
 
@@ -84,6 +90,7 @@ class Poller:
         self._spawn(self._every(self._pace.account_s, "account", self._ask_account))
         self._spawn(self._every(self._pace.session_s, "session", self._ask_session))
         self._spawn(self._every(self._pace.truth_s, "truth", self._ask_regular_truth))
+        self._spawn(self._keep_calendar())
 
     async def stop(self) -> None:
         """End every question; no answer is fed after this."""
@@ -114,13 +121,37 @@ class Poller:
         self._feed(await self._snapshots.account())
 
     async def _ask_session(self) -> None:
-        self._take_session(await self._snapshots.session())
+        """Ask the venue's clock. Where it does not answer, its last word stands until the session should have turned;
+        from then on the calendar is believed.
+        """
+        try:
+            report = await self._snapshots.session()
+        except VenueUnavailable:
+            known, last = self._sessions.report(self._clock()), self._last_session
+            if known is not None and last is not None and self._clock() >= _turns_ns(last):
+                self._take_session(known)
+            raise
+        self._take_session(report)
+
+    async def _keep_calendar(self) -> None:
+        """Learn the venue's calendar, now and every few hours."""
+        while True:
+            try:
+                self._sessions.learn(await self._snapshots.sessions(*self._sessions.wanted(self._clock())))
+            except VenueUnavailable as error:
+                log.warning("calendar: %s", error)
+                await asyncio.sleep(CALENDAR_RETRY_S)
+            else:
+                await asyncio.sleep(REFRESH_S)
 
     def _take_session(self, report: SessionReport) -> None:
+        phase = self._sessions.phase(self._clock())
+        if (phase == "regular") is not report.is_open:  # the venue's clock has the last word
+            phase = "regular" if report.is_open else "closed"
+        report = self._last_session = msgspec.structs.replace(report, phase=phase)
         self._feed(report)
         self._on_session(report)
-        boundary = report.next_close_ns if report.is_open else report.next_open_ns
-        wait_s = (boundary - self._clock()) / NS_PER_S
+        wait_s = (_turns_ns(report) - self._clock()) / NS_PER_S
         if 0 < wait_s < self._pace.session_s:  # the session turns before the next question: ask just after it
             asyncio.get_running_loop().call_later(wait_s + 0.05, lambda: self._spawn(self._session_turned()))
 
@@ -193,3 +224,8 @@ class Poller:
             )
         )
         return None if found is None else found[4]
+
+
+def _turns_ns(report: SessionReport) -> int:
+    """Return when the session that is reported, open or closed, ends."""
+    return report.next_close_ns if report.is_open else report.next_open_ns

@@ -115,6 +115,7 @@ def _session(state: State) -> Document | None:
         return None
     return {
         "is_open": session.is_open,
+        "phase": session.phase or None,
         "next_open": time_text(session.next_open_ns),
         "next_close": time_text(session.next_close_ns),
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from hands.core.events import AnyEvent, TruthReport
 from hands.core.units import Ns
 from hands.runtime.config import PollSection
 from hands.runtime.polling import Poller
+from hands.runtime.sessions import Sessions
 from hands.venues.alpaca.snapshots import VenueUnavailable
 
 REGULARLY = PollSection(account_s=600.0, session_s=3600.0, truth_s=0.01)
@@ -61,6 +63,7 @@ def polled(scenario: Callable[[Venue, Poller, list[AnyEvent]], Awaitable[None]])
             feed=events.append,
             take_rows=lambda rows, count: None,
             on_session=lambda report: None,
+            sessions=Sessions(Path("nowhere")),
         )
         try:
             await scenario(venue, poller, events)

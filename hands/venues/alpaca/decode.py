@@ -51,6 +51,17 @@ class VenueClock:
     next_close_ns: Ns
 
 
+@dataclass(frozen=True, slots=True)
+class TradingDay:
+    """A day of the venue's calendar: New York wall times ("09:30") of the regular and of the extended session."""
+
+    date: str
+    open: str
+    close: str
+    session_open: str
+    session_close: str
+
+
 # --- symbols -----------------------------------------------------------------------------------------------
 
 
@@ -355,10 +366,26 @@ def decode_clock(data: bytes) -> VenueClock:
     )
 
 
-def decode_calendar(data: bytes) -> list[tuple[str, str]]:
-    """Return (date, open), both New York ("2026-11-20", "09:30"), per trading day. Raises `DecodeError`."""
+def decode_calendar(data: bytes) -> list[TradingDay]:
+    """Return the trading days of a calendar. Raises `DecodeError`."""
     days = (_object(day, "a trading day") for day in array(parse_json(data), "the calendar"))
-    return [(_text(day, "date"), _text(day, "open")) for day in days]
+    return [
+        TradingDay(
+            date=_text(day, "date"),
+            open=_text(day, "open"),
+            close=_text(day, "close"),
+            session_open=_brief_time(day, "session_open", "04:00"),
+            session_close=_brief_time(day, "session_close", "20:00"),
+        )
+        for day in days
+    ]
+
+
+def _brief_time(day: Mapping[str, Any], name: str, usual: str) -> str:
+    """Return a wall time that the venue writes without its colon ("0400"), or leaves out."""
+    text = day.get(name)
+    digits = text.replace(":", "") if isinstance(text, str) else ""
+    return f"{digits[:2]}:{digits[2:]}" if len(digits) == 4 and digits.isdecimal() else usual
 
 
 def decode_latest_quote(data: bytes, symbol: str) -> tuple[float, float, float, float, int] | None:

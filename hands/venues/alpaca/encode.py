@@ -107,9 +107,9 @@ def asset_path(symbol: str) -> str:
     return f"/v2/assets/{quote(symbol, safe='')}"
 
 
-def calendar_path(day: str) -> str:
-    """Return the path of the trading calendar of one `day` (YYYY-MM-DD, New York)."""
-    return f"/v2/calendar?{urlencode({'start': day, 'end': day})}"
+def calendar_path(first: str, last: str) -> str:
+    """Return the path of the trading calendar from one day to another (YYYY-MM-DD, New York)."""
+    return f"/v2/calendar?{urlencode({'start': first, 'end': last})}"
 
 
 def latest_equity_quote_path(symbol: str, feed: str) -> str:

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from hands.core.events import AccountReport, Asset, AssetsReport, SessionReport, TruthReport, VenueOrder
 from hands.core.units import NS_PER_S, Ns
 from hands.core.vocab import OrderClass
 from hands.venues.alpaca import encode
 from hands.venues.alpaca.decode import (
     DecodeError,
+    TradingDay,
     decode_account,
     decode_asset,
     decode_calendar,
@@ -37,6 +40,16 @@ from hands.venues.alpaca.rate import RateBudget
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGES_MAX = 40
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One trading day of equities, in nanoseconds: the regular session within the extended one."""
+
+    date: str
+    early_ns: Ns
+    open_ns: Ns
+    close_ns: Ns
+    late_ns: Ns
 
 
 class VenueUnavailable(Exception):  # noqa: N818
@@ -152,13 +165,21 @@ class Snapshots:
         """Return when the trading day that closes at `close_ns` opened; None if the calendar has no such day."""
         day = datetime.fromtimestamp(close_ns // NS_PER_S, UTC).astimezone(NEW_YORK).date().isoformat()
         if day not in self._opens:
-            response = await self._get(self._trading, encode.calendar_path(day))
-            try:
-                opens = {date_: _new_york_ns(date_, open_) for date_, open_ in decode_calendar(response.body)}
-            except ValueError as error:
-                raise _unreadable("calendar", error) from None
+            opens = {session.date: session.open_ns for session in await self._sessions(day, day)}
             self._opens = {day: opens.get(day)}
         return self._opens[day]
+
+    async def sessions(self, first: date, last: date) -> list[Session]:
+        """Return the sessions of the venue's calendar from one day to another. Raises `VenueUnavailable`."""
+        _afford(self._budget, self._budget.regular_max)
+        return await self._sessions(first.isoformat(), last.isoformat())
+
+    async def _sessions(self, first: str, last: str) -> list[Session]:
+        response = await self._get(self._trading, encode.calendar_path(first, last))
+        try:
+            return [_session(day) for day in decode_calendar(response.body)]
+        except ValueError as error:
+            raise _unreadable("calendar", error) from None
 
     async def truth(self, client_order_ids: Sequence[str] = (), *, regular: bool = False) -> TruthReport:
         """Return every open order with its legs, all positions, and each asked order besides.
@@ -274,6 +295,17 @@ def _afford(budget: RateBudget, most: int, needed: int = 1) -> None:
 
 def _unreadable(what: str, error: Exception) -> VenueUnavailable:
     return VenueUnavailable(f"the venue's {what} cannot be read: {error}")
+
+
+def _session(day: TradingDay) -> Session:
+    """Return a day of the calendar in nanoseconds. Raises `ValueError`."""
+    return Session(
+        date=day.date,
+        early_ns=_new_york_ns(day.date, day.session_open),
+        open_ns=_new_york_ns(day.date, day.open),
+        close_ns=_new_york_ns(day.date, day.close),
+        late_ns=_new_york_ns(day.date, day.session_close),
+    )
 
 
 def _new_york_ns(day: str, clock_time: str) -> Ns:

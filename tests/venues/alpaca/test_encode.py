@@ -117,4 +117,4 @@ def test_paths_are_escaped():
     assert encode.open_orders_path("o1").endswith("&after_order_id=o1")
     assert encode.latest_crypto_quote_path("BTC/USD") == "/v1beta3/crypto/us/latest/quotes?symbols=BTC%2FUSD"
     assert encode.latest_equity_quote_path("AAPL", "iex") == "/v2/stocks/AAPL/quotes/latest?feed=iex"
-    assert encode.calendar_path("2026-11-20") == "/v2/calendar?start=2026-11-20&end=2026-11-20"
+    assert encode.calendar_path("2026-11-20", "2026-11-20") == "/v2/calendar?start=2026-11-20&end=2026-11-20"

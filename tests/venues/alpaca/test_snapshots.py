@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
 
@@ -245,3 +246,29 @@ def test_questions_to_the_trading_host_count_and_those_to_the_data_host_do_not(a
     routes = {"/v2/orders": [], "/v2/positions": [], "/v2/stocks/AAPL/quotes/latest": {"quote": QUOTE}}
     ask(scenario, routes, budget=budget)
     assert budget.used == 2
+
+
+def test_the_calendar_is_read_in_nanoseconds_with_its_extended_hours(ask):
+    days = [
+        {
+            "date": "2026-11-25",
+            "open": "09:30",
+            "close": "16:00",
+            "session_open": "0400",
+            "session_close": "2000",
+        },
+        {"date": "2026-11-27", "open": "09:30", "close": "13:00"},
+    ]
+    first, half = ask(lambda s, _: s.sessions(date(2026, 11, 20), date(2026, 11, 27)), {"/v2/calendar": days})
+    assert (first.open_ns - first.early_ns, first.late_ns - first.close_ns) == (
+        5.5 * 3600 * 10**9,
+        4 * 3600 * 10**9,
+    )
+    assert half.close_ns - half.open_ns == 3.5 * 3600 * 10**9
+    assert half.late_ns - half.early_ns == 16 * 3600 * 10**9
+
+
+@pytest.mark.parametrize("day", [{"date": "2026-11-25"}, {"date": "x", "open": "09:30", "close": "16:00"}, 5])
+def test_a_calendar_that_cannot_be_read_is_none(ask, day):
+    with pytest.raises(VenueUnavailable, match="calendar"):
+        ask(lambda s, _: s.sessions(date(2026, 11, 20), date(2026, 11, 27)), {"/v2/calendar": [day]})
