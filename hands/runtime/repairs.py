@@ -267,7 +267,11 @@ class Repairs:
             raise ValueError("the venue's history does not know the trades that came before the gap")
         caught_up = False
         for sym in np.unique(past["sym"]).tolist():
+            if sym not in gap.marks:  # of another link: not what was asked for
+                continue
             trades, mark = past[past["sym"] == sym], gap.marks[sym]
+            if mark.position < self._recent.first:
+                raise ValueError("rows that came since the gap are gone from the ring")
             came = self._recent.since(mark)
             came_live = set(keys_of(came[came["kind"] == RowKind.TRADE]))
             arrived = self._recent.arrived(sym, mark.position)

@@ -32,6 +32,10 @@ PAGE_LIMIT: Final = {"trades": 5_000, "bars": 10_000}
 """The venue allows ten thousand; that many trades would take the loop ten milliseconds to decode."""
 
 SYMBOLS_AT_ONCE: Final = 100
+
+LATEST_NS: Final = 2**62
+"""The year 2116: times beyond it are a venue's way of saying nothing."""
+
 AT_A_TIME: Final = 500
 """Items turned into rows before the loop goes round: about half a millisecond."""
 
@@ -201,7 +205,7 @@ class History:
         for number, trade in enumerate(trades):
             if number % AT_A_TIME == AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if trade.update in _NOT_A_TRADE or trade.trade_id >= 2**63:
+            if trade.update in _NOT_A_TRADE or not 0 <= trade.trade_id < 2**63:
                 continue
             flags = flags_of(trade.conditions or (), trade.tape)
             rows[count] = (
@@ -215,7 +219,9 @@ def _minute(bar: _Bar) -> Bar | None:
     """Return a minute of trading; None for one that was filled from quotes, or whose numbers are none."""
     start_ns = _time(bar.time)
     prices = (bar.open, bar.high, bar.low, bar.close)
-    if start_ns % MINUTE_NS or not all(0.0 < number <= AMOUNT_MAX for number in (*prices, bar.volume)):
+    if start_ns % MINUTE_NS or not 0 <= bar.trades < 2**53:
+        return None
+    if not all(0.0 < number <= AMOUNT_MAX for number in (*prices, bar.volume)):
         return None
     vwap = bar.vwap if 0.0 < bar.vwap <= AMOUNT_MAX else bar.close
     return Bar(start_ns, *prices, bar.volume, vwap, bar.trades)
@@ -227,10 +233,14 @@ def _in_order(bars: list[Bar]) -> list[Bar]:
 
 
 def _time(text: str) -> int:
+    """Return a time that a row can hold. Raises `VenueUnavailable` for rubbish, a year 1 or a year 9999."""
     try:
-        return parse_rfc3339(text)
+        at_ns = parse_rfc3339(text)
     except ValueError as error:
         raise VenueUnavailable(f"the venue's history cannot be read: {error}") from None
+    if not 0 <= at_ns < LATEST_NS:
+        raise VenueUnavailable(f"the venue's history is of {text[:40]!r}")
+    return at_ns
 
 
 def _portions(symbols: Sequence[str]) -> Iterable[Sequence[str]]:

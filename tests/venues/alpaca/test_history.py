@@ -162,6 +162,8 @@ def test_minutes_without_a_trade_are_no_bars(ask):
         (200, "{"),
         (200, {"trades": {"AAPL": [TRADE | {"p": "1"}]}}),
         (200, {"trades": {"AAPL": [TRADE | {"t": "noon"}]}}),
+        (200, {"trades": {"AAPL": [TRADE | {"t": "0001-01-01T00:00:00Z"}]}}),
+        (200, {"trades": {"AAPL": [TRADE | {"t": "9999-12-31T00:00:00Z"}]}}),
         (200, {"trades": [TRADE]}),
     ],
 )
@@ -171,6 +173,26 @@ def test_what_is_refused_or_cannot_be_read_is_no_history(ask, answer):
             await history.trades(["AAPL"], T, T)
 
     ask(scenario, lambda path, query: answer)
+
+
+@pytest.mark.parametrize("trade_id", [-(2**63) - 1, -1, 2**63])
+def test_a_trade_under_an_id_that_no_row_can_hold_is_left_out(ask, trade_id):
+    async def scenario(history):
+        past = await history.trades(["AAPL"], T, T)
+        assert len(past.rows) == 1
+
+    ask(scenario, lambda path, query: {"trades": {"AAPL": [TRADE | {"i": trade_id}, TRADE]}})
+
+
+@pytest.mark.parametrize("change", [{"n": 2**63}, {"n": -1}, {"t": "2262-04-11T23:47:00Z"}])
+def test_a_minute_that_no_bar_can_hold_is_none(ask, change):
+    async def scenario(history):
+        try:
+            assert await history.minute_bars(["AAPL"], T, T) == {"AAPL": []}
+        except VenueUnavailable:
+            assert "t" in change
+
+    ask(scenario, lambda path, query: {"bars": {"AAPL": [BAR | change]}})
 
 
 def test_history_waits_while_others_have_used_the_budget(ask, run):
