@@ -299,6 +299,29 @@ def test_a_gap_that_is_too_much_is_loaded_anew(why):
     assert world.repairs.counts.gaps == 0
 
 
+def test_rows_that_leave_the_ring_while_history_is_asked_are_not_forgotten_silently():
+    """A rebuild from the moment before would drop them: better anew from bars."""
+    rows = a_minute(240)
+
+    class Flooded(Past):
+        async def trades(self, symbols, start_ns, end_ns, *, pages=None):
+            world.take(rows[60:].copy())
+            return await super().trades(symbols, start_ns, end_ns, pages=pages)
+
+    world = World(Flooded(rows), capacity=32)
+
+    async def scenario():
+        world.take(rows[:20].copy())
+        world.lose()
+        world.find()
+        await world.mended()
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert world.reloaded == [SYMBOLS]
+    assert world.repairs.counts.gaps == 0
+
+
 def test_before_the_first_row_there_is_no_gap():
     world = World(Past(new_rows(0)))
     world.lose()
