@@ -41,6 +41,9 @@ REQUEST_BYTES_MAX = 512 * 1024
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CLIENTS_MAX = 32
 CLOSE_WITHIN_S = 0.5
+TURNS_TO_ACCEPT = 5
+"""Turns of the loop within which a connection that was made is known to `_accept`; a server that is closed earlier
+loses it half-way, and nobody closes it."""
 ADDRESS_BYTES_MAX = 100
 """The kernel takes 107 bytes of address; a longer path is reached through its directory's descriptor."""
 
@@ -81,7 +84,7 @@ class ControlServer:
         self._handle = handle
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Bind and listen; what a dead process left at `path` is replaced.
@@ -119,23 +122,38 @@ class ControlServer:
         """Stop answering and remove the socket, if it is still this one."""
         if self._server is None:
             return
-        self._server.close()
-        for client in list(self._clients):
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        with suppress(TimeoutError):  # a client that does not read its answer must not hold up the end
-            async with asyncio.timeout(CLOSE_WITHIN_S):
-                await self._server.wait_closed()
-        self._server = None
         with suppress(FileNotFoundError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
+        for _ in range(TURNS_TO_ACCEPT):  # nobody new can find the socket now: let in who already has
+            await asyncio.sleep(0)
+        self._server.close()
+        clients = dict(self._clients)
+        for task in clients:
+            task.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        hung_up = asyncio.gather(*(each.wait_closed() for each in clients.values()), return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await asyncio.shield(hung_up)
+        except TimeoutError:  # a client that does not read its answer must not hold up the end
+            for writer in clients.values():
+                writer.transport.abort()
+            await hung_up
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._server.wait_closed()
+        self._server = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin to serve a client; what `handle` raises is a bug, and the loop's exception handler hears of it."""
         task = standing_task(self._serve(reader, writer), "the control socket")
-        self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
+        self._clients[task] = writer
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        """Hang up; here, because a task that is cancelled before its first step reaches no `finally` of its own."""
+        self._clients.pop(task).close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -146,8 +164,6 @@ class ControlServer:
             await self._converse(reader, writer)
         except (ConnectionError, asyncio.CancelledError):
             return  # the client left, or the server stops
-        finally:
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

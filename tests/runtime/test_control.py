@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,24 @@ def test_closing_lets_waiting_clients_go(state_dir: Path) -> None:
         writer.close()
 
     asyncio.run(session())
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_client_that_arrives_as_the_server_closes_is_hung_up_on(state_dir: Path, turns: int) -> None:
+    async def session() -> None:
+        server = ControlServer(state_dir / SOCKET_NAME, lambda request: {"ok": True})
+        await server.start()
+        client.connect(str(state_dir / SOCKET_NAME))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.close()
+
+    with socket.socket(socket.AF_UNIX) as client:
+        asyncio.run(session())
+        gc.collect()  # a connection left open is warned of here, and the warning is an error
+        client.settimeout(5)
+        with suppress(ConnectionError):
+            assert client.recv(1) == b""
 
 
 def test_word_of_the_drop_folder_is_left_and_found(state_dir: Path, tmp_path: Path) -> None:
