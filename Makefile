@@ -3,7 +3,7 @@
 
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak accept clean
+.PHONY: help setup demo test lint bench soak accept kill-tests clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -19,7 +19,7 @@ SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info
 part = @began=$$(date +%s); echo "== $(1)"; $(2) && echo "== $(1): $$(($$(date +%s) - began)) s"
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## .venv with Hands and its tools
 
@@ -67,6 +67,9 @@ soak: $(STAMP) ## the property tests for much longer, then the end-to-end tests 
 	    HANDS_SOAK=1 $(BIN)/python -m pytest -q -m e2e; \
 	    round=$$((round + 1)); \
 	done
+
+kill-tests: $(STAMP) ## take out every check, limit and latch, one at a time: a named test must fail for each
+	@$(BIN)/python -m tests.kill
 
 accept: $(STAMP) ## build the wheel and use it from a fresh environment, outside the tree
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \

@@ -17,7 +17,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import feed, footprint, indicators, ingest, intent_to_wire, kernel, peers
+from bench import (
+    drops_flood,
+    endurance,
+    feed,
+    footprint,
+    indicators,
+    ingest,
+    intent_to_wire,
+    kernel,
+    peers,
+    verdict,
+)
 from bench.machine import Others, machine
 from bench.processes import ROOT, BenchError
 from bench.report import show
@@ -30,6 +41,9 @@ class Name(StrEnum):
     INDICATORS = "indicators"
     SCALE = "scale"
     FOOTPRINT = "footprint"
+    VERDICT = "verdict"
+    FLOOD = "flood"
+    ENDURANCE = "endurance"
 
 
 def main(
@@ -48,7 +62,8 @@ def main(
     ingest: market data from a socket's bytes to updated indicators, and what alpaca-py's stream takes.
     indicators: one market row through the kernel, in a batch and alone, beside nautilus_trader and talipp where they are
     installed, and how far from TA-Lib. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
-    start, import.
+    start, import. verdict: one document before the guardian, accepted and refused. endurance: twelve hours of market with everything going wrong, memory hour by hour, every number
+    recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
     meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
@@ -122,10 +137,25 @@ def _sim_feed(quick: bool, console: Console) -> dict[str, Any]:
         return feed.measure(room, quick=quick)
 
 
+def _endurance(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("endurance"), _room() as room:
+        return endurance.measure(room, endurance.QUICK if quick else endurance.FULL)
+
+
 def _footprint(quick: bool, console: Console) -> dict[str, Any]:
     del quick
     with console.status("footprint"), _room() as room:
         return footprint.measure(room)
+
+
+def _verdict(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("verdict"):
+        return dict(verdict.measure(quick=quick))
+
+
+def _flood(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("flood"), _room() as room:
+        return dict(drops_flood.measure(room, quick=quick))
 
 
 _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
@@ -135,6 +165,9 @@ _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INDICATORS: _indicators,
     Name.SCALE: _scale,
     Name.FOOTPRINT: _footprint,
+    Name.VERDICT: _verdict,
+    Name.FLOOD: _flood,
+    Name.ENDURANCE: _endurance,
 }
 
 

@@ -6,7 +6,7 @@ drops each, round after round, all processes up all the time, so that what else 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,11 +152,14 @@ def _result(
 
 
 @contextmanager
-def start_hands(room: Path, venue: Venue) -> Iterator[Running]:
-    """Run the daemon as an operator would, with the bench's configuration, in `room`."""
+def start_hands(room: Path, venue: Venue, agents: Sequence[str] = ()) -> Iterator[Running]:
+    """Run the daemon as an operator would, with the bench's configuration and these `agents`, in `room`."""
+    limits = room / "risk_limits.toml"
+    tables = "".join(f"\n[agents.{agent}]\n" for agent in agents)
+    limits.write_text((CONFIG / "risk_limits.toml").read_text("utf-8") + tables, "utf-8")
     arguments = [
         "-m", "hands", "run", "--json", "--config", str(CONFIG / "hands.toml"),
-        "--limits", str(CONFIG / "risk_limits.toml"), "--intents", str(room / "intents"),
+        "--limits", str(limits), "--intents", str(room / "intents"),
         "--state", str(room / "state"), "--alpaca-url", venue.url,
     ]  # fmt: skip
     with running(arguments, room / "hands.log") as daemon:

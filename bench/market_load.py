@@ -49,7 +49,7 @@ class Round:
                 price = round(price + chance.choice((-0.01, 0.0, 0.01)), 2)
                 messages.append(msgspec.msgpack.encode(_message(number, price, chance)))
             payload = _array_head(frame_size) + b"".join(messages)
-            head = _frame_head(len(payload))
+            head = frame_head(len(payload))
             at += len(head) + len(payload) - sum(map(len, messages))
             for message in messages:
                 at += len(message)
@@ -93,7 +93,7 @@ def _array_head(count: int) -> bytes:
     return bytes([0x90 | count]) if count < 16 else b"\xdc" + struct.pack(">H", count)
 
 
-def _frame_head(size: int) -> bytes:
+def frame_head(size: int) -> bytes:
     if size < 126:
         return bytes([0x82, size])
     return b"\x82\x7e" + struct.pack(">H", size) if size < 65_536 else b"\x82\x7f" + struct.pack(">Q", size)
@@ -127,7 +127,7 @@ class Client:
 
     def _say(self, message: dict[str, Any]) -> None:
         payload = msgspec.msgpack.encode([message])
-        self._sock.sendall(_frame_head(len(payload)) + payload)
+        self._sock.sendall(frame_head(len(payload)) + payload)
 
     def _hear(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.msgpack.decode(self._frame()[1])

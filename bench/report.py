@@ -14,7 +14,7 @@ from rich.table import Table
 from bench.machine import BUSY_MAX
 
 _BAR = 28
-_PLAIN = ("sim_feed", "indicators", "scale", "footprint", "ingest")
+_PLAIN = ("sim_feed", "indicators", "scale", "footprint", "ingest", "endurance", "flood", "verdict")
 _LATENCIES = ("p50_us", "p99_us", "p999_us", "max_us")
 
 
@@ -47,7 +47,9 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
                         f"{name}.{key}", "  ".join(f"{n}: {each:,.1f}" for n, each in value.items())
                     )
                 else:
-                    table.add_row(f"{name}.{key}", f"{value:,.2f}" if value >= 0.01 else f"{value:.1e}")
+                    table.add_row(
+                        f"{name}.{key}", f"{value:,.2f}" if value >= 0.01 or not value else f"{value:.1e}"
+                    )
         console.print(table)
     for line in left_out:
         console.print(f"left out: {line}", style="dim", highlight=False)

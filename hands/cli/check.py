@@ -67,7 +67,7 @@ def check(
     data = _document(file, stamp=stamp, as_json=as_json)
     if live:
         request = {"do": "check", "document": data.decode("utf-8", "surrogateescape"), "agent": agent}
-        receipt = ask(state_folder(config, state), request, as_json=as_json)["receipt"]
+        receipt = ask(state_folder(config, state, as_json=as_json), request, as_json=as_json)["receipt"]
     else:
         receipt = _offline(data, agent, _limits(limits, as_json=as_json), quote, equity, as_json=as_json)
     print_receipt(receipt, as_json=as_json)
@@ -154,6 +154,8 @@ def ordinary_state(
         buying_power=owned,
         non_marginable_buying_power=owned,
         shorting_enabled=True,
+        crypto_status="ACTIVE",
+        multiplier=2,
     )
     state.day.equity = owned
     state.assets[symbol] = Asset(
@@ -165,6 +167,7 @@ def ordinary_state(
         fractionable=is_crypto,
         lot=Qty(1 if is_crypto else NANO),
         min_order_qty=Qty(1 if is_crypto else NANO),
+        easy_to_borrow=not is_crypto,
     )
     day_ns = Ns(86_400 * NANO)
     state.session = SessionReport(

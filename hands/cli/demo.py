@@ -90,14 +90,14 @@ def _root(*, as_json: bool) -> Path:
 
 def shipped_limits(symbols: tuple[str, ...], now: datetime) -> str:
     """Return a limits file as shipped, whatever the owner has changed in his; its day does not roll during the demo."""
-    from hands.core.limits import LIMIT_KEYS, shipped_line
+    from hands.core.limit_keys import LIMIT_KEYS
 
     roll = now.astimezone(UTC) + timedelta(hours=12)
     allowed = ", ".join(f'"{symbol}"' for symbol in symbols)
     return "\n".join(
         [
             "[hard_limits]",
-            *(shipped_line(key) for key in LIMIT_KEYS),
+            *(key.line for key in LIMIT_KEYS),
             f"[symbols]\nallow = [{allowed}]\nallow_short = false",
             "[session]\nno_entry_first_s = 0\nno_entry_last_s = 60\nflatten_before_close_s = 0",
             f'[day]\nroll = "{roll:%H:%M} UTC"\n',

@@ -132,9 +132,9 @@ def _drop_folder(config: Path, state: Path | None, intents: Path | None, *, as_j
         if not intents.is_dir():
             fail(ExitCode.USAGE, f"{intents} is not a folder", as_json=as_json)
         return intents
-    place = state_folder(config, state)
+    place = state_folder(config, state, as_json=as_json)
     told = ask(place, {"do": "status"}, as_json=as_json)["status"].get("intents")
-    return Path(told) if told else intents_folder(config, place, None)
+    return Path(told) if told else intents_folder(config, place, None, as_json=as_json)
 
 
 def _deliver(
@@ -288,7 +288,7 @@ def new(
         "max_hold_seconds": _number("--max-hold", max_hold),
     }
     request = {"do": "quote", "symbols": [symbol]}
-    [market] = ask(state_folder(config, state), request, as_json=as_json)["quotes"]
+    [market] = ask(state_folder(config, state, as_json=as_json), request, as_json=as_json)["quotes"]
     price = market["ask"] if direction is DirectionArgument.LONG else market["bid"]
     if trigger is None:
         if price is None:

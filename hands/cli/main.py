@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from hands.cli import check, demo, documents, operate, service, simulate, watch
+from hands.cli import (
+    check,
+    config,
+    demo,
+    doctor,
+    documents,
+    envelope,
+    explain,
+    gates,
+    init,
+    limits,
+    operate,
+    service,
+    simulate,
+    watch,
+)
 from hands.cli.output import JsonFlag, print_json
 from hands.version import __version__
 
@@ -58,14 +73,21 @@ for name, command in (
     ("new", documents.new),
     ("send", documents.send),
     ("check", check.check),
+    ("envelope", envelope.envelope),
+    ("explain", explain.explain),
+    ("gates", gates.gates),
     ("status", operate.status),
     ("quote", operate.quote),
     ("watch", watch.watch),
     ("halt", operate.halt),
     ("resume", operate.resume),
+    ("init", init.init),
+    ("doctor", doctor.doctor),
+    ("config", config.config),
     ("schema", check.schema),
 ):
     app.command(name, cls=simulate.GroupedCommand if name == "sim" else None)(command)
+app.add_typer(limits.app, name="limits")
 app.command("version", hidden=True)(version)
 
 

@@ -14,14 +14,16 @@ import typer
 from hands.cli.output import ExitCode, JsonFlag, fail, harmless, print_json, say, table
 from hands.cli.places import (
     DEFAULT_CONFIG,
+    DEFAULT_STATE,
     ConfigFlag,
     IntentsFlag,
     StateFlag,
     ask,
     intents_folder,
     state_folder,
+    unreadable,
 )
-from hands.runtime.control import NoDaemon, call
+from hands.runtime.control import NoDaemon, call, noted_drop_folder
 
 HALT_TIMEOUT_S = 2.0
 
@@ -38,7 +40,7 @@ def status(
 
     Example: hands status --json
     """
-    folder = state_folder(config, state)
+    folder = state_folder(config, state, as_json=as_json)
     try:
         answer = call(folder, {"do": "status"})
     except NoDaemon as error:
@@ -82,6 +84,10 @@ def _status_lines(document: dict[str, Any]) -> list[str]:
         f"  {r['code']} since {r['since']}: {r['detail']} (clears: {r['clears']})"
         for r in document["reasons"]
     )
+    lines.extend(
+        f"  the changed limits file is not taken up: {problem}"
+        for problem in ((document.get("limits") or {}).get("refused") or {}).get("problems", ())
+    )
     account, day = document.get("account"), document.get("day")
     if account:
         lines.append(f"  equity {account['equity']} USD, buying power {account['buying_power']} USD")
@@ -94,6 +100,7 @@ def _status_lines(document: dict[str, Any]) -> list[str]:
     down = [name for name, up in document.get("links", {}).items() if not up]
     if down:
         lines.append(f"  links down: {', '.join(down)}")
+    lines.extend(_stream_line(name, stream) for name, stream in document.get("streams", {}).items())
     trades = document.get("trades", [])
     if trades:
         rows = [
@@ -112,6 +119,25 @@ def _status_lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _stream_line(name: str, stream: dict[str, Any]) -> str:
+    """Return how a market-data stream is, in one line."""
+    gaps, age_ms = stream["gaps"], stream["last_age_ms"]
+    words = [
+        f"up since {stream['since']}" if stream["up"] else "down",
+        "nothing came yet" if age_ms is None else f"last message {age_ms / 1000:.1f} s ago",
+        f"venue clock {-stream['offset_ms']:+.1f} ms",
+    ]
+    if gaps["filled"]:
+        words.append(f"{gaps['filled']} gaps filled with {gaps['trades']} trades, last at {gaps['last']}")
+    if gaps["filling"]:
+        words.append("a gap is being filled")
+    if stream["dropped"]:
+        words.append(f"{stream['dropped']} messages dropped")
+    if stream["suspicious"]:
+        words.append(f"{stream['suspicious']} suspicious prints held aside")
+    return f"  {name}: {', '.join(words)}"
+
+
 def quote(
     symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="AAPL SOL/USD")],
     *,
@@ -124,12 +150,12 @@ def quote(
     Example: hands quote AAPL SOL/USD
     """
     request = {"do": "quote", "symbols": symbols}
-    found = ask(state_folder(config, state), request, as_json=as_json)["quotes"]
+    found = ask(state_folder(config, state, as_json=as_json), request, as_json=as_json)["quotes"]
     if as_json:
         print_json(found)
     else:
         rows = [_quote_row(row) for row in found]
-        headings = ("symbol", "bid", "ask", "last", "age ms", "rsi 14", "macd", "vwap")
+        headings = ("symbol", "bid", "ask", "last", "age ms", "rsi", "macd", "vwap")
         say("\n".join(table(headings, rows)))
     missing = [row["symbol"] for row in found if row["bid"] is None and row["ask"] is None]
     if missing:
@@ -147,7 +173,7 @@ def _quote_row(row: dict[str, Any]) -> list[Any]:
         return None if value is None else f"{value:.{places}f}"
 
     head = [row["symbol"], row["bid"], row["ask"], row["last"], row["age_ms"]]
-    return [*head, rounded("rsi_14", 1), rounded("macd", 4), rounded("vwap", 2)]
+    return [*head, rounded("rsi", 1), rounded("macd", 4), rounded("vwap", 2)]
 
 
 def halt(
@@ -165,17 +191,19 @@ def halt(
 
     Example: hands halt --reason "news I do not understand"
     """
-    folder = state_folder(config, state)
+    broken = unreadable(config) if state is None else None  # whatever is wrong with a file, it is to halt
+    folder = DEFAULT_STATE if broken is not None else state_folder(config, state, as_json=as_json)
     reason = " ".join(harmless(reason).split())[:200]
     try:
         answer = call(folder, {"do": "halt", "reason": reason}, HALT_TIMEOUT_S)
         refusal = None if answer.get("ok") else str(answer.get("error"))
     except NoDaemon as error:
         answer, refusal = {}, str(error)
-    if (
-        refusal is not None
-    ):  # whatever the reason, it is to halt: the file is taken in as soon as the daemon looks
-        path = _write_halt(intents_folder(config, folder, intents), reason, as_json=as_json)
+    if refusal is not None:  # the file is taken in as soon as the daemon looks
+        if broken is not None and intents is None and noted_drop_folder(folder) is None:
+            message = f"NOT HALTED: {refusal}, and {broken}; say where it runs with --state or --intents"
+            fail(ExitCode.UNSAFE, message, as_json=as_json)
+        path = _write_halt(intents_folder(config, folder, intents, as_json=as_json), reason, as_json=as_json)
         message = f"{refusal}; wrote {path}"
         if as_json:
             print_json({"ok": True, "by": "file", "file": str(path), "message": message})
@@ -210,7 +238,7 @@ def resume(
 
     Example: hands resume --agent momentum
     """
-    folder = state_folder(config, state)
+    folder = state_folder(config, state, as_json=as_json)
     answer = ask(folder, {"do": "resume", "agent": agent}, as_json=as_json)
     document = answer.get("status") or ask(folder, {"do": "status"}, as_json=as_json)["status"]
     blocking = [

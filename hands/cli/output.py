@@ -107,6 +107,9 @@ def receipt_lines(receipt: Mapping[str, Any]) -> list[str]:
         lines.append(f"  ended by {ended['reason']} at {ended['price']}: {ended['pnl_usd']} USD")
     failed = [check for check in receipt.get("checks", ()) if not check["ok"]]
     lines.extend(f"  {c['check']}: found {c['observed']}, allowed {c['limit']}" for c in failed if c["limit"])
+    if receipt.get("nearest_admissible"):
+        changes = ", ".join(f"{name} {value}" for name, value in receipt["nearest_admissible"].items())
+        lines.append(f"  would have passed with {changes}")
     if receipt.get("next"):
         lines.append(f"  {receipt['next']}")
     return lines

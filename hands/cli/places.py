@@ -22,27 +22,43 @@ IntentsFlag = Annotated[Path | None, typer.Option("--intents", help="The drop fo
 DEFAULT_CONFIG = Path("config/hands.toml")
 
 
-def _folder(config: Path, name: str, default: str) -> Path:
+DEFAULT_STATE, DEFAULT_INTENTS = Path("var"), Path("intents")
+
+
+def _document(config: Path) -> dict[str, Any] | str:
+    """Return what a configuration file says (nothing where there is none), or why it cannot be read."""
     try:
-        document = tomllib.loads(config.read_text("utf-8"))
+        return tomllib.loads(config.read_text("utf-8"))
     except FileNotFoundError:
-        return Path(default)
+        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fail(ExitCode.USAGE, f"{config}: {error}")
+        return f"{config}: {error}"
+
+
+def unreadable(config: Path) -> str | None:
+    """Return why a configuration file cannot be read, None where it can."""
+    document = _document(config)
+    return document if isinstance(document, str) else None
+
+
+def _folder(config: Path, name: str, default: Path, *, as_json: bool) -> Path:
+    document = _document(config)
+    if isinstance(document, str):
+        fail(ExitCode.USAGE, document, as_json=as_json)
     folders = document.get("folders", {})
-    found = folders.get(name, default) if isinstance(folders, dict) else default
-    return Path(found if isinstance(found, str) else default)
+    found = folders.get(name) if isinstance(folders, dict) else None
+    return Path(found) if isinstance(found, str) else default
 
 
-def state_folder(config: Path, state: Path | None) -> Path:
-    return state if state is not None else _folder(config, "state", "var")
+def state_folder(config: Path, state: Path | None, *, as_json: bool) -> Path:
+    return state if state is not None else _folder(config, "state", DEFAULT_STATE, as_json=as_json)
 
 
-def intents_folder(config: Path, state: Path, intents: Path | None) -> Path:
+def intents_folder(config: Path, state: Path, intents: Path | None, *, as_json: bool) -> Path:
     """Return the drop folder: as said, else as the daemon on `state` last noted it, else as the file says."""
     if intents is not None:
         return intents
-    return noted_drop_folder(state) or _folder(config, "intents", "intents")
+    return noted_drop_folder(state) or _folder(config, "intents", DEFAULT_INTENTS, as_json=as_json)
 
 
 def ask(state: Path, request: dict[str, Any], *, as_json: bool, timeout_s: float = 5.0) -> dict[str, Any]:

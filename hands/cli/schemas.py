@@ -34,6 +34,19 @@ def _object(properties: dict[str, Schema], *, nullable: bool = False) -> Schema:
     }
 
 
+def _nearest() -> Schema:
+    """The members of the document to change, as the JSON values to write; only those that are named here."""
+    numbers = ("trigger_price", "stop_loss", "take_profit", "qty", "ttl_seconds", "arm_seconds")
+    number: Schema = {"type": "number", "exclusiveMinimum": 0}
+    members = dict.fromkeys(numbers, number) | {"timestamp": _TIME}
+    return {
+        "type": ["object", "null"],
+        "properties": members,
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+
+
 def receipt_schema() -> Schema:
     """Return the JSON Schema (draft 2020-12) of a receipt. Members may be added; none is ever taken away."""
     check = _object(
@@ -85,7 +98,7 @@ def receipt_schema() -> Schema:
         "order": _object(order, nullable=True),
         "position": _object({"qty": _DECIMAL, "avg_price": _DECIMAL}, nullable=True),
         "protection": _object(protection, nullable=True),
-        "nearest_admissible": {"type": ["object", "null"]},
+        "nearest_admissible": _nearest(),
         "retry": _one_of(Retry),
         "retry_at": _MAYBE_TIME,
         "fills": {"type": "array", "items": _object(fill)},

@@ -56,13 +56,15 @@ def rsi_series(closes: Sequence[float], period: int = RSI_PERIOD) -> list[Number
     return found
 
 
-def rsi_beside(closes: Sequence[float], forming: float | None, told: Number) -> list[Number]:
+def rsi_beside(
+    closes: Sequence[float], forming: float | None, told: Number, period: int = RSI_PERIOD
+) -> list[Number]:
     """Return the RSI to be drawn under `closes` and the bar in progress; empty where it would not be the one `told`.
 
-    `told` is the RSI at the last close by who has seen all of them. Another period or another past leads elsewhere, and
-    then nothing is drawn.
+    `told` is the RSI at the last close by who has seen all of them. Another past leads elsewhere, and then nothing is
+    drawn.
     """
-    series = rsi_series(closes)
+    series = rsi_series(closes, period)
     if told is None or not series or series[-1] is None or abs(series[-1] - told) > RSI_TOLERANCE:
         return []
-    return series if forming is None else [*series, rsi_series([*closes, forming])[-1]]
+    return series if forming is None else [*series, rsi_series([*closes, forming], period)[-1]]

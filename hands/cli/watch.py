@@ -87,7 +87,9 @@ def watch(
     if problems:
         fail(ExitCode.USAGE, problems, as_json=as_json)
     wanted = list(dict.fromkeys(symbol.upper() for symbol in symbols or ()))
-    tap = Tap(state_folder(config, state), wanted, None if interval_s is None else int(interval_s))
+    tap = Tap(
+        state_folder(config, state, as_json=as_json), wanted, None if interval_s is None else int(interval_s)
+    )
     try:
         with ExitStack() as stack:
             stack.enter_context(_ended_by(signal.SIGTERM))

@@ -14,7 +14,7 @@ from typing import Any
 from rich.text import Text
 
 from hands.cli.output import harmless
-from hands.cli.sparkline import ABSENT, BLOCKS, Number, rsi_beside, spark
+from hands.cli.sparkline import ABSENT, BLOCKS, RSI_PERIOD, Number, rsi_beside, spark
 
 Document = dict[str, Any]
 
@@ -135,7 +135,8 @@ def _rows(
         "SYMBOL": [Text(row["symbol"], style="bold") for row in symbols],
         "LAST": [_last(row, went.get(row["symbol"], " ")) for row in symbols],
     } | {heading: [cell(row) for row in symbols] for heading, cell in CELLS.items()}
-    widths = {name: max(len(name), *(len(cell) for cell in cells)) for name, cells in table.items()}
+    headings = {name: name for name in table} | {"RSI": _rsi_heading(symbols)}
+    widths = {name: max(len(headings[name]), *(len(cell) for cell in cells)) for name, cells in table.items()}
     for name in GIVEN_UP:
         if sum(widths.values()) + len(widths) * len(GAP) + SPARK_MIN <= width:
             break
@@ -152,7 +153,7 @@ def _rows(
         return text.append_text(end)
 
     ending = Text(_closes_heading(interval_s, spark_width), style="dim")
-    head = line({name: Text(name, style="dim") for name in widths}, ending)
+    head = line({name: Text(headings[name], style="dim") for name in widths}, ending)
     rows = []
     for number, row in enumerate(symbols):
         closes = Text(spark(_closes(row), spark_width), style="cyan")
@@ -228,6 +229,12 @@ def _rsi_of(row: Document) -> Number:
     return known["rsi"] if "rsi" in known else known.get("rsi_14")
 
 
+def _rsi_heading(symbols: Sequence[Document]) -> str:
+    """Return the heading with the period, where that is the same for all and not the one everybody expects."""
+    periods = {row["rsi_period"] for row in symbols}
+    return f"RSI {periods.pop()}" if len(periods) == 1 and periods != {RSI_PERIOD} else "RSI"
+
+
 def _rsi(row: Document) -> Text:
     value = _rsi_of(row)
     if value is None:
@@ -252,7 +259,8 @@ CELLS: dict[str, Callable[[Document], Text]] = {
 def _details(row: Document, width: int, spark_at: int, spark_width: int) -> list[Text]:
     """Return the other indicators in lines, the most wanted first, beside the first of them the RSI's spark-line."""
     forming = None if row["bar"] is None else float(row["bar"]["close"])
-    series = rsi_beside([float(close) for close in row["closes"]], forming, _rsi_of(row))
+    closes = [float(close) for close in row["closes"]]
+    series = rsi_beside(closes, forming, _rsi_of(row), row["rsi_period"])
     under = spark(series, spark_width, 0.0, 100.0)
     left = spark_at - len(GAP) if under.strip(ABSENT) else width
     lines = [Text(INDENT)]

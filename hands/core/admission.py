@@ -12,20 +12,23 @@ from collections import deque
 from typing import Any
 
 from hands.core.breakers import count_fault, forgive, keep_watching
+from hands.core.budgets import spend
 from hands.core.case import Case
 from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, RefuseDocument, SubmitEntry
 from hands.core.events import DocumentReceived, DocumentSettled, QuoteFetched
 from hands.core.freshness import confirm_quote, link_of
+from hands.core.ideas import Accepted
 from hands.core.intents import Intent, Refusal, read_document
-from hands.core.ledger_rows import intent_record, order_record, rejection_record
-from hands.core.limits import DEFAULT_AGENT
+from hands.core.ledger_rows import bare_scene, intent_record, order_record, rejection_record, scene
 from hands.core.market import TriggerDirection, TriggerOn
+from hands.core.nearest import is_curable, may_suggest, nearest
 from hands.core.orders import ApprovedEntry
 from hands.core.other_trades import idea
-from hands.core.receipts import finding_row, time_text
-from hands.core.risk import Judgement, approve, judge
-from hands.core.state import Accepted, Seen, State, Waiting
-from hands.core.ticket import Arming, Order, Ticket, refusal_receipt
+from hands.core.receipts import finding_row, refusal_receipt, time_text
+from hands.core.risk import EARLY, Judgement, approve, judge
+from hands.core.sizing import RATE_WINDOW_NS
+from hands.core.state import Seen, State, Waiting
+from hands.core.ticket import Arming, Order, Ticket
 from hands.core.units import NANO, Ns
 from hands.core.venue_rules import fee_rate
 from hands.core.vocab import Code, Leg, OrderType, Retry, TradeState, Verdict
@@ -33,7 +36,6 @@ from hands.core.watch import arm, disarm
 
 Out = list[AnyCommand]
 
-RATE_WINDOW_NS = 60 * NANO
 _FAULTS = frozenset(
     {
         Code.MALFORMED_JSON,
@@ -46,6 +48,12 @@ _FAULTS = frozenset(
 )
 """Refusals that are the agent's own fault; a file somebody else put there latches nobody."""
 
+_QUIET = frozenset({Code.STALE_MARKET_DATA, Code.NO_MARKET_DATA})
+
+WAITING_MAX = 100
+"""How many documents wait for one symbol's quote: all are judged in the turn in which it comes, which takes some
+10 ms. Of a flood the rest are judged as things are."""
+
 ACCEPTED_KEPT_NS = 86_400 * NANO
 """How long accepted intents are remembered for the semantic-duplicate check: its longest window."""
 
@@ -55,17 +63,14 @@ def document_received(state: State, event: DocumentReceived, out: Out) -> None:
     if event.fault is not None:
         _refuse(state, event, Refusal(code=event.fault, message=event.fault_detail), out)
         return
-    found = read_document(event.data)
+    wall_ns = state.now_ns + state.wall_offset_ns
+    found = state.limits.turned_away(event.agent, wall_ns) or read_document(event.data)
     if isinstance(found, Refusal):
         _refuse(state, event, found, out)
         return
-    known = state.seen.get(found.intent_id)
-    waiting = _waiting(state, found)
-    if waiting is not None and (waiting.agent, waiting.name, waiting.document) == (
-        event.agent,
-        event.name,
-        event.data,
-    ):
+    known, waiting = state.seen.get(found.intent_id), _waiting(state, found.intent_id)
+    file = event.agent, event.name, event.data
+    if waiting is not None and (waiting.agent, waiting.name, waiting.document) == file:
         return  # the very file that waits for its quote, noticed a second time
     if known is not None or waiting is not None:
         _known_id(state, event, found, known, out)
@@ -93,10 +98,9 @@ def _ticket(
     )
 
 
-def _waiting(state: State, intent: Intent) -> Ticket | None:
-    """Return the ticket under the same id that waits for its quote, on whatever symbol."""
-    tickets = (waiting.ticket for queue in state.waiting.values() for waiting in queue)
-    return next((ticket for ticket in tickets if ticket.intent_id == intent.intent_id), None)
+def _waiting(state: State, intent_id: str) -> Ticket | None:
+    """Return the ticket under that id that waits for its quote, on whatever symbol."""
+    return next((queue[intent_id].ticket for queue in state.waiting.values() if intent_id in queue), None)
 
 
 def _known_id(state: State, event: DocumentReceived, intent: Intent, known: Seen | None, out: Out) -> None:
@@ -131,7 +135,7 @@ def _refuse(state: State, event: DocumentReceived, refusal: Refusal, out: Out) -
             refusal.intent_id, event.agent, refusal.code, None, refusal.message[:200], detail, state.now_ns
         )
     )
-    if refusal.code in _FAULTS and (event.agent == DEFAULT_AGENT or event.agent in state.limits.agents):
+    if refusal.code in _FAULTS and state.limits.knows(event.agent):
         limits = state.limits.effective(event.agent, "")
         count_fault(state, out, event.agent, limits.rejections_latch)
 
@@ -151,26 +155,24 @@ def _refusal_receipt(state: State, agent: str, refusal: Refusal, now_ns: Ns) -> 
 # --- judging -----------------------------------------------------------------------------------------------
 
 
-def _case(state: State, ticket: Ticket, *, arming: bool, new: bool) -> Case:
-    return Case(state, ticket.intent, ticket.agent, state.now_ns, ticket.deadline_ns, arming=arming, new=new)
-
-
 def _judge_new(state: State, ticket: Ticket, out: Out, *, may_wait: bool) -> None:
     """Judge a document for the first time; a quiet symbol on a live feed gets one fresh quote first."""
-    case = _case(state, ticket, arming=ticket.intent.entry == "touch", new=True)
-    judgement = judge(case)
-    if (
-        may_wait
-        and judgement.code in (Code.STALE_MARKET_DATA, Code.NO_MARKET_DATA)
-        and _feed_is_up(state, ticket)
-    ):
-        _wait_for_quote(state, ticket, out)
-        return
+    intent = ticket.intent
+    arming = intent.entry == "touch"
+    case = Case(state, intent, ticket.agent, state.now_ns, ticket.deadline_ns, arming=arming, priced=False)
+    judgement = judge(case, EARLY)
+    if judgement.denial is None:
+        case.price()
+        judgement = judge(case)
+    if may_wait and judgement.code in _QUIET and _feed_is_up(state, ticket):
+        queue = state.waiting.setdefault(ticket.symbol, {})
+        if len(queue) < WAITING_MAX:
+            _wait_for_quote(state, ticket, queue, out)
+            return
     digest = hashlib.sha256(ticket.document).hexdigest()
     seen = Seen(sha256=digest, agent=ticket.agent, name=ticket.name, at_ns=state.now_ns, settled=False)
     state.seen[ticket.intent_id] = seen
     state.changed["seen", ticket.intent_id] = seen
-    state.tickets[ticket.intent_id] = ticket
     _answer(state, ticket, case, judgement, out)
     out.append(_archive(ticket.intent_id, ticket.agent, ticket.name, ticket.document, state.now_ns, state))
 
@@ -178,32 +180,38 @@ def _judge_new(state: State, ticket: Ticket, out: Out, *, may_wait: bool) -> Non
 def _answer(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: Out) -> None:
     """Turn a judgement into an order, a waiting touch or a rejection."""
     ticket.checks, ticket.sizing, ticket.code = judgement.findings, judgement.sizing, judgement.code
-    ticket.stamps.decided = state.now_ns
-    _note_indicators(state, ticket)
+    ticket.stamps.decided, ticket.limits_sha256 = state.now_ns, state.limits.sha256
     if judgement.denial is not None:
-        _reject(state, ticket, judgement, out)
+        _reject(state, ticket, case, judgement, out)
     elif case.arming:
-        _wait_for_touch(state, ticket)
+        _wait_for_touch(state, ticket, case)
         _remember(state, ticket, case)
         forgive(state, ticket.agent)
     else:
         _enter(state, ticket, case, judgement, out)
         forgive(state, ticket.agent)
     out.append(intent_record(ticket))
-    state.touch(ticket)
     if not ticket.is_live:
         state.finish(ticket)
+        return
+    state.add(ticket)
+    state.touch(ticket)
+    if not case.arming:
+        keep_watching(state)
 
 
 def _note_indicators(state: State, ticket: Ticket) -> None:
-    index = state.market.index.get(ticket.symbol)
-    if index is not None:
-        found = state.market.indicators(index)
-        names = ("rsi_14", "macd_signal", "vwap", "volume_24h")
-        ticket.indicators = {name: getattr(found, name) for name in names}
+    """Keep what the market looked like at the entry, for the episode."""
+    found = state.market.indicators(state.market.index[ticket.symbol])
+    ticket.indicators = {
+        "rsi_14": found.rsi_14,
+        "macd_signal": found.macd_signal,
+        "vwap": found.vwap,
+        "volume_24h": found.volume_24h,
+    }
 
 
-def _reject(state: State, ticket: Ticket, judgement: Judgement, out: Out) -> None:
+def _reject(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: Out) -> None:
     denial, check = judgement.denial, judgement.check
     assert denial is not None
     assert check is not None
@@ -211,13 +219,16 @@ def _reject(state: State, ticket: Ticket, judgement: Judgement, out: Out) -> Non
     ticket.retry, ticket.retry_at_ns = denial.retry, denial.retry_at_ns
     ticket.closed_ns = state.now_ns
     row = finding_row(denial.finding)
+    detail = row | {"scene": bare_scene(case) if check.early else scene(case)}
     out.append(
         rejection_record(
-            ticket.intent_id, ticket.agent, check.code, row["limit"], row["observed"], row, state.now_ns
+            ticket.intent_id, ticket.agent, check.code, row["limit"], row["observed"], detail, state.now_ns
         )
     )
     if check.fault:
         count_fault(state, out, ticket.agent, case_limit(state, ticket))
+    if is_curable(judgement) and may_suggest(state):
+        ticket.nearest = nearest(case, judgement)
 
 
 def case_limit(state: State, ticket: Ticket) -> int:
@@ -229,6 +240,7 @@ def _enter(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: 
     """Approve, count, and hand the entry over; the journal writes all of it ahead of the first byte."""
     entry = approve(case, judgement)
     ticket.plan = judgement.plan
+    _note_indicators(state, ticket)
     ticket.fee_rate = fee_rate(entry.asset_class)
     ticket.verdict, ticket.code, ticket.retry = Verdict.ACCEPTED, Code.OK, Retry.NEVER
     if state.dry_run:
@@ -240,14 +252,12 @@ def _enter(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: 
     state.index_order(order)
     out.append(SubmitEntry(entry=entry))
     out.append(order_record(order))
-    state.day.trades[ticket.agent] = state.day.trades.get(ticket.agent, 0) + 1
-    state.changed["day", ""] = state.day
+    spend(state, ticket)
     state.approvals.append((state.now_ns, ticket.agent))
     while state.approvals and state.approvals[0][0] <= state.now_ns - RATE_WINDOW_NS:
         state.approvals.popleft()
     _remember(state, ticket, case)
     state.wake_at(ticket.deadline_ns, "ticket", ticket.intent_id)
-    keep_watching(state)
 
 
 def recall_approvals(state: State) -> None:
@@ -289,8 +299,8 @@ def _remember(state: State, ticket: Ticket, case: Case) -> None:
     )
     state.accepted.append(accepted)
     state.changed["accepted", ticket.intent_id] = accepted
-    while state.accepted and state.accepted[0].at_ns < state.now_ns - ACCEPTED_KEPT_NS:
-        state.changed["accepted", state.accepted.popleft().intent_id] = None
+    for intent_id in state.accepted.forget_before(state.now_ns - ACCEPTED_KEPT_NS):
+        state.changed["accepted", intent_id] = None
 
 
 # --- waiting for a quote -----------------------------------------------------------------------------------
@@ -300,12 +310,11 @@ def _feed_is_up(state: State, ticket: Ticket) -> bool:
     return state.links.get(link_of(ticket.symbol), False)
 
 
-def _wait_for_quote(state: State, ticket: Ticket, out: Out) -> None:
+def _wait_for_quote(state: State, ticket: Ticket, queue: dict[str, Waiting], out: Out) -> None:
     """Ask the venue once for the latest quote; judged when it is there, at the latest at the deadline."""
-    waiting = state.waiting.setdefault(ticket.symbol, [])
-    if not waiting:
+    if not queue:
         out.append(FetchQuote(symbol=ticket.symbol))
-    waiting.append(Waiting(ticket=ticket, until_ns=ticket.deadline_ns))
+    queue[ticket.intent_id] = Waiting(ticket=ticket, until_ns=ticket.deadline_ns)
     state.wake_at(ticket.deadline_ns, "waiting", ticket.symbol)
 
 
@@ -319,36 +328,38 @@ def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
     if state.stopping:
         state.waiting.pop(event.symbol, None)
         return
-    for waiting in state.waiting.pop(event.symbol, ()):
+    for waiting in state.waiting.pop(event.symbol, {}).values():
         _judge_new(state, waiting.ticket, out, may_wait=False)
 
 
 def waiting_over(state: State, symbol: str, out: Out) -> None:
     """Judge what has waited for a quote until its deadline (it will be EXPIRED)."""
-    waiting = state.waiting.pop(symbol, [])
-    for item in waiting if not state.stopping else ():
-        if state.now_ns >= item.until_ns:
-            _judge_new(state, item.ticket, out, may_wait=False)
-        else:
-            state.waiting.setdefault(symbol, []).append(item)
+    queue = state.waiting.pop(symbol, {})
+    if state.stopping:
+        return
+    still = {key: waiting for key, waiting in queue.items() if state.now_ns < waiting.until_ns}
+    if still:
+        state.waiting[symbol] = still
+    for key, waiting in queue.items():
+        if key not in still:
+            _judge_new(state, waiting.ticket, out, may_wait=False)
 
 
 # --- waiting for a touch -----------------------------------------------------------------------------------
 
 
-def _wait_for_touch(state: State, ticket: Ticket) -> None:
+def _wait_for_touch(state: State, ticket: Ticket, case: Case) -> None:
     """Arm a touch: it fires at or through its price, coming from the side the market is on now."""
     intent = ticket.intent
-    index = state.market.index.get(ticket.symbol)
-    quote = None if index is None else state.market.quote(index)
-    assert quote is not None
-    assert quote.bid is not None
-    assert quote.ask is not None
-    upward = 2 * intent.trigger_price >= quote.bid + quote.ask
+    assert case.two_sided is not None
+    upward = 2 * intent.trigger_price >= sum(case.two_sided)
     born = min(intent.timestamp_ns - state.wall_offset_ns, state.now_ns)
     until = born + (intent.arm_ns if intent.arm_ns is not None else intent.ttl_ns)
     if state.session is not None and "/" not in ticket.symbol:
         until = min(until, state.session.next_close_ns)
+    expires_ns = state.limits.may(ticket.agent).expires_ns
+    if expires_ns is not None:
+        until = min(until, expires_ns - state.wall_offset_ns)
     ticket.arming = Arming(level=intent.trigger_price, upward=upward, until_ns=Ns(until))
     ticket.verdict, ticket.code, ticket.state = Verdict.ACCEPTED, Code.OK, TradeState.ARMED
     ticket.message = "waiting for its price"
@@ -364,15 +375,22 @@ def arm_touch(state: State, ticket: Ticket) -> None:
         on |= TriggerOn.ASK if ticket.is_long else TriggerOn.BID
     direction = TriggerDirection.ABOVE if arming.upward else TriggerDirection.BELOW
     arm(state, ticket, "touch", on, direction, arming.level)
-    state.wake_at(arming.until_ns, "ticket", ticket.intent_id)
+    # one that is over already (the engine was down) is looked at with the next event, not again within this one
+    state.wake_at(max(arming.until_ns, state.now_ns + 1), "ticket", ticket.intent_id)
 
 
 def rejudge_touch(state: State, ticket: Ticket, out: Out) -> None:
     """A touch fired: a fresh time to live starts and everything is judged again."""
     disarm(state, ticket.intent_id, "touch")
+    over = state.limits.turned_away(ticket.agent, state.now_ns + state.wall_offset_ns)
+    if over is not None:  # the agent is gone, or its time was cut short, while this waited
+        ticket.state, ticket.message, ticket.closed_ns = TradeState.EXPIRED, over.message, state.now_ns
+        state.finish(ticket)
+        out.append(intent_record(ticket))
+        return
     ticket.deadline_ns = Ns(state.now_ns + ticket.intent.ttl_ns)
     ticket.fired_ns = state.now_ns
-    case = _case(state, ticket, arming=False, new=False)
+    case = Case(state, ticket.intent, ticket.agent, state.now_ns, ticket.deadline_ns, arming=False, new=False)
     _answer(state, ticket, case, judge(case), out)
 
 

@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 
 from hands.core import indicators, studies
-from hands.core.compiled import Record, compiled, line_of, lines
+from hands.core.compiled import ABSENT, Record, compiled, line_of, lines, on_lines
+from hands.core.units import NS_PER_S
 
 KEPT = 128
 """Completed bars that can be read, per symbol and interval: two hours of minutes. Every window fits."""
@@ -91,6 +92,19 @@ def kept_of(interval_s: int, is_day: bool) -> int:
 def day_interval(intervals_s: tuple[int, ...]) -> int | None:
     """Return the interval that the last 24 hours' volume is counted in: the finest that makes few enough bars."""
     return min((s for s in intervals_s if DAY_S >= s >= DAY_S / DAY_BARS_MAX), default=None)
+
+
+def new_series(symbols: int, intervals_s: tuple[int, ...], ends: np.ndarray) -> np.ndarray:
+    """Return the series of so many symbols before their first row; the rings of the intervals end at `ends`."""
+    series = on_lines((symbols, 1 + len(intervals_s)), SERIES)
+    intervals_ns = np.array(intervals_s, np.int64) * NS_PER_S
+    series["values"] = ABSENT
+    series["since_ns"] = -1
+    series["interval_ns"][:, 1:] = intervals_ns
+    series["ring_to"][:, 1:] = ends
+    series["ring_from"][:, 2:] = ends[:-1]
+    series["bar"]["start_ns"][:, 1:] = -intervals_ns  # so that a first row at time 0 opens a bar
+    return series
 
 
 advance_close = studies.advancing(indicators.STUDIES, on_ticks=False)

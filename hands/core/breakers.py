@@ -10,9 +10,9 @@ from hands.core.commands import Alert, AnyCommand, Record
 from hands.core.events import OperatorAction, OperatorRequest
 from hands.core.sizing import day_loss_allowed, day_loss_usd, sizing_equity, unrealised_usd
 from hands.core.state import DayBook, Reason, State
-from hands.core.ticket import Ticket
+from hands.core.ticket import Order, Ticket
 from hands.core.units import NANO, Ns, Usd, mul_floor, usd_text
-from hands.core.vocab import TradingState
+from hands.core.vocab import Leg, OrderStatus, TradingState
 
 AUTO, AT_ROLL, OPERATOR = "auto", "roll", "operator"
 WATCH_NS = NANO
@@ -100,6 +100,9 @@ def _resume(state: State, event: OperatorRequest, out: list[AnyCommand]) -> None
     if "DRAWDOWN" in state.reasons:
         state.performance.peak = None  # the operator accepts the loss: measure from here
         state.changed["performance", ""] = state.performance
+    if state.breakers.venue_rejections:
+        state.breakers.venue_rejections = 0
+        state.changed["breakers", ""] = state.breakers
     for code, reason in sorted(state.reasons.items()):
         if reason.clears == OPERATOR and code != event.reason:
             clear_reason(state, out, code)
@@ -119,10 +122,13 @@ def roll_day(state: State, out: list[AnyCommand]) -> None:
         return
     if state.account is None:
         return
-    if state.day.started_ns != started:
+    if state.day.started_ns < started:
         state.day = DayBook(started_ns=started, unrealised_at_roll=_open_results(state))
         clear_reason(state, out, "DAILY_LOSS")
-    state.day.equity = state.account.equity
+    else:  # the clock was set back, or the roll moved: what was counted counts on
+        state.day.started_ns = started
+    if state.day.equity is None:
+        state.day.equity = state.account.equity
     state.changed["day", ""] = state.day
     upcoming = state.next_roll_ns(state.now_ns)
     if upcoming is not None:
@@ -157,25 +163,79 @@ def watch_losses(state: State, out: list[AnyCommand]) -> None:
     if loss > 0 and loss >= allowed:
         detail = f"{usd_text(loss)} USD lost since the roll; {usd_text(allowed)} allowed"
         set_reason(state, out, "DAILY_LOSS", TradingState.REDUCE_ONLY, AT_ROLL, detail)
+    _watch_agents(state, out)
     performance = state.performance
     if performance.capital is None:
         performance.capital = sizing_equity(state)
         state.changed["performance", ""] = performance
-    open_part = sum(ticket.realised_usd() for ticket in state.committed())
-    value = performance.capital + performance.realised + open_part + unrealised_usd(state)
+    value = _worth(state, performance.capital)
     if performance.peak is None or value > performance.peak:
         performance.peak = Usd(value)
         state.changed["performance", ""] = performance
-    fall = performance.peak - value
-    if fall > 0 and fall >= mul_floor(performance.peak, state.limits.hard.max_drawdown):
+    fall, most = performance.peak - value, mul_floor(performance.peak, state.limits.hard.max_drawdown)
+    if fall > 0 and fall >= most:
         detail = f"{usd_text(fall)} USD below the peak of {usd_text(performance.peak)}"
         set_reason(state, out, "DRAWDOWN", TradingState.HALTED, OPERATOR, detail)
+
+
+def _watch_agents(state: State, out: list[AnyCommand]) -> None:
+    """Stop the agents that have lost all that they may lose themselves, until the roll."""
+    day = state.day
+    if not day.realised and not state.committed():
+        return
+    for agent, own in state.limits.agents.items():
+        loss, allowed = day_loss_usd(state, agent), day_loss_allowed(state, own.limits)
+        if 0 < loss >= allowed and agent not in day.stopped:
+            day.stopped = (*day.stopped, agent)
+            state.changed["day", ""] = day
+            message = f"agent {agent}: {usd_text(loss)} USD lost since the roll; {usd_text(allowed)} allowed: no entries before the next"
+            out.append(Alert(level="warning", code="AGENT_DAILY_LOSS", message=message))
+
+
+def _worth(state: State, capital: int) -> int:
+    """Return the capital at the first start and everything that was earned or lost since, realised or not."""
+    open_part = sum(ticket.realised_usd() for ticket in state.committed())
+    return capital + state.performance.realised + open_part + unrealised_usd(state)
+
+
+def drawdown(state: State) -> tuple[Usd, Usd] | None:
+    """Return how far below its peak the worth is and how far it may be; None before anything was measured."""
+    capital, peak = state.performance.capital, state.performance.peak
+    if capital is None or peak is None:
+        return None
+    fall = max(0, peak - _worth(state, capital))
+    return Usd(fall), Usd(mul_floor(peak, state.limits.hard.max_drawdown))
 
 
 def keep_watching(state: State) -> None:
     """Ask to be woken at the next whole second while anything is open: one timer, however often it is asked for."""
     if state.committed():
         state.wake_at(Ns((state.now_ns // WATCH_NS + 1) * WATCH_NS), "watch", "")
+
+
+# --- the venue ---------------------------------------------------------------------------------------------
+
+_TAKEN = frozenset(
+    {OrderStatus.NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED}
+)  # what only an entry that the venue has accepted can be
+
+
+def venue_answered(state: State, order: Order, out: list[AnyCommand]) -> None:
+    """Count entries that the venue rejects one after the other; one that it takes ends the row."""
+    book = state.breakers
+    if order.leg is not Leg.ENTRY or (order.status in _TAKEN and not book.venue_rejections):
+        return
+    if order.status is OrderStatus.REJECTED:
+        book.venue_rejections += 1
+    elif order.status in _TAKEN:
+        book.venue_rejections = 0
+    else:
+        return
+    state.changed["breakers", ""] = book
+    if book.venue_rejections >= state.venue_rejections_max:
+        last = f"{order.symbol}: {order.refusal or 'no reason given'}"
+        detail = f"the venue rejected {book.venue_rejections} entries in a row; the last, {last}"
+        set_reason(state, out, "REJECTION_STORM", TradingState.REDUCE_ONLY, OPERATOR, detail)
 
 
 # --- agents ------------------------------------------------------------------------------------------------
@@ -185,11 +245,18 @@ def count_fault(state: State, out: list[AnyCommand], agent: str, most: int) -> N
     """Count one more faulty document in a row; at `most` the agent is latched until the operator resumes it."""
     book = state.agent_book(agent)
     book.faults += 1
+    state.changed["agent", agent] = book
+    latch_agent(state, out, agent, most)
+
+
+def latch_agent(state: State, out: list[AnyCommand], agent: str, most: int) -> None:
+    """Latch an agent that has reached `most` faults in a row."""
+    book = state.agent_book(agent)
     if book.faults >= most and not book.latched:
         book.latched = True
+        state.changed["agent", agent] = book
         message = f"agent {agent}: {book.faults} faulty documents in a row; `hands resume --agent {agent}` clears it"
         out.append(Alert(level="warning", code="AGENT_LATCHED", message=message))
-    state.changed["agent", agent] = book
 
 
 def forgive(state: State, agent: str) -> None:

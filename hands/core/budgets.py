@@ -6,91 +6,59 @@ sizing: the check whose cap binds at less than the smallest order says no, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from hands.core.case import Case, Denial
-from hands.core.checks import Result, unpriced
-from hands.core.limits import Limits
-from hands.core.sizing import (
-    buying_power_usd,
-    day_loss_allowed,
-    day_loss_usd,
-    entries_last_minute,
-    exposure_usd,
-    open_risk_usd,
-    size,
-    sized_qty,
-    sizing_equity,
-    smallest_qty,
-)
-from hands.core.ticket import Finding, Form
-from hands.core.units import decimal_text, mul_ceil, mul_floor, usd_text
+from hands.core.checks import COUNT, USD, Result, unpriced
+from hands.core.sizing import RATE_WINDOW_NS, entries_last_minute, money
+from hands.core.state import State
+from hands.core.ticket import Finding, Form, Ticket
+from hands.core.units import Ns, decimal_text, mul_ceil, usd_text
 from hands.core.vocab import Retry
 
-
-def _scopes(case: Case) -> tuple[tuple[str | None, Limits], ...]:
-    """The account's counters against the account's limits, then the agent's own against its own, where they differ."""
-    if case.limits is case.state.limits.hard:
-        return ((None, case.limits),)  # an agent cannot have used more than the account
-    return (None, case.state.limits.hard), (case.agent, case.limits)
+QTY = Form.QTY
+_NO_BUDGET = Finding("agent_budget", True)
 
 
 def concurrent(case: Case) -> Result:
-    finding = Finding("concurrent", True, 0, case.limits.max_concurrent, Form.COUNT)
-    for agent, limits in _scopes(case):
-        live = [t for t in case.state.committed(agent) if t.intent_id != case.intent.intent_id]
-        finding = Finding(
-            "concurrent", len(live) < limits.max_concurrent, len(live), limits.max_concurrent, Form.COUNT
-        )
-        if not finding.ok:
-            message = f"{len(live)} trades are live; at most {limits.max_concurrent} at once"
-            return Denial(finding=finding, message=message, retry=Retry.AFTER)
+    count, most = len(case.live.stakes), case.account.max_concurrent
+    if count < most and case.has_own_limits:
+        count, most = len(case.state.stakes.total(case.agent).stakes), case.limits.max_concurrent
+    finding = Finding("concurrent", count < most, count, most, COUNT)
+    if not finding.ok:
+        return Denial(finding, f"{count} trades are live; at most {most} at once", Retry.AFTER)
     return finding
 
 
 def daily_trades(case: Case) -> Result:
-    finding = Finding("daily_trades", True, 0, case.limits.max_daily_trades, Form.COUNT)
-    for agent, limits in _scopes(case):
-        used = case.state.day.trades_of(agent)
-        finding = Finding(
-            "daily_trades", used < limits.max_daily_trades, used, limits.max_daily_trades, Form.COUNT
+    day = case.state.day
+    count, most = day.trades_of(None), case.account.max_daily_trades
+    if count < most and case.has_own_limits:
+        count, most = day.trades_of(case.agent), case.limits.max_daily_trades
+    finding = Finding("daily_trades", count < most, count, most, COUNT)
+    if not finding.ok:
+        retry_at_ns = case.state.next_roll_ns(case.now_ns)
+        return Denial(
+            finding, f"{count} trades since the roll; at most {most} a day", Retry.AFTER, retry_at_ns
         )
-        if not finding.ok:
-            message = f"{used} trades since the roll; at most {limits.max_daily_trades} a day"
-            return Denial(
-                finding=finding,
-                message=message,
-                retry=Retry.AFTER,
-                retry_at_ns=case.state.next_roll_ns(case.now_ns),
-            )
     return finding
 
 
 def order_rate(case: Case) -> Result:
-    finding = Finding("order_rate", True, 0, case.limits.orders_per_minute, Form.COUNT)
-    for agent, limits in _scopes(case):
-        used = entries_last_minute(case.state, case.now_ns, agent)
-        finding = Finding(
-            "order_rate", used < limits.orders_per_minute, used, limits.orders_per_minute, Form.COUNT
-        )
-        if not finding.ok:
-            message = f"{used} entries in the last minute; at most {limits.orders_per_minute}"
-            return Denial(finding=finding, message=message, retry=Retry.AFTER)
+    state, now = case.state, case.now_ns
+    count, most = entries_last_minute(state, now), case.account.orders_per_minute
+    if count < most and case.has_own_limits:
+        count, most = entries_last_minute(state, now, case.agent), case.limits.orders_per_minute
+    finding = Finding("order_rate", count < most, count, most, COUNT)
+    if not finding.ok:
+        message = f"{count} entries in the last minute; at most {most}"
+        return Denial(finding, message, Retry.AFTER, _next_over_ns(case))
     return finding
 
 
-def _tightest(budgets: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Return (used, allowed) of the scope that leaves least."""
-    return min(budgets, key=lambda budget: budget[1] - budget[0])
-
-
-def _binds(case: Case, name: str) -> bool:
-    """Whether the cap `name` binds and leaves less than the smallest order."""
-    terms = case.terms
-    if terms is None:
-        return False
-    sizing = size(case, terms)
-    return sizing.binding == name and sized_qty(sizing) < smallest_qty(case, terms)
+def _next_over_ns(case: Case) -> Ns | None:
+    """Return when the oldest entry of the last minute is a minute old: before that, nothing has changed."""
+    since = case.now_ns - RATE_WINDOW_NS
+    oldest = next((at for at, _ in case.state.approvals if at > since), None)
+    return None if oldest is None else Ns(oldest + RATE_WINDOW_NS)
 
 
 def daily_loss(case: Case) -> Result:
@@ -98,58 +66,95 @@ def daily_loss(case: Case) -> Result:
     terms, state = case.terms, case.state
     if terms is None:
         return unpriced(case, "daily_loss")
-    used, allowed = _tightest(
-        (day_loss_usd(state, agent) + open_risk_usd(state, agent), day_loss_allowed(state, limits))
-        for agent, limits in _scopes(case)
-    )
-    finding = Finding("daily_loss", not _binds(case, "max_daily_loss"), used, allowed, Form.USD)
+    found = case.money or money(case, terms)
+    spent, allowed = found.loss
+    finding = Finding("daily_loss", found.forbids != "max_daily_loss", spent, allowed, USD)
     if not finding.ok:
-        message = f"{usd_text(used)} USD of today's {usd_text(allowed)} are lost or at risk"
-        return Denial(
-            finding=finding, message=message, retry=Retry.AFTER, retry_at_ns=state.next_roll_ns(case.now_ns)
+        least = usd_text(mul_ceil(terms.unit_risk, found.smallest))
+        message = (
+            f"{usd_text(spent)} USD of today's {usd_text(allowed)} are lost or at risk;"
+            f" the smallest order risks {least}"
         )
+        return Denial(finding, message, Retry.AFTER, state.next_roll_ns(case.now_ns))
     return finding
+
+
+def agent_budget(case: Case) -> Result:
+    """What the agent may still have approved today must hold at least the smallest order."""
+    terms, state, agent, budget = case.terms, case.state, case.agent, case.may.daily_notional_usd
+    if budget is None:
+        return _NO_BUDGET
+    if terms is None:
+        return unpriced(case, "agent_budget")
+    spent, found = state.day.notional_of(agent), case.money or money(case, terms)
+    finding = Finding("agent_budget", found.forbids != "daily_notional_usd", spent, budget, USD)
+    if not finding.ok:
+        least = usd_text(mul_ceil(terms.limit_price, found.smallest))
+        message = (
+            f"{usd_text(spent)} USD of agent {agent}'s {usd_text(budget)} a day are approved;"
+            f" the smallest order costs {least}"
+        )
+        return Denial(finding, message, Retry.AFTER, state.next_roll_ns(case.now_ns))
+    return finding
+
+
+def spend(state: State, ticket: Ticket) -> None:
+    """Take an approved entry out of its agent's day: one trade, and its notional."""
+    _book_day(state, ticket, 1)
+
+
+def unspend(state: State, ticket: Ticket) -> None:
+    """Give it back to the day it was taken from."""
+    _book_day(state, ticket, -1)
+
+
+def _book_day(state: State, ticket: Ticket, sign: int) -> None:
+    day, agent = state.day, ticket.agent
+    day.trades[agent] = max(0, day.trades.get(agent, 0) + sign)
+    if ticket.plan is not None:
+        day.notional[agent] = max(0, day.notional.get(agent, 0) + sign * ticket.plan.notional_usd)
+    state.changed["day", ""] = day
 
 
 def order_notional(case: Case) -> Result:
     terms = case.terms
     if terms is None:
         return unpriced(case, "order_notional")
-    least = mul_ceil(terms.limit_price, smallest_qty(case, terms))
-    most = case.limits.max_order_notional_usd
-    finding = Finding("order_notional", not _binds(case, "max_order_notional_usd"), least, most, Form.USD)
+    found = case.money or money(case, terms)
+    least, most = mul_ceil(terms.limit_price, found.smallest), case.limits.max_order_notional_usd
+    finding = Finding("order_notional", found.forbids != "max_order_notional_usd", least, most, USD)
     if not finding.ok:
         message = f"the smallest order costs {usd_text(least)} USD; at most {usd_text(most)}"
-        return Denial(finding=finding, message=message)
+        return Denial(finding, message, Retry.CHANGED)
     return finding
 
 
 def gross_exposure(case: Case) -> Result:
-    if case.terms is None:
+    terms = case.terms
+    if terms is None:
         return unpriced(case, "gross_exposure")
-    equity = sizing_equity(case.state)
-    used, most = _tightest(
-        (exposure_usd(case.state, agent), mul_floor(equity, limits.max_gross_exposure))
-        for agent, limits in _scopes(case)
-    )
-    finding = Finding("gross_exposure", not _binds(case, "max_gross_exposure"), used, most, Form.USD)
+    found = case.money or money(case, terms)
+    taken, most = found.exposure
+    finding = Finding("gross_exposure", found.forbids != "max_gross_exposure", taken, most, USD)
     if not finding.ok:
-        message = f"{usd_text(used)} USD of the allowed {usd_text(most)} are in the market or on the way"
-        return Denial(finding=finding, message=message, retry=Retry.AFTER)
+        least = usd_text(mul_ceil(terms.limit_price, found.smallest))
+        message = f"{usd_text(taken)} USD of the allowed {usd_text(most)} are taken; the smallest order costs {least}"
+        return Denial(finding, message, Retry.AFTER)
     return finding
 
 
 def buying_power(case: Case) -> Result:
     terms, account = case.terms, case.state.account
-    if terms is None or account is None:
+    if terms is None:
         return unpriced(case, "buying_power")
-    power = buying_power_usd(case)
-    least = mul_ceil(terms.limit_price, smallest_qty(case, terms))
-    age = case.now_ns - account.asked_ns
-    finding = Finding("buying_power", not _binds(case, "buying_power"), power, least, Form.USD, age)
-    if not finding.ok:
-        message = f"{usd_text(power)} USD of buying power; the smallest order costs {usd_text(least)}"
-        return Denial(finding=finding, message=message, retry=Retry.AFTER)
+    found = case.money or money(case, terms)
+    least = mul_ceil(found.unit_cost, found.smallest)
+    age = None if account is None else case.now_ns - account.asked_ns
+    fits = account is not None and found.forbids != "buying_power"
+    finding = Finding("buying_power", fits, found.power, least, USD, age)
+    if not fits:
+        message = f"{usd_text(found.power)} USD of buying power; the smallest order costs {usd_text(least)}"
+        return Denial(finding, message, Retry.AFTER)
     return finding
 
 
@@ -158,10 +163,11 @@ def order_size(case: Case) -> Result:
     terms = case.terms
     if terms is None:
         return unpriced(case, "order_size")
-    sizing, least = size(case, terms), smallest_qty(case, terms)
-    qty = sized_qty(sizing)
-    finding = Finding("order_size", qty >= least, decimal_text(qty), decimal_text(least))
+    found = case.money or money(case, terms)
+    qty, least = found.qty, found.smallest
+    finding = Finding("order_size", qty >= least, qty, least, QTY)
     if not finding.ok:
-        message = f"{sizing.binding} leaves {decimal_text(qty)}; the smallest order is {decimal_text(least)}"
-        return Denial(finding=finding, message=message)
+        binding = found.sizing.binding
+        message = f"{binding} leaves {decimal_text(qty)}; the smallest order is {decimal_text(least)}"
+        return Denial(finding, message, Retry.CHANGED)
     return finding

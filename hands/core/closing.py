@@ -7,6 +7,7 @@ the cooldown, the trade given back when nothing filled. May not send anything.
 from __future__ import annotations
 
 from hands.core.breakers import book_result
+from hands.core.budgets import spend, unspend
 from hands.core.commands import Alert, AnyCommand
 from hands.core.ledger_rows import episode_record, intent_record, realised_reason
 from hands.core.sizing import counts_as_trade, mark_price
@@ -75,15 +76,19 @@ def reopen(state: State, ticket: Ticket) -> None:
     """Undo what a ticket's end booked: it is not over after all. Its result is booked again when it is."""
     if ticket.state is TradeState.CLOSED:
         book_result(state, ticket, -ticket.realised_usd())
-    elif ticket.received_ns >= state.day.started_ns:  # it had been given back as unfilled
-        state.day.trades[ticket.agent] = state.day.trades.get(ticket.agent, 0) + 1
-        state.changed["day", ""] = state.day
+    elif _taken_today(state, ticket):  # it had been given back as unfilled
+        spend(state, ticket)
     ticket.closed_ns = None
 
 
 def give_back(state: State, ticket: Ticket) -> None:
     """Return a trade to the day's budget if nothing filled and it was taken since the roll."""
-    used = state.day.trades.get(ticket.agent, 0)
-    if used and not counts_as_trade(ticket) and ticket.received_ns >= state.day.started_ns:
-        state.day.trades[ticket.agent] = used - 1
-        state.changed["day", ""] = state.day
+    taken = state.day.trades.get(ticket.agent, 0)
+    if taken and not counts_as_trade(ticket) and _taken_today(state, ticket):
+        unspend(state, ticket)
+
+
+def _taken_today(state: State, ticket: Ticket) -> bool:
+    """Whether a trade was approved since the roll; a touch may have been received long before."""
+    entry = ticket.entry
+    return entry is not None and entry.created_ns >= state.day.started_ns

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from hands.core.orders import ApprovedEntry, ReducingOrder
+from hands.core.units import Ns
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
@@ -53,6 +54,12 @@ class RequestTruth(Command, frozen=True, tag="request_truth", kw_only=True):
 
     client_order_ids: tuple[str, ...]
     reason: str
+
+
+class RequestDayOrders(Command, frozen=True, tag="request_day_orders", kw_only=True):
+    """Ask the venue, until it answers, for every order of ours that was sent since `since_ns`."""
+
+    since_ns: Ns
 
 
 class ReceiptChanged(Command, frozen=True, tag="receipt_changed", kw_only=True):
@@ -108,6 +115,7 @@ AnyCommand = (
     | QueryOrder
     | FetchQuote
     | RequestTruth
+    | RequestDayOrders
     | ReceiptChanged
     | ArchiveDocument
     | RefuseDocument

@@ -68,8 +68,26 @@ def compiled_apart(function: _F) -> _F:
 
 
 def entry_point(function: _F) -> _F:
-    """Compile `function` to be called from Python, and cache the machine code beside its source file."""
-    return cast("_F", njit(cache=True, **_OPTIONS)(function))
+    """Compile `function` to be called from Python, and keep the machine code (`kept_in`).
+
+    numba keeps it in `NUMBA_CACHE_DIR`, else beside the source file, else in the user's cache directory. Where none of
+    them can be written every process compiles anew, which takes seconds, but works.
+    """
+    try:
+        return cast("_F", njit(cache=True, **_OPTIONS)(function))
+    except RuntimeError:  # "no locator available"
+        return cast("_F", njit(**_OPTIONS)(function))
+
+
+def kept_in(function: Callable[..., Any]) -> str | None:
+    """Return the folder in which an entry point's machine code is kept, None where it cannot be."""
+    found: str | None = function.stats.cache_path  # type: ignore[attr-defined]
+    return found
+
+
+def was_compiled(function: Callable[..., Any]) -> bool:
+    """Whether this process has compiled an entry point, and not found it where it is kept."""
+    return bool(function.overloads) and not function.stats.cache_hits  # type: ignore[attr-defined]
 
 
 def door(function: Callable[..., Any]) -> Callable[..., Any]:

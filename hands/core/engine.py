@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hands.core import freshness
+from hands.core import freshness, recount, tightening
 from hands.core.admission import (
     arm_touch,
     document_received,
@@ -187,9 +187,9 @@ def _late_news(state: State, ticket: Ticket, out: Out) -> None:
     if not owns and not (entry is not None and entry.is_live):
         return
     state.finished.pop(ticket.intent_id, None)
-    state.tickets[ticket.intent_id] = ticket
     reopen(state, ticket)
     ticket.state = TradeState.OPEN if owns else TradeState.WORKING
+    state.add(ticket)
     message = f"{ticket.symbol}: {ticket.intent_id} was thought over and is not; it is looked after again"
     out.append(Alert(level="critical", code="LATE_FILL", message=message))
     state.touch(ticket)
@@ -316,6 +316,8 @@ def _truth(state: State, event: TruthReport, out: Out) -> None:
     first = not state.reconciled
     if not reconcile(state, event, out):
         return
+    if first:
+        recount.ask(state, out)
     for ticket in list(state.tickets.values()):
         if first and ticket.state is TradeState.ARMED:
             # not before: what fires before the venue has spoken could only be denied
@@ -386,10 +388,6 @@ def _triggers(state: State, event: TriggersFired, out: Out) -> None:
         _look_after(state, ticket, out)
 
 
-def _operator(state: State, event: OperatorRequest, out: Out) -> None:
-    operate(state, event, out)
-
-
 def _started(state: State, event: Started, _out: Out) -> None:
     """Begin a session: what was in flight when the last one ended is unknown until the venue has spoken."""
     state.rolls_ns = sorted(event.rolls_ns)
@@ -400,6 +398,7 @@ def _started(state: State, event: Started, _out: Out) -> None:
             order.query_ns, order.cancel_ns = None, None
         state.touch(ticket)
     recall_approvals(state)
+    recount.begin(state)
     upcoming = state.next_roll_ns(state.now_ns)
     if upcoming is not None:
         state.wake_at(upcoming, "roll", "")
@@ -440,10 +439,12 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Out], None]] = {
     TriggersFired: _triggers,
     DocumentReceived: document_received,
     DocumentSettled: document_settled,
-    OperatorRequest: _operator,
+    OperatorRequest: operate,
     Started: _started,
     ReceiptWritten: _receipt_written,
     ClockStepped: _clock_stepped,
     Wake: _wake,
     **freshness.HANDLERS,
+    **recount.HANDLERS,
+    **tightening.HANDLERS,
 }

@@ -127,7 +127,10 @@ class RequestFailed(Event, frozen=True, tag="request_failed", kw_only=True):
 
 
 class AccountReport(Event, frozen=True, tag="account", kw_only=True):
-    """The venue's account at `asked_ns` (just before the request was sent: it cannot know of later orders)."""
+    """The venue's account at `asked_ns` (just before the request was sent: it cannot know of later orders).
+
+    `last_equity` is what it was worth at the close of the venue's last trading day, where the venue says.
+    """
 
     asked_ns: Ns
     account_number: str
@@ -141,10 +144,15 @@ class AccountReport(Event, frozen=True, tag="account", kw_only=True):
     account_blocked: bool = False
     suspended_by_user: bool = False
     crypto_status: str = ""
+    multiplier: int = 1
+    last_equity: Usd | None = None
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
-    """What the venue says of a tradable instrument; increments in nano-units."""
+    """What the venue says of a tradable instrument; increments in nano-units.
+
+    `easy_to_borrow`: what is not may be sold short in day orders only, which no bracket of ours is.
+    """
 
     symbol: str
     asset_class: AssetClass
@@ -155,6 +163,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     lot: Qty
     min_order_qty: Qty
     price_increment: Price | None = None
+    easy_to_borrow: bool = False
 
 
 class AssetsReport(Event, frozen=True, tag="assets", kw_only=True):
@@ -165,7 +174,8 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     """The equity session as the venue's clock and calendar tell it, corrected to our clock.
 
     `open_ns` is the opening of the session in progress where it is known. `phase` is "pre", "regular", "post" or
-    "closed" by the calendar, "" where that is not known.
+    "closed" by the calendar, "" where that is not known. `ahead_max_ns` is the most that our clock can be ahead of the
+    venue's, by the answers of its clock; None where it did not answer.
     """
 
     is_open: bool
@@ -173,6 +183,7 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     next_close_ns: Ns
     open_ns: Ns | None = None
     phase: str = ""
+    ahead_max_ns: int | None = None
 
 
 class TruthReport(Event, frozen=True, tag="truth", kw_only=True):
@@ -187,6 +198,13 @@ class TruthReport(Event, frozen=True, tag="truth", kw_only=True):
     orders: tuple[VenueOrder, ...]
     missing: tuple[str, ...]
     positions: tuple[PositionSnapshot, ...]
+
+
+class DayOrdersReport(Event, frozen=True, tag="day_orders", kw_only=True):
+    """Every order of ours that was sent since `since_ns`, whatever became of it: the answer to `RequestDayOrders`."""
+
+    since_ns: Ns
+    orders: tuple[VenueOrder, ...]
 
 
 class Link(StrEnum):
@@ -306,6 +324,19 @@ class Started(Event, frozen=True, tag="started", kw_only=True):
     rolls_ns: tuple[int, ...] = ()
 
 
+class LimitsRead(Event, frozen=True, tag="limits_read", kw_only=True):
+    """The limits file was read: at start, where what it says is law, or because it had changed since.
+
+    `text` is all of it; `problem` says why it could not be read (then `text` is empty). `symbols` is how the command
+    line narrows its allow-list, None where it does not.
+    """
+
+    text: str
+    problem: str = ""
+    symbols: tuple[str, ...] | None = None
+    at_start: bool = False
+
+
 class ClockStepped(Event, frozen=True, tag="clock_stepped", kw_only=True):
     """The wall clock moved against the engine's steady one: wall = ts_ns + `wall_offset_ns` from now on."""
 
@@ -325,6 +356,7 @@ AnyEvent = (
     | AssetsReport
     | SessionReport
     | TruthReport
+    | DayOrdersReport
     | LinkReport
     | QuoteFetched
     | VenueClockMeasured
@@ -335,6 +367,7 @@ AnyEvent = (
     | ReceiptWritten
     | OperatorRequest
     | Started
+    | LimitsRead
     | ClockStepped
     | Wake
 )

@@ -4,11 +4,15 @@ Owns the venue's clock offset per feed, the confirmations of quiet quotes, the h
 
 - A quote is as old as its receipt, or, where it came late, as its venue stamp moved to our clock: the offset between
   the two clocks is that of the quickest messages lately, so a feed that has fallen behind does not pass for fresh.
+- A feed that was behind from the beginning shows its lag as an offset. So the offset counts up to what the venue's own
+  clock, asked over REST, allows for (where it is not known: as if the clocks were equal) and `WAY_MAX_NS` for the way;
+  what is beyond makes the quote older. A feed whose offset is not measured yet has that bound for one.
 - A quote that the venue, asked for the latest one, has confirmed is as old as that question: the symbol was quiet, not
   the feed dead. An answer older than what the stream brought confirms nothing, and neither does
   a newer one: the market refused its row, so what it holds is no longer the venue's latest.
 - A symbol is halted from the venue's word until the venue's other word, or until it is seen to trade again: the word
-  may have been lost with a connection, and nothing trades while it is halted.
+  may have been lost with a connection, and nothing trades while it is halted. A halt is not later than its receipt,
+  whatever its stamp says, nor earlier than the last trade that was known then.
 
 May not deny anything: that is for the checks.
 """
@@ -30,28 +34,41 @@ RESUMED_AFTER_NS: Final = NS_PER_S
 """A print stamped so long after a halt shows that it is over; nearer to it, it may be the last one before."""
 
 
+WAY_MAX_NS: Final = NS_PER_S
+"""What a quick message may take from the venue's clock to ours."""
+
+CLOCKS_APART_NS: Final = 5 * NS_PER_S
+"""How far ahead of ours a venue's clock may be that was not measured."""
+
+
+_CRYPTO_DATA, _EQUITY_DATA = Link.CRYPTO_DATA, Link.EQUITY_DATA
+
+
 def link_of(symbol: str) -> Link:
     """Return the feed that a symbol's market comes on."""
-    return Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA
+    return _CRYPTO_DATA if "/" in symbol else _EQUITY_DATA
 
 
 def quote_age_ns(state: State, symbol: str, quote: QuoteView, now_ns: int) -> int:
     """Return how old `quote` is at `now_ns`, by the rules above; never negative."""
-    at_ns = int(quote.recv_ns)
-    offset_ns = state.venue_offsets_ns.get(link_of(symbol))
-    if offset_ns is not None:
-        at_ns = min(at_ns, quote.venue_ns + offset_ns)
+    at_ns = min(quote.recv_ns, quote.venue_ns + _offset_ns(state, link_of(symbol)))
     confirmed = state.confirmed.get(symbol)
     if confirmed is not None and confirmed.venue_ns == quote.venue_ns:
         at_ns = max(at_ns, confirmed.asked_ns)
     return max(0, now_ns - at_ns)
 
 
+def _offset_ns(state: State, link: Link) -> int:
+    """Return what a feed's stamps are moved by to our clock: as measured, within what the venue's clock allows for."""
+    ahead_ns = state.session.ahead_max_ns if state.session is not None else None
+    most_ns = WAY_MAX_NS + (ahead_ns or 0)
+    return min(most_ns, state.venue_offsets_ns.get(link, most_ns))
+
+
 def halt_of(state: State, symbol: str) -> Halt | None:
     """Return the halt that `symbol` is in, None where it trades."""
     halt = state.halts.get(symbol)
-    index = state.market.index.get(symbol)
-    if halt is None or index is None:
+    if halt is None or (index := state.market.index.get(symbol)) is None:
         return halt
     last = state.market.last_trade(index)
     traded = last is not None and last.venue_ns >= halt.venue_ns + RESUMED_AFTER_NS
@@ -75,7 +92,7 @@ def _trading_status(state: State, event: TradingStatusReport, out: list[AnyComma
         return
     words = " ".join(word for word in (event.text, event.reason) if word) or event.code
     if event.halted:
-        halt = Halt(symbol=event.symbol, since_ns=event.ts_ns, venue_ns=event.venue_ns, words=words)
+        halt = Halt(symbol=event.symbol, since_ns=event.ts_ns, venue_ns=_halted_ns(state, event), words=words)
         state.halts[event.symbol] = halt
         state.changed["halt", event.symbol] = halt
         out.append(
@@ -85,6 +102,17 @@ def _trading_status(state: State, event: TradingStatusReport, out: list[AnyComma
         del state.halts[event.symbol]
         state.changed["halt", event.symbol] = None
         out.append(Alert(level="info", code="HALT", message=f"{event.symbol} trades again: {words}"))
+
+
+def _halted_ns(state: State, event: TradingStatusReport) -> int:
+    """Return when a halt began by the venue's clock.
+
+    A stamp from the future would outlive every trade and every resumption; one from long ago would be over at once.
+    """
+    index = state.market.index.get(event.symbol)
+    last = None if index is None else state.market.last_trade(index)
+    began_ns = event.venue_ns if last is None else max(event.venue_ns, last.venue_ns)
+    return min(began_ns, event.ts_ns - state.venue_offsets_ns.get(link_of(event.symbol), -CLOCKS_APART_NS))
 
 
 HANDLERS: Final[dict[type[msgspec.Struct], Callable[[State, Any, list[AnyCommand]], None]]] = {

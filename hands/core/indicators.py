@@ -17,13 +17,14 @@ RSI, EMA, MACD and ATR do what TA-Lib does, in its order: what differs is a comp
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from hands.core.compiled import Record, compiled
-from hands.core.studies import Period, Reading, Study
+from hands.core.studies import Period, Reading, Study, period_record, set_periods
 
 SUM = np.dtype([("total", "f8"), ("lost", "f8")], align=True)
 
@@ -363,6 +364,34 @@ READINGS = (
 )
 
 PERIODS = tuple(period for row in (*STUDIES, *READINGS) for period in row.periods)
+
+ALL_SYMBOLS = "*"
+
+
+def choose_periods(
+    records: np.ndarray, index: Mapping[str, int], chosen: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Write every symbol's periods to its record: its own of `chosen`, else those of "*", else the defaults.
+
+    Raises ValueError: periods of a symbol that is none of `index`, or that are not possible.
+    """
+    set_periods(records, PERIODS, chosen.get(ALL_SYMBOLS, {}))
+    for symbol, own in chosen.items():
+        if symbol == ALL_SYMBOLS:
+            continue
+        if symbol not in index:
+            raise ValueError(f"periods for {symbol}, which is none of {tuple(index)}")
+        sym = index[symbol]
+        set_periods(records[sym : sym + 1], PERIODS, {**chosen.get(ALL_SYMBOLS, {}), **own})
+    if (records["macd_fast"] >= records["macd_slow"]).any():
+        raise ValueError("macd_fast must be shorter than macd_slow")
+
+
+def check_periods(chosen: Mapping[str, Mapping[str, float]]) -> None:
+    """Raise ValueError where `chosen` are not periods that symbols could have, whichever symbols there are."""
+    index = {symbol: number for number, symbol in enumerate((ALL_SYMBOLS, *chosen))}
+    choose_periods(np.zeros(1 + len(index), period_record(PERIODS)), index, chosen)
+
 
 _STUDIED = tuple(name for study in STUDIES for name in study.values)
 _STUDIED_ON_TICKS = tuple(f"tick_{name}" for study in STUDIES if study.ticks for name in study.values)

@@ -14,10 +14,14 @@ What a row does (all times are the venue's, all comparisons per symbol):
 - Any other row lets time pass: bars of earlier intervals close, and the session restarts at its reset.
 - An eligible trade counts in the session's VWAP and volume if it was made in this session, and in its bar if
   that has not closed. In sequence, it also becomes the last trade, advances the tick indicators and can fire
-  triggers. It is out of sequence when more than `OUT_OF_SEQUENCE_NS` older than the newest eligible trade:
-  stamps of one feed jitter by milliseconds between exchanges, but a report of the past must not move the last
-  price nor fire an order. A trade that counts for volume alone does only that: in session and bar, VWAP among it.
-  A trade that is neither only lets time pass.
+  triggers. It is out of sequence when more than `OUT_OF_SEQUENCE_NS` older than the newest eligible trade, or more
+  than `LATE_NS` older than anything its symbol has seen (quotes, history that was loaded): stamps of one feed jitter
+  by milliseconds between exchanges and reports take seconds, but a report of the past must not move the last price
+  nor fire an order, the first trade of a day included. A trade that counts for volume alone does only that: in
+  session and bar, VWAP among it. A trade that is neither only lets time pass.
+- An eligible trade far from the last one may be suspicious (`suspects`); then it only lets time pass.
+- A trade received more than `LONG_AGO_NS` after it was made fires nothing, whatever else it does: of a symbol that
+  was silent for an hour nothing else tells a late print from a new one. (A quote is what is, however old.)
 - Repeated trades are not recognised here; who splices a backfill removes them by trade id.
 """
 
@@ -30,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hands.core import bars, heaps, indicators, studies, triggers
+from hands.core import bars, heaps, indicators, studies, suspects, triggers
 from hands.core import compiled as compiling
 from hands.core.compiled import (
     ABSENT,
@@ -54,8 +58,14 @@ ELIGIBLE = int(RowFlag.ELIGIBLE)
 COUNTS = int(RowFlag.ELIGIBLE | RowFlag.VOLUME)
 
 AMOUNT_MAX = NANO_ABS_MAX / 1e9
+PRICE_MIN = 1e-9
+"""What is less is nought wherever prices are exact, and makes returns of it infinite."""
 FUTURE_MAX_NS = 60 * NS_PER_S
 OUT_OF_SEQUENCE_NS = NS_PER_S
+LATE_NS = 10 * NS_PER_S
+"""Exchanges' own prints come at once; what is reported from elsewhere has ten seconds before it counts as late."""
+LONG_AGO_NS = 60 * NS_PER_S
+"""By two clocks, so it is wide."""
 DAY_NS = 86_400 * NS_PER_S
 
 QUOTE_STATE = np.dtype(
@@ -96,14 +106,14 @@ RESET_STATE = np.dtype(
 )
 SYMBOL = lines(
     [("due_ns", "i8"), ("seen_ns", "i8"), ("session", SESSION_STATE)],
-    [("trade", TRADE_STATE)],
+    [("trade", TRADE_STATE), ("far_times", "f8")],
     [("watch", WATCH)],
     [("quote", QUOTE_STATE)],
     [("periods", studies.period_record(indicators.PERIODS))],
-    [("reset", RESET_STATE)],
+    [("reset", RESET_STATE), ("suspect", suspects.SUSPECT)],
 )
 """One symbol. `due_ns` is the first time that closes a bar or restarts the session, `seen_ns` the newest time of a row
-that let time pass. What a trade or a quote touches is in as few cache lines as can be."""
+that let time pass, `far_times` how many times as high or low a suspicious print is at least. What a trade or a quote touches is in as few cache lines as can be."""
 
 MANY = 512
 """From how many symbols on a row asks for later rows' cache lines ahead of time; those of fewer stay near anyway."""
@@ -154,10 +164,10 @@ def _take_quote(symbol: Record, row: Record) -> None:
     quote.ask = 0.0
     quote.bid_size = 0.0
     quote.ask_size = 0.0
-    if 0.0 < row.price <= AMOUNT_MAX and 0.0 <= row.size <= AMOUNT_MAX:
+    if PRICE_MIN <= row.price <= AMOUNT_MAX and 0.0 <= row.size <= AMOUNT_MAX:
         quote.bid = row.price
         quote.bid_size = row.size
-    if 0.0 < row.price2 <= AMOUNT_MAX and 0.0 <= row.size2 <= AMOUNT_MAX:
+    if PRICE_MIN <= row.price2 <= AMOUNT_MAX and 0.0 <= row.size2 <= AMOUNT_MAX:
         quote.ask = row.price2
         quote.ask_size = row.size2
     quote.venue_ns = row.venue_ns
@@ -169,8 +179,14 @@ def _take_quote(symbol: Record, row: Record) -> None:
 def _take_trade(symbol: Record, series: np.ndarray, history: np.ndarray, sym: int, row: Record) -> bool:
     """Count a trade that counts; return whether it became the last trade."""
     trade = symbol.trade
-    in_sequence = bool(trade.seen == 0 or row.venue_ns >= trade.newest_ns - OUT_OF_SEQUENCE_NS)
+    in_sequence = bool(
+        row.venue_ns >= trade.newest_ns - OUT_OF_SEQUENCE_NS and row.venue_ns >= symbol.seen_ns - LATE_NS
+    )
     is_price = row.flags & ELIGIBLE != 0
+    if is_price and suspects.is_far(row.price, trade.price, symbol.far_times):
+        ticks, times = series[sym, 0].count, symbol.far_times
+        if suspects.is_suspicious(symbol.suspect, trade, times, ticks, row.price, row.venue_ns, in_sequence):
+            return False
     session = symbol.session
     if row.venue_ns >= session.start_ns:
         session.trades += 1
@@ -260,7 +276,7 @@ def _take_row(row: Record, symbols: np.ndarray, series: np.ndarray, history: np.
     if row.kind == QUOTE:
         if symbol.quote.seen and venue_ns < symbol.quote.venue_ns:
             return False
-    elif row.kind != TRADE or not (0.0 < row.price <= AMOUNT_MAX and 0.0 <= row.size <= AMOUNT_MAX):
+    elif row.kind != TRADE or not (PRICE_MIN <= row.price <= AMOUNT_MAX and 0.0 <= row.size <= AMOUNT_MAX):
         return False
     symbol.seen_ns = max(symbol.seen_ns, venue_ns)
     if venue_ns >= symbol.due_ns:
@@ -269,6 +285,8 @@ def _take_row(row: Record, symbols: np.ndarray, series: np.ndarray, history: np.
         _take_quote(symbol, row)
         return _is_quote_eventful(symbol)
     if not (row.flags & COUNTS and _take_trade(symbol, series, history, sym, row)):
+        return False
+    if row.recv_ns > 0 and row.recv_ns - venue_ns > LONG_AGO_NS:
         return False
     return triggers.is_eventful(symbol.watch, triggers.AT_TRADE, row.price)
 
@@ -398,5 +416,7 @@ def _entry_points(fingerprint: int) -> EntryPoints:
     return EntryPoints(consume, observe, arm, disarm)
 
 
-KERNEL_FINGERPRINT = compiling.fingerprint(compiling, studies, indicators, bars, heaps, triggers, globals())
+KERNEL_FINGERPRINT = compiling.fingerprint(
+    compiling, studies, indicators, bars, heaps, suspects, triggers, globals()
+)
 consume, observe, arm, disarm = _entry_points(KERNEL_FINGERPRINT)

@@ -5,11 +5,18 @@ Owns the mapping from our records to columns; values are nano-units as int, time
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+import msgspec
+
+from hands.core.case import Case
 from hands.core.commands import Record
+from hands.core.hindsight import Scene, text
+from hands.core.sizing import sizing_equity
 from hands.core.ticket import ExecutionRecord, Order, Ticket
-from hands.core.units import NANO, mul_floor
+from hands.core.units import NANO, NS_PER_MS, NS_PER_S, mul_floor
 from hands.core.venue_rules import CRYPTO_TAKER_FEE
 from hands.core.vocab import ExitReason, Leg
 
@@ -60,6 +67,46 @@ def rejection_record(
         "at_ns": at,
     }
     return Record(table="rejections", row=row)
+
+
+def scene(case: Case) -> dict[str, Any]:
+    """Return what a refusal is looked back at with (`hindsight`): the market and the prices the order would have had."""
+    session, terms, quote, age_ns = case.state.session, case.terms, case.quote, case.quote_age_ns
+    is_open = session is not None and session.is_open and case.now_ns < session.next_close_ns
+    noted = Scene(
+        day=_trading_day(case),
+        arming=case.arming,
+        open=case.is_crypto or is_open,
+        bid=None if quote is None else text(quote.bid),
+        ask=None if quote is None else text(quote.ask),
+        quote_age_ms=None if age_ns is None else round(age_ns / NS_PER_MS, 3),
+        limit_price=None if terms is None else text(terms.limit_price),
+        stop_loss=None if terms is None else text(terms.stop_loss),
+        take_profit=None if terms is None else text(terms.take_profit),
+        unit_risk=None if terms is None else text(terms.unit_risk),
+        equity=_equity(case),
+    )
+    found: dict[str, Any] = msgspec.to_builtins(noted)
+    return found
+
+
+def bare_scene(case: Case) -> dict[str, Any]:
+    """Return as much of it as there is where a document was turned away before its market was looked at."""
+    return {"day": _trading_day(case), "arming": case.arming, "equity": _equity(case)}
+
+
+def _equity(case: Case) -> str | None:
+    return text(sizing_equity(case.state)) if case.state.account is not None else None
+
+
+def _trading_day(case: Case) -> str:
+    roll_ns = case.state.next_roll_ns(case.now_ns)
+    return _date((case.now_ns if roll_ns is None else roll_ns - 1) // (86_400 * NS_PER_S))
+
+
+@cache
+def _date(day: int) -> str:
+    return f"{datetime.fromtimestamp(86_400 * day, UTC):%Y-%m-%d}"
 
 
 def order_record(order: Order) -> Record:

@@ -1,7 +1,7 @@
-"""The hard limits: what they are, what they may be, and which direction is tighter.
+"""The hard limits in force: the limits file's text read strictly, and whose tighter values hold where.
 
-Owns the table of keys (the contract's §5, one row each), the strict reading of the limits file's text, and the
-merging of an agent's or a symbol's tighter values. May not read files; the shell hands over the text.
+Owns the strict reading of the text and the merging of an agent's or a symbol's tighter values; the keys are a table
+of their own (`hands.core.limit_keys`). May not read files: the shell hands over the text.
 The one idea: a limit that is missing, unknown or out of range refuses to start, so none can be silently absent.
 """
 
@@ -11,75 +11,16 @@ import hashlib
 import re
 import tomllib
 from decimal import Decimal
-from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from hands.core.units import NANO, NS_PER_MS, NS_PER_S, NumberError, nano_from_decimal, parse_decimal
-
-
-class Unit(StrEnum):
-    """How a key's number is stored: `scale` x its value, as int."""
-
-    FRACTION = "fraction"
-    USD = "usd"
-    SECONDS = "seconds"
-    MILLISECONDS = "milliseconds"
-    COUNT = "count"
-
-    @property
-    def scale(self) -> int:
-        return {"fraction": NANO, "usd": NANO, "seconds": NS_PER_S, "milliseconds": NS_PER_MS, "count": 1}[
-            self
-        ]
-
-
-class LimitKey(msgspec.Struct, frozen=True):
-    """One row of the contract's table. `tighter` is -1 (lower), +1 (higher) or 0 (neither)."""
-
-    name: str
-    shipped: str
-    unit: Unit
-    low: str
-    high: str
-    tighter: int
-
-
-LIMIT_KEYS: tuple[LimitKey, ...] = (
-    LimitKey("max_risk_per_trade", "0.02", Unit.FRACTION, "0", "0.5", -1),
-    LimitKey("max_position_size", "0.10", Unit.FRACTION, "0", "1", -1),
-    LimitKey("max_slippage_pct", "0.001", Unit.FRACTION, "0", "0.05", -1),
-    LimitKey("ttl_seconds", "15", Unit.SECONDS, "0", "3600", -1),
-    LimitKey("max_daily_trades", "5", Unit.COUNT, "0", "1e6", -1),
-    LimitKey("max_concurrent", "3", Unit.COUNT, "0", "1e4", -1),
-    LimitKey("max_daily_loss", "0.04", Unit.FRACTION, "0", "1", -1),
-    LimitKey("max_drawdown", "0.10", Unit.FRACTION, "0", "1", -1),
-    LimitKey("max_gross_exposure", "0.30", Unit.FRACTION, "0", "10", -1),
-    LimitKey("max_order_notional_usd", "25000", Unit.USD, "0", "1e9", -1),
-    LimitKey("max_stop_distance", "0.20", Unit.FRACTION, "0", "1", -1),
-    LimitKey("min_stop_distance", "0.001", Unit.FRACTION, "0", "1", +1),
-    LimitKey("min_reward_risk", "1.0", Unit.FRACTION, "0", "100", +1),
-    LimitKey("min_confidence", "0.60", Unit.FRACTION, "0", "1", +1),
-    LimitKey("price_collar", "0.02", Unit.FRACTION, "0", "1", -1),
-    LimitKey("max_spread", "0.005", Unit.FRACTION, "0", "1", -1),
-    LimitKey("quote_age_max_ms", "5000", Unit.MILLISECONDS, "1", "600000", -1),
-    LimitKey("account_age_max_ms", "15000", Unit.MILLISECONDS, "1", "600000", -1),
-    LimitKey("clock_skew_max_ms", "2000", Unit.MILLISECONDS, "0", "60000", -1),
-    LimitKey("orders_per_minute", "60", Unit.COUNT, "0", "1e6", -1),
-    LimitKey("semantic_duplicate_s", "30", Unit.SECONDS, "0", "86400", +1),
-    LimitKey("cooldown_after_stop_s", "0", Unit.SECONDS, "0", "86400", +1),
-    LimitKey("rejections_latch", "20", Unit.COUNT, "1", "1e6", -1),
-    LimitKey("partial_grace_ms", "400", Unit.MILLISECONDS, "0", "15000", -1),
-    LimitKey("unprotected_max_ms", "2000", Unit.MILLISECONDS, "100", "60000", -1),
-    LimitKey("max_arm_seconds", "3600", Unit.SECONDS, "0", "86400", -1),
-    LimitKey("stop_limit_offset", "0.01", Unit.FRACTION, "0.0005", "0.2", 0),
-    LimitKey("capital_usd", "0", Unit.USD, "0", "1e12", 0),
-)
-_BY_NAME = {key.name: key for key in LIMIT_KEYS}
-
-ACCOUNT_WIDE = frozenset({"capital_usd", "account_age_max_ms", "clock_skew_max_ms", "max_drawdown"})
-"""Keys that describe the account or the machine and cannot differ between agents or symbols."""
+from hands.core.capabilities import CAPABILITY_KEYS, UNBOUNDED, Capabilities, expired, read_capabilities
+from hands.core.intents import Refusal
+from hands.core.limit_keys import ACCOUNT_WIDE, KEY_BY_NAME, LIMIT_KEYS, SESSION_KEYS, LimitKey, Unit
+from hands.core.units import NANO, NS_PER_S, NumberError, nano_from_decimal, parse_decimal
+from hands.core.vocab import Code
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,14 +65,15 @@ class SessionRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent's own limits (already merged with the account's) and the user its folder must belong to."""
+    """One agent's own limits (already merged with the account's), what it may do, and whose its files must be."""
 
     limits: Limits
     user: str | None
+    may: Capabilities = UNBOUNDED
 
 
-class LimitsFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `config/risk_limits.toml` says."""
+class LimitsFile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Everything `config/risk_limits.toml` says. What follows from it is worked out once, and lives as long as it."""
 
     hard: Limits
     allow: tuple[str, ...]
@@ -147,7 +89,46 @@ class LimitsFile(msgspec.Struct, frozen=True, kw_only=True):
         """Return the tightest of the account's, the agent's and the symbol's limits."""
         own = self.agents[agent].limits if agent in self.agents else self.hard
         overrides = self.symbols.get(symbol)
-        return own if not overrides else _tightened(own, overrides)
+        if not overrides:
+            return own
+        key = agent if agent in self.agents else None, symbol
+        merged = self._merged.get(key)
+        if merged is None:
+            merged = self._merged[key] = _tightened(own, overrides)
+        return merged
+
+    def allows(self, symbol: str) -> bool:
+        """Whether `symbol` is on the account's allow-list."""
+        return symbol in self._allowed
+
+    @cached_property
+    def _merged(self) -> dict[tuple[str | None, str], Limits]:
+        return {}
+
+    @cached_property
+    def _allowed(self) -> frozenset[str]:
+        return frozenset(self.allow)
+
+    def of_symbol(self, symbol: str) -> Limits:
+        """Return the account's limits with the symbol's own tighter ones."""
+        return self.effective("", symbol)
+
+    def may(self, agent: str) -> Capabilities:
+        """Return what an agent may do, beside how much."""
+        return self.agents[agent].may if agent in self.agents else UNBOUNDED
+
+    def turned_away(self, agent: str, wall_ns: int) -> Refusal | None:
+        """Return why nothing of an agent is read at `wall_ns` (Unix time), None where it is.
+
+        A touch waits through restarts, so its agent may have been taken out of the file since.
+        """
+        if not self.knows(agent):
+            return Refusal(code=Code.UNKNOWN_AGENT, message=f"no agent {agent!r} is configured")
+        return expired(self.may(agent), agent, wall_ns)
+
+    def knows(self, agent: str) -> bool:
+        """Whether there is such an agent; the one that drops into `intents/` itself needs no table."""
+        return agent == DEFAULT_AGENT or agent in self.agents
 
 
 class LimitsError(ValueError):
@@ -162,31 +143,27 @@ DEFAULT_AGENT = "default"
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,11}(/[A-Z]{2,6})?\Z")
 _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _ROLL = re.compile(r"([01]\d|2[0-3]):([0-5]\d) (\S+)\Z")
-_SESSION_KEYS = {"no_entry_first_s": "0", "no_entry_last_s": "60", "flatten_before_close_s": "0"}
+_SHOWN_MAX = 60
 
 
 def _tightened(limits: Limits, overrides: dict[str, int]) -> Limits:
     changed = {}
     for name, value in overrides.items():
         current = getattr(limits, name)
-        changed[name] = min(current, value) if _BY_NAME[name].tighter < 0 else max(current, value)
+        changed[name] = min(current, value) if KEY_BY_NAME[name].tighter < 0 else max(current, value)
     return msgspec.structs.replace(limits, **changed)
-
-
-def shipped_line(key: LimitKey) -> str:
-    """Return the line to paste for a missing key."""
-    return f"{key.name} = {key.shipped}"
 
 
 def _value(key: LimitKey, found: Any, where: str, problems: list[str]) -> int | None:
     """Return a key's number as stored, or None after saying what is wrong with it."""
     if isinstance(found, bool) or not isinstance(found, int | Decimal):
-        problems.append(f"{where}.{key.name}: must be a number, found {found!r}; paste: {shipped_line(key)}")
+        problems.append(f"{where}.{key.name}: must be a number, found {_shown(found)}; paste: {key.line}")
         return None
     value = Decimal(found)
-    if not value.is_finite() or not Decimal(key.low) <= value <= Decimal(key.high):
+    if not Decimal(key.low) <= value <= Decimal(key.high):
+        hint = " (a fraction: 0.02 is 2 %)" if key.unit is Unit.FRACTION and value > Decimal(key.high) else ""
         problems.append(
-            f"{where}.{key.name}: must be in {key.low}..{key.high}, found {found}; paste: {shipped_line(key)}"
+            f"{where}.{key.name}: must be in {key.low}..{key.high}{hint}, found {_shown(found)}; paste: {key.line}"
         )
         return None
     try:
@@ -201,18 +178,22 @@ def _value(key: LimitKey, found: Any, where: str, problems: list[str]) -> int | 
     return whole
 
 
+def _shown(found: Any) -> str:
+    """Return what stands in the file, cut off where it is endless."""
+    text = str(found) if isinstance(found, int | Decimal) else repr(found)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
+
+
 def _hard_limits(table: dict[str, Any], problems: list[str]) -> Limits | None:
     values: dict[str, int] = {}
     for key in LIMIT_KEYS:
         if key.name not in table:
-            problems.append(f"hard_limits.{key.name} is missing; paste: {shipped_line(key)}")
+            problems.append(f"hard_limits.{key.name} is missing; paste: {key.line}")
             continue
         value = _value(key, table[key.name], "hard_limits", problems)
         if value is not None:
             values[key.name] = value
-    problems.extend(
-        f"hard_limits.{name} is not a known key; remove it" for name in table if name not in _BY_NAME
-    )
+    problems.extend(_unknown("hard_limits", name) for name in table if name not in KEY_BY_NAME)
     return Limits(**values) if len(values) == len(LIMIT_KEYS) else None
 
 
@@ -220,9 +201,9 @@ def _overrides(table: dict[str, Any], hard: Limits | None, where: str, problems:
     """Return the tighter values of one `[symbols."X"]` or `[agents.X]` table."""
     values: dict[str, int] = {}
     for name, found in table.items():
-        key = _BY_NAME.get(name)
+        key = KEY_BY_NAME.get(name)
         if key is None:
-            problems.append(f"{where}.{name} is not a known key; remove it")
+            problems.append(_unknown(where, name))
             continue
         if key.tighter == 0 or name in ACCOUNT_WIDE:
             problems.append(f"{where}.{name} is one value for the whole account; remove it")
@@ -244,7 +225,9 @@ def _symbols(
 ) -> tuple[Any, bool, dict[str, Any]]:
     allow = table.get("allow")
     if not isinstance(allow, list) or not all(isinstance(s, str) and _SYMBOL.match(s) for s in allow):
-        problems.append(f'symbols.allow: must be a list of symbols like "AAPL" or "BTC/USD", found {allow!r}')
+        problems.append(
+            f'symbols.allow: must be a list of symbols like "AAPL" or "BTC/USD", found {_shown(allow)}'
+        )
         allow = []
     if len(set(allow)) != len(allow):
         problems.append("symbols.allow: a symbol stands there twice")
@@ -264,21 +247,22 @@ def _symbols(
 
 def _session(table: dict[str, Any], problems: list[str]) -> SessionRules:
     values = {}
-    for name, shipped in _SESSION_KEYS.items():
-        found = table.get(name)
-        if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= 23_400:
+    for key in SESSION_KEYS:
+        found = table.get(key.name)
+        if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= int(key.high):
             problems.append(
-                f"session.{name}: must be whole seconds in 0..23400, found {found!r}; paste: {name} = {shipped}"
+                f"session.{key.name}: must be whole seconds in 0..{key.high}, found {_shown(found)}; paste: {key.line}"
             )
-            found = int(shipped)
-        values[name] = found * NS_PER_S
-    problems.extend(
-        f"session.{name} is not a known key; remove it" for name in table if name not in _SESSION_KEYS
-    )
+            found = int(key.shipped)
+        values[key.name] = found * NS_PER_S
+    known = {key.name for key in SESSION_KEYS}
+    problems.extend(_unknown("session", name) for name in table if name not in known)
     return SessionRules(**values)
 
 
-def _agents(table: dict[str, Any], hard: Limits | None, problems: list[str]) -> dict[str, AgentLimits]:
+def _agents(
+    table: dict[str, Any], hard: Limits | None, allow: tuple[str, ...], problems: list[str]
+) -> dict[str, AgentLimits]:
     agents = {}
     for name, value in table.items():
         if not _AGENT.match(name) or not isinstance(value, dict):
@@ -288,22 +272,33 @@ def _agents(table: dict[str, Any], hard: Limits | None, problems: list[str]) -> 
         if user is not None and not isinstance(user, str):
             problems.append(f"agents.{name}.user: must be a user's name, found {user!r}")
             user = None
-        own = {key: found for key, found in value.items() if key != "user"}
+        own = {key: found for key, found in value.items() if key != "user" and key not in CAPABILITY_KEYS}
         overrides = _overrides(own, hard, f"agents.{name}", problems)
+        may = read_capabilities(value, allow, f"agents.{name}", problems)
         if hard is not None:
-            agents[name] = AgentLimits(limits=_tightened(hard, overrides), user=user)
+            agents[name] = AgentLimits(limits=_tightened(hard, overrides), user=user, may=may)
     return agents
 
 
 _TABLES = ("hard_limits", "symbols", "session", "day", "agents")
+_HOME = dict.fromkeys(KEY_BY_NAME, "hard_limits") | {key.name: "session" for key in SESSION_KEYS}
+_HOME |= {"allow": "symbols", "allow_short": "symbols", "roll": "day"}
 
 
-def _decimal(text: str) -> Decimal:
-    """Return a number's exact value; what is none (nan, inf, 60 digits) is NaN, which its key's range refuses."""
+def _unknown(where: str, name: str) -> str:
+    """Return what is wrong with a key that has no business in the table `where`."""
+    home = _HOME.get(name)
+    if home is not None and home != where:
+        return f"{where}.{name} is not a known key there: it belongs into [{home}]"
+    return f"{where}.{name} is not a known key; remove it"
+
+
+def _decimal(text: str) -> Decimal | str:
+    """Return a number's exact value; what is none (nan, inf, 60 digits, 1e999) stays text, and no key takes text."""
     try:
-        return parse_decimal(text)
+        return parse_decimal(text.replace("_", "").removeprefix("+"))
     except NumberError:
-        return Decimal("NaN")
+        return text
 
 
 def read_limits(text: str) -> LimitsFile:
@@ -324,7 +319,13 @@ def read_limits(text: str) -> LimitsFile:
             problems.append(f"[{name}] is missing")
             found = {}
         tables[name] = found
-    problems.extend(f"[{name}] is not a known table; remove it" for name in document if name not in _TABLES)
+    for name, found in document.items():
+        if name not in _TABLES:
+            problems.append(
+                f"[{name}] is not a known table; remove it"
+                if isinstance(found, dict)
+                else _unknown("top", name)
+            )
     hard = _hard_limits(tables["hard_limits"], problems)
     allow, allow_short, symbols = _symbols(tables["symbols"], hard, problems)
     session = _session(tables["session"], problems)
@@ -332,7 +333,7 @@ def read_limits(text: str) -> LimitsFile:
     match = _ROLL.match(roll) if isinstance(roll, str) else None
     if match is None or set(tables["day"]) - {"roll"}:
         problems.append(f'day.roll: found {tables["day"]!r}; paste: roll = "17:00 America/New_York"')
-    agents = _agents(tables["agents"], hard, problems)
+    agents = _agents(tables["agents"], hard, allow, problems)
     if problems or hard is None or match is None:
         raise LimitsError(problems)
     return LimitsFile(

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from hands.core import bars, kernel, studies, triggers
+from hands.core import bars, kernel, suspects, triggers
 from hands.core.bars import BAR, SERIES, SPARE, Bar
-from hands.core.compiled import ABSENT, door, on_lines
-from hands.core.indicators import PERIODS, SHOWN, Indicators
+from hands.core.compiled import door, on_lines
+from hands.core.indicators import SHOWN, Indicators, choose_periods
 from hands.core.kernel import AMOUNT_MAX, KERNEL_FINGERPRINT, SYMBOL
 from hands.core.rows import ROW, RowFlag, RowKind, new_rows, rows_of_bars, time_passes
 from hands.core.triggers import BELOW, BY_DISTANCE, BY_FRACTION, FIXED, TRIGGER, TriggerDirection, TriggerOn
-from hands.core.units import NS_PER_S, round_to_tick
+from hands.core.units import NS_PER_S, Price, round_to_tick
 from hands.core.views import Checkpoint, QuoteView, TradeView, TriggerView
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 TRIGGERS_AT_FIRST = 64
-ALL_SYMBOLS = "*"
 
 _LAYOUT = hashlib.sha256(repr([d.descr for d in (SYMBOL, SERIES, BAR, TRIGGER)]).encode()).hexdigest()[:16]
 
@@ -62,11 +61,13 @@ class Market:
         symbols: Sequence[str],
         intervals_s: Sequence[int] = (60, 300),
         periods: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        suspicious_jump: float = math.inf,
     ) -> None:
         """`periods` are those of the indicators that are not the default's, by symbol; "*" stands for all symbols.
 
-        Raises ValueError: a symbol or interval twice, no interval, one that is not positive, or a period of a
-        symbol or indicator that is not there, or out of its range.
+        `suspicious_jump`: how far from the last one a print is that may be wrong (`suspects`).
+        Raises ValueError: a name twice, no interval, or a period, symbol or number that is none or out of its range.
         """
         self.symbols = tuple(symbols)
         self.intervals_s = tuple(intervals_s)
@@ -82,37 +83,19 @@ class Market:
         ends = np.cumsum([n + SPARE for n in self._kept[1:]])
         size = len(self.symbols)
         self._symbols = on_lines((size,), SYMBOL)
-        self._series = on_lines((size, 1 + len(self.intervals_s)), SERIES)
+        self._series = bars.new_series(size, self.intervals_s, ends)
         self._history = on_lines((size, int(ends[-1])), BAR)
         self._table = triggers.new_table(TRIGGERS_AT_FIRST)
-        intervals_ns = np.array(self.intervals_s, np.int64) * NS_PER_S
-        self._series["values"] = ABSENT
-        self._series["since_ns"] = -1
-        self._series["interval_ns"][:, 1:] = intervals_ns
-        self._series["ring_to"][:, 1:] = ends
-        self._series["ring_from"][:, 2:] = ends[:-1]
-        self._series["bar"]["start_ns"][:, 1:] = -intervals_ns  # so that a first row at time 0 opens a bar
+        self._symbols["far_times"] = suspects.times_of(suspicious_jump)
         self._bind()
         triggers.clear_watch(self._symbols["watch"])
-        self._set_periods(periods or {})
+        choose_periods(self._symbols["periods"], self.index, periods or {})
+        self._blank = self._series[:1].copy()
         self._consume, self._observe = door(kernel.consume), door(kernel.observe)
         self._shown = np.empty(len(SHOWN))
         self._checked: np.ndarray | None = None
         self.rows_seen = 0
         self.fired_count = 0
-
-    def _set_periods(self, periods: Mapping[str, Mapping[str, float]]) -> None:
-        everywhere = periods.get(ALL_SYMBOLS, {})
-        studies.set_periods(self._symbols["periods"], PERIODS, everywhere)
-        for symbol, chosen in periods.items():
-            if symbol == ALL_SYMBOLS:
-                continue
-            if symbol not in self.index:
-                raise ValueError(f"periods for {symbol}, which is none of {self.symbols}")
-            sym = self.index[symbol]
-            studies.set_periods(self._symbols["periods"][sym : sym + 1], PERIODS, {**everywhere, **chosen})
-        if (self._symbols["periods"]["macd_fast"] >= self._symbols["periods"]["macd_slow"]).any():
-            raise ValueError("macd_fast must be shorter than macd_slow")
 
     def _bind(self) -> None:
         """Take the views of the arrays that reading goes through: `.item` on one costs 60 ns."""
@@ -203,9 +186,7 @@ class Market:
 
     def disarm(self, slot: int) -> bool:
         """Disarm `slot`; False if it is not armed (any more)."""
-        if not 0 < slot < len(self._table):
-            return False
-        return bool(kernel.disarm(self._symbols, self._table, slot))
+        return 0 < slot < len(self._table) and bool(kernel.disarm(self._symbols, self._table, slot))
 
     def trigger(self, slot: int) -> TriggerView | None:
         """Return what an armed trigger waits for, `None` for a slot that is not armed."""
@@ -233,19 +214,23 @@ class Market:
         bid, ask, bid_size, ask_size, venue_ns, recv_ns, seen = self._quotes.item(sym)
         if not seen:
             return None
-        return QuoteView(
-            round_to_tick(bid, 1) if bid > 0.0 else None,
-            round_to_tick(ask, 1) if ask > 0.0 else None,
-            bid_size,
-            ask_size,
-            venue_ns,
-            recv_ns,
-        )
+        best_bid = round_to_tick(bid, 1) if bid > 0.0 else None
+        best_ask = round_to_tick(ask, 1) if ask > 0.0 else None
+        return QuoteView(best_bid, best_ask, bid_size, ask_size, venue_ns, recv_ns)
+
+    def side(self, sym: int, ask: bool) -> Price | None:
+        """Return one side of the current quote as `quote` has it: 0.5 µs, where all of it takes 1.1."""
+        price = self._quotes.item(sym)[ask]
+        return round_to_tick(price, 1) if price > 0.0 else None
 
     def last_trade(self, sym: int) -> TradeView | None:
         """Return the last eligible trade in sequence, `None` before the first."""
         price, size, venue_ns, recv_ns, trade_id, _, seen = self._trades.item(sym)
         return TradeView(round_to_tick(price, 1), size, venue_ns, recv_ns, trade_id) if seen else None
+
+    def suspicious(self, sym: int) -> int:
+        """Return how many of a symbol's prints were held aside as suspicious since it was loaded."""
+        return int(self._symbols["suspect"]["count"][sym])
 
     def indicators(self, sym: int, interval_s: int | None = None) -> Indicators:
         """Return the symbol's indicators; those on bars are of `interval_s`, by default the first interval."""
@@ -254,6 +239,10 @@ class Market:
             raise IndexError(f"no symbol {sym}; there are {len(self.symbols)}")
         self._observe(self._symbols, self._series, self._history, sym, k, self._k_day, self._shown)
         return Indicators(*[value if value == value else None for value in self._shown.tolist()])  # noqa: PLR0124 NaN
+
+    def period(self, sym: int, name: str) -> float:
+        """Return a period of a symbol's indicators. Raises ValueError: there is none of that name."""
+        return float(self._symbols["periods"][name][sym])
 
     def bars(self, sym: int, interval_s: int, n: int) -> list[Bar]:
         """Return the last `n` completed bars, oldest first; `KEPT` are kept, and a day of the day's interval."""
@@ -293,6 +282,10 @@ class Market:
         symbol = self._symbols[sym]
         return Checkpoint(sym, int(symbol["seen_ns"]), symbol.tobytes(), self._series[sym].tobytes())
 
+    def records(self, sym: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return a symbol's record, series and bars as they lie in memory: for `stage` alone."""
+        return self._symbols[sym : sym + 1], self._series[sym], self._history[sym]
+
     def rebuild(self, checkpoint: Checkpoint, rows: np.ndarray) -> None:
         """Put a symbol's state to what it would be, had all of `rows` (and no others) come since `checkpoint`.
 
@@ -321,14 +314,12 @@ class Market:
         self._series[sym] = series
         self._symbols[sym] = np.frombuffer(checkpoint.symbol, SYMBOL)[0]
         triggers.clear_watch(self._symbols["watch"][sym : sym + 1])
-        told_at_ns, told_period_ns = (int(was["reset"][name]) for name in ("told_at_ns", "told_period_ns"))
-        if (told_at_ns, told_period_ns) != tuple(
-            symbol["reset"][name] for name in ("told_at_ns", "told_period_ns")
-        ):
-            self.set_session(sym, told_at_ns, told_period_ns)
+        told = was["reset"][["told_at_ns", "told_period_ns"]].item()
+        if told != symbol["reset"][["told_at_ns", "told_period_ns"]].item():
+            self.set_session(sym, *told)
         self._replay(rows)
         if was["seen_ns"] > symbol["seen_ns"]:
-            self._replay(time_passes(sym, int(was["seen_ns"])))
+            self.pass_time(sym, int(was["seen_ns"]))
         if was["quote"].item()[4:6] > symbol["quote"].item()[4:6]:  # by stamp and receipt
             symbol["quote"] = was["quote"]
         symbol["watch"] = was["watch"]
@@ -338,36 +329,45 @@ class Market:
         self.consume(rows, 0, len(rows))
         self.rows_seen = seen
 
+    def forget(self, sym: int) -> None:
+        """Begin a symbol anew, as if no row of it had come: to be loaded from history.
+
+        Its triggers, its periods, its quote and the session it was told stay.
+        """
+        symbol = self._symbols[sym]
+        for name in ("due_ns", "seen_ns", "session", "trade", "suspect"):
+            symbol[name] = np.zeros((), SYMBOL[name])
+        self._series[sym] = self._blank[0]
+        self.set_session(sym, *symbol["reset"][["told_at_ns", "told_period_ns"]].item())
+
+    def pass_time(self, sym: int, venue_ns: int) -> None:
+        """Let a symbol's time pass without a trade: bars close, and what was made long before is late."""
+        if venue_ns > self._symbols["seen_ns"][sym]:  # 0, say, is when no symbol was seen
+            self._replay(time_passes(sym, venue_ns))
+
     def load_bars(
         self, sym: int, interval_s: int, completed: Sequence[Bar], since_ns: int | None = None
     ) -> None:
         """Make `completed` bars from history all that is known of a symbol's interval, and its indicators theirs.
 
         `since_ns`: from when on they are complete, by default the first one's start. The rows that follow should
-        begin where the last one ends; what is older changes no bar. The other intervals and the ticks stay as they
-        are.
-
-        Raises:
-            ValueError: bars out of order, not on the interval's grid, or with prices that are none.
+        begin where the last one ends; what is older changes no bar. Other intervals and the ticks stay as they are.
+        Raises ValueError: bars out of order, not on the interval's grid, or with prices that are none.
         """
         k, interval_ns = self._k(interval_s), interval_s * NS_PER_S
         stage = Market(self.symbols[sym : sym + 1], self.intervals_s)
         stage._symbols["periods"][0] = self._symbols["periods"][sym]
-        starts = [bar.start_ns for bar in completed]
-        if any(start % interval_ns for start in starts) or sorted(set(starts)) != starts:
-            raise ValueError(f"bars that do not follow each other on the grid of {interval_s} s")
-        rows = rows_of_bars(completed)
+        rows = rows_of_bars(completed, interval_ns)
         stage.consume(rows, 0, len(rows))
         if completed:
-            stage._replay(time_passes(0, starts[-1] + interval_ns))
+            stage.pass_time(0, completed[-1].start_ns + interval_ns)
+            stage._series["since_ns"][0, k] = completed[0].start_ns if since_ns is None else since_ns
         if stage._symbols["session"]["trades"][0] != len(rows):
             raise ValueError("bars with prices or volumes that are none")
         made, ring = stage._series[0, k], stage._history[0]
         begin, end, count = int(made["ring_from"]), int(made["ring_to"]), len(completed)
         for number in range(max(0, count - (end - begin)), count):
             ring["trades"][begin + number % (end - begin)] = completed[number].trades
-        if completed:
-            made["since_ns"] = starts[0] if since_ns is None else since_ns
         self._series[sym, k] = made
         self._history[sym, begin:end] = ring[begin:end]
         self._symbols["due_ns"][sym] = 0

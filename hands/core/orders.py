@@ -60,7 +60,7 @@ class ReducingOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 def client_order_id(intent_id: str, leg: Leg, attempt: int) -> str:
     """Return the one id under which this leg's `attempt` (from 1) can ever exist at the venue (at most 128 chars)."""
-    return f"{ID_PREFIX}-{intent_id}-{leg}-{attempt}"
+    return "-".join((ID_PREFIX, intent_id, leg, str(attempt)))
 
 
 def is_ours(client_order_id: str) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from hands.core.advice import advice
 from hands.core.coverage import protected_qty
 from hands.core.ledger_rows import realised_reason
 from hands.core.orders import client_order_id
 from hands.core.state import State
-from hands.core.ticket import Finding, Form, Ticket
+from hands.core.ticket import Finding, Form, Observed, Ticket, labelled
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, decimal_text, usd_text
-from hands.core.vocab import Leg, OrderClass, ProtectionKind, TradeState, Verdict
+from hands.core.vocab import Code, Leg, OrderClass, ProtectionKind, Retry, TradeState, Verdict
 
 
 def time_text(ns: int | None) -> str | None:
@@ -31,18 +32,18 @@ def _at(state: State, ns: int | None) -> str | None:
     return None if ns is None else time_text(ns + state.wall_offset_ns)
 
 
-def _number(value: int | str | None, form: Form) -> str | None:
+def _number(value: Observed, form: Form) -> str | None:
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, tuple):
+        return labelled(value)
     match form:
-        case Form.PRICE | Form.RATIO:
+        case Form.PRICE | Form.QTY | Form.RATIO:
             return decimal_text(value)
         case Form.USD:
             return usd_text(value)
         case Form.SECONDS:
             return f"{value / NS_PER_S:.3f}".rstrip("0").rstrip(".")
-        case Form.MILLISECONDS:
-            return f"{value / NS_PER_MS:.3f}".rstrip("0").rstrip(".")
         case _:
             return str(value)
 
@@ -79,7 +80,7 @@ def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
         "order": _order(ticket),
         "position": _position(ticket),
         "protection": _protection(ticket),
-        "nearest_admissible": None,
+        "nearest_admissible": ticket.nearest,
         "retry": str(ticket.retry),
         "retry_at": _at(state, ticket.retry_at_ns),
         "fills": [
@@ -197,7 +198,7 @@ _NEXT = {
 
 def _next(state: State, ticket: Ticket) -> str:
     if ticket.verdict is not Verdict.ACCEPTED:
-        return _next_after_denial(state, ticket)
+        return advice(ticket.code, when=_at(state, ticket.retry_at_ns), nearest=ticket.nearest is not None)
     plan, intent = ticket.plan, ticket.intent
     text = _NEXT[ticket.state].format(
         symbol=ticket.symbol,
@@ -217,12 +218,36 @@ def _next(state: State, ticket: Ticket) -> str:
     return text
 
 
-def _next_after_denial(state: State, ticket: Ticket) -> str:
-    when = _at(state, ticket.retry_at_ns)
-    match str(ticket.retry):
-        case "after":
-            return f"May pass later{f', from {when}' if when else ''}; send it under a new id."
-        case "changed":
-            return "Would have to be changed to pass; send it under a new id."
-        case _:
-            return "Would not pass as it is; do not send it again."
+_NO_CHANGE_HELPS = frozenset({Code.DUPLICATE_INTENT, Code.UNAUTHORISED, Code.UNKNOWN_AGENT})
+
+
+def refusal_receipt(
+    code: Code, message: str, *, intent_id: str | None, agent: str, venue: str, at: str, limits_sha256: str
+) -> dict[str, Any]:
+    """Return the receipt of something that is not a document of its own (unreadable, or a duplicate)."""
+    return {
+        "v": 1,
+        "intent_id": intent_id,
+        "kind": None if intent_id is None else "intent",
+        "agent": agent,
+        "venue": venue,
+        "verdict": str(Verdict.REFUSED),
+        "code": str(code),
+        "message": message,
+        "state": str(TradeState.REFUSED),
+        "seq": 1,
+        "at": at,
+        "limits_sha256": limits_sha256,
+        "checks": [],
+        "sizing": None,
+        "order": None,
+        "position": None,
+        "protection": None,
+        "nearest_admissible": None,
+        "retry": str(Retry.NEVER if code in _NO_CHANGE_HELPS else Retry.CHANGED),
+        "retry_at": None,
+        "fills": [],
+        "exit": None,
+        "stamps_ns": dict.fromkeys(("file_event", "decided", "journaled", "sent", "acked", "filled")),
+        "next": advice(code),
+    }

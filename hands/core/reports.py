@@ -8,7 +8,7 @@ harmless, and a word that no known behaviour explains freezes the symbol instead
 
 from __future__ import annotations
 
-from hands.core.breakers import OPERATOR, book_result, set_reason
+from hands.core.breakers import OPERATOR, book_result, set_reason, venue_answered
 from hands.core.commands import AnyCommand
 from hands.core.events import Execution, RequestAnswered, VenueOrder
 from hands.core.ledger_rows import fill_record, order_record
@@ -86,9 +86,10 @@ def absorb(
             ticket.stamps.acked = state.now_ns
     _merge_fills(state, ticket, order, report, execution, position_qty, out)
     if status is not None:
-        if status is not order.status:
+        changed, order.status = status is not order.status, status
+        if changed:
             order.queries = 0
-        order.status = status
+            venue_answered(state, order, out)
     if report.qty and order.parent is not None and report.qty != order.qty and report.qty >= order.filled_qty:
         order.qty = report.qty  # the venue shrinks a stop leg while its target fills
     if report.status is OrderStatus.REPLACED and order.parent is not None:
@@ -235,6 +236,7 @@ def submit_answered(
         order.available = _amount(event.extras.get("available"))
         if order.leg is not Leg.ENTRY:
             _exit_refused(state, ticket, order, event)
+        venue_answered(state, order, out)
     order.updated_ns = state.now_ns
     out.append(order_record(order))
     state.touch(ticket)

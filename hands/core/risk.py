@@ -15,27 +15,32 @@ from hands.core import budgets, checks, other_trades
 from hands.core.case import Case, Denial
 from hands.core.checks import Result
 from hands.core.orders import ApprovedEntry, client_order_id
-from hands.core.sizing import size, sized_qty, sizing_equity, smallest_qty
+from hands.core.sizing import money, sized_qty, sizing_equity
 from hands.core.ticket import Finding, Plan, Sizing
 from hands.core.units import Ns, mul_floor
-from hands.core.venue_rules import illegal
-from hands.core.vocab import Code, Leg
+from hands.core.venue_rules import amount_of, off_increment, wrong_size
+from hands.core.vocab import Code, Leg, Side
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check. `arming`: also asked before a touch may wait; `fault`: its "no" is the document's own fault."""
+    """One check. `arming`: also asked before a touch may wait; `fault`: its "no" is the document's own fault.
+
+    `early`: its "no" looks at nothing but the document and its agent, and is as cheap as can be: a flood of such
+    documents must not keep the others waiting. So it comes without a size and without the market.
+    """
 
     name: str
     code: Code
     judge: Callable[[Case], Result]
     arming: bool
     fault: bool
+    early: bool = False
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("agent_latched", Code.AGENT_LATCHED, checks.agent_latched, arming=True, fault=False),
-    Check("duplicate", Code.DUPLICATE_INTENT, checks.duplicate, arming=True, fault=True),
-    Check("ttl", Code.EXPIRED, checks.ttl, arming=True, fault=False),
+    Check("agent_latched", Code.AGENT_LATCHED, checks.agent_latched, arming=True, fault=False, early=True),
+    Check("duplicate", Code.DUPLICATE_INTENT, checks.duplicate, arming=True, fault=True, early=True),
+    Check("ttl", Code.EXPIRED, checks.ttl, arming=True, fault=False, early=True),
     Check("future_timestamp", Code.FUTURE_TIMESTAMP, checks.future_timestamp, arming=True, fault=True),
     Check("ttl_length", Code.TTL_TOO_LONG, checks.ttl_length, arming=True, fault=True),
     Check("halted", Code.HALTED, checks.halted, arming=True, fault=False),
@@ -45,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     Check("asset_tradable", Code.ASSET_NOT_TRADABLE, checks.asset_tradable, arming=True, fault=True),
     Check("trading_halt", Code.ASSET_NOT_TRADABLE, checks.trading_halt, arming=True, fault=False),
     Check("short_allowed", Code.SHORT_NOT_ALLOWED, checks.short_allowed, arming=True, fault=True),
+    Check("long_allowed", Code.LONG_NOT_ALLOWED, checks.long_allowed, arming=True, fault=True),
     Check("confidence", Code.CONFIDENCE_TOO_LOW, checks.confidence, arming=True, fault=True),
     Check("geometry", Code.BRACKET_GEOMETRY, checks.geometry, arming=True, fault=True),
     Check("session", Code.SESSION_CLOSED, checks.session, arming=True, fault=False),
@@ -69,6 +75,7 @@ CHECKS: tuple[Check, ...] = (
     Check("concurrent", Code.CONCURRENT, budgets.concurrent, arming=False, fault=False),
     Check("daily_trades", Code.DAILY_TRADES, budgets.daily_trades, arming=False, fault=False),
     Check("daily_loss", Code.DAILY_LOSS, budgets.daily_loss, arming=False, fault=False),
+    Check("agent_budget", Code.AGENT_BUDGET, budgets.agent_budget, arming=False, fault=False),
     Check("order_rate", Code.ORDER_RATE, budgets.order_rate, arming=False, fault=False),
     Check("order_notional", Code.ORDER_NOTIONAL, budgets.order_notional, arming=False, fault=True),
     Check("gross_exposure", Code.GROSS_EXPOSURE, budgets.gross_exposure, arming=False, fault=False),
@@ -77,13 +84,20 @@ CHECKS: tuple[Check, ...] = (
     Check("venue_rule", Code.VENUE_RULE, checks.venue_rule, arming=True, fault=True),
 )
 
+EARLY = tuple(check for check in CHECKS if check.early)
+"""What can be asked of a case that has not been priced."""
+
+_WHEN_ARMING = tuple(check for check in CHECKS if check.arming)
+_OK, _ENTRY, _BUY, _SELL = Code.OK, Leg.ENTRY, Side.BUY, Side.SELL
+
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What the guardian says: every finding up to the first "no", and the plan where all said yes.
 
-    `plan` is None for a denial and for a touch that may wait.
+    `asked` are the checks that were to be run; `plan` is None for a denial and for a touch that may wait.
     """
 
+    asked: tuple[Check, ...]
     findings: list[Finding]
     denial: Denial | None = None
     check: Check | None = None
@@ -92,27 +106,33 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> Code:
-        return Code.OK if self.check is None else self.check.code
+        return _OK if self.check is None else self.check.code
 
 
 def judge(case: Case, asked: tuple[Check, ...] = CHECKS) -> Judgement:
     """Run the checks in order and stop at the first denial; changes nothing."""
     findings: list[Finding] = []
+    if case.arming:
+        asked = _WHEN_ARMING if asked is CHECKS else tuple(check for check in asked if check.arming)
     for check in asked:
-        if case.arming and not check.arming:
-            continue
         result = check.judge(case)
-        if isinstance(result, Denial):
+        if (
+            type(result) is Denial
+        ):  # it is final, and this 30 ns less than isinstance, on each of forty checks
             findings.append(result.finding)
-            sizing = (
-                None if case.terms is None or case.asset is None or case.arming else size(case, case.terms)
-            )
-            return Judgement(findings=findings, denial=result, check=check, sizing=sizing)
+            sizing = None if check.early else _sizing(case)
+            return Judgement(asked=asked, findings=findings, denial=result, check=check, sizing=sizing)
         findings.append(result)
-    if case.arming or case.terms is None:
-        return Judgement(findings=findings)
-    sizing = size(case, case.terms)
-    return Judgement(findings=findings, sizing=sizing, plan=_plan(case, sizing))
+    sizing = _sizing(case)
+    plan = None if sizing is None else _plan(case, sizing)
+    return Judgement(asked=asked, findings=findings, sizing=sizing, plan=plan)
+
+
+def _sizing(case: Case) -> Sizing | None:
+    """Return how much would be ordered, None for a touch that is to wait and where nothing can be priced."""
+    if case.arming or case.terms is None or case.asset is None:
+        return None
+    return money(case, case.terms).sizing
 
 
 def _plan(case: Case, sizing: Sizing) -> Plan:
@@ -121,7 +141,7 @@ def _plan(case: Case, sizing: Sizing) -> Plan:
     assert asset is not None
     return Plan(
         asset_class=case.asset_class,
-        side=case.side,
+        side=_BUY if case.is_long else _SELL,
         qty=sized_qty(sizing),
         limit_price=terms.limit_price,
         take_profit=terms.take_profit,
@@ -138,29 +158,35 @@ def approve(case: Case, judgement: Judgement) -> ApprovedEntry:
 
     The assertions repeat what no entry may violate: they fail loudly if a check was ever lost.
     """
-    plan, limits, state = judgement.plan, case.limits, case.state
+    plan, limits, state, intent = judgement.plan, case.limits, case.state, case.intent
     assert judgement.denial is None
     assert plan is not None
-    assert case.terms is not None
-    assert [finding.check for finding in judgement.findings] == [check.name for check in CHECKS]
-    assert plan.qty >= smallest_qty(case, case.terms)
-    assert plan.qty % plan.lot == 0
+    assert case.money is not None
+    assert judgement.asked is CHECKS
+    assert len(judgement.findings) == len(CHECKS)
+    assert plan.qty >= case.money.smallest
     assert plan.risk_usd <= mul_floor(limits.max_risk_per_trade, sizing_equity(state))
     assert plan.notional_usd <= limits.max_order_notional_usd
+    budget = case.may.daily_notional_usd
+    assert budget is None or state.day.notional_of(case.agent) + plan.notional_usd <= budget
     assert case.now_ns < case.deadline_ns
-    order_class, order_type, tif = checks.entry_shape(case)
-    short = not case.intent.is_long
-    assert illegal(case.asset_class, order_class, order_type, tif, plan.qty, short=short) is None
+    key = case.is_crypto, case.is_long
+    shape, least = checks.ENTRY_SHAPES[key], 0 if case.asset is None else case.asset.min_order_qty
+    assert checks.ILLEGAL_ENTRIES[key] is None
+    assert case.is_crypto or amount_of(plan.qty) is shape.amount
+    assert wrong_size(case.asset_class, plan.qty, plan.limit_price, lot=plan.lot, least=least) is None
+    for price in (plan.limit_price, plan.stop_loss, plan.take_profit):
+        assert not off_increment(case.asset_class, price, plan.price_increment)
     return ApprovedEntry(
-        client_order_id=client_order_id(case.intent.intent_id, Leg.ENTRY, 1),
-        intent_id=case.intent.intent_id,
-        symbol=case.intent.asset,
+        client_order_id=client_order_id(intent.intent_id, _ENTRY, 1),
+        intent_id=intent.intent_id,
+        symbol=intent.asset,
         asset_class=case.asset_class,
         side=plan.side,
         qty=plan.qty,
         limit_price=plan.limit_price,
-        time_in_force=tif,
-        order_class=order_class,
+        time_in_force=shape.tif,
+        order_class=shape.order_class,
         take_profit=None if case.is_crypto else plan.take_profit,
         stop_loss=None if case.is_crypto else plan.stop_loss,
         deadline_ns=Ns(case.deadline_ns),

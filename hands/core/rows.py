@@ -33,6 +33,7 @@ ROW = np.dtype(
         ("sym", "i4"),
         ("kind", "u1"),
         ("flags", "u1"),
+        ("exchange", "u1"),
         ("price", "f8"),
         ("size", "f8"),
         ("price2", "f8"),
@@ -43,12 +44,21 @@ ROW = np.dtype(
     ],
     align=True,
 )
-"""One market event, 64 bytes: a trade (price, size) or a quote (bid price, size; ask price2, size2)."""
+"""One market event, 64 bytes: a trade (price, size) or a quote (bid price, size; ask price2, size2).
+
+Trade ids are unique per symbol, day and exchange; `exchange` is its letter on the tape (`exchange_of`), 0 where it is not
+known. The market itself does not look at either.
+"""
 
 
 def new_rows(capacity: int) -> np.ndarray:
     """Return `capacity` empty rows; shape (capacity,), dtype `ROW`."""
     return np.zeros(capacity, ROW)
+
+
+def exchange_of(letter: str | None) -> int:
+    """Return an exchange's letter as a row has it, 0 for anything else."""
+    return ord(letter) if letter and len(letter) == 1 and letter.isascii() else 0
 
 
 def time_passes(sym: int, venue_ns: int) -> np.ndarray:
@@ -58,8 +68,14 @@ def time_passes(sym: int, venue_ns: int) -> np.ndarray:
     return rows
 
 
-def rows_of_bars(completed: Sequence[Bar]) -> np.ndarray:
-    """Return trades that make these bars: their four prices without volume, then the volume at its VWAP."""
+def rows_of_bars(completed: Sequence[Bar], interval_ns: int) -> np.ndarray:
+    """Return trades that make these bars: their four prices without volume, then the volume at its VWAP.
+
+    Raises ValueError: bars out of order or not on the grid.
+    """
+    starts = [bar.start_ns for bar in completed]
+    if any(start % interval_ns for start in starts) or sorted(set(starts)) != starts:
+        raise ValueError(f"bars that do not follow each other on the grid of {interval_ns} ns")
     rows = new_rows(5 * len(completed))
     if completed:
         of_each = rows.reshape(-1, 5)

@@ -14,15 +14,21 @@ from collections.abc import Iterable
 import msgspec
 
 from hands.core.events import AccountReport, Asset, Link, PositionSnapshot, SessionReport
+from hands.core.ideas import Accepted, Ideas
 from hands.core.limits import LimitsFile
 from hands.core.market import Market
+from hands.core.stakes import Stakes
 from hands.core.ticket import Order, Ticket
 from hands.core.units import Ns, Price, Qty, Usd
-from hands.core.vocab import Direction, TradingState, Venue
+from hands.core.vocab import TradingState, Venue
 
 FINISHED_KEPT = 2_000
 """How many finished tickets stay in memory (for status and late reports); the ledger has them all."""
 
+UNNAMED = ""
+"""Stands for the agent where nobody knows whose document it was: what it used up counts against every agent."""
+
+_ACTIVE = TradingState.ACTIVE
 
 encode = msgspec.json.Encoder().encode
 """How events and entities are written down: JSON, because its integers have no largest."""
@@ -39,16 +45,22 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DayBook(msgspec.Struct, kw_only=True):
-    """What has been used up since the last roll; survives restarts."""
+    """What has been used up since the last roll; survives restarts.
+
+    `stopped`: agents that had once lost all they may; nothing of theirs is entered before the roll, whatever becomes of
+    the trades that they still hold.
+    """
 
     started_ns: Ns = Ns(0)
     equity: Usd | None = None
     realised: dict[str, int] = {}
     unrealised_at_roll: dict[str, int] = {}
     trades: dict[str, int] = {}
+    notional: dict[str, int] = {}
+    stopped: tuple[str, ...] = ()
 
     def realised_of(self, agent: str | None) -> Usd:
-        return Usd(sum(self.realised.values()) if agent is None else self.realised.get(agent, 0))
+        return Usd(_of(self.realised, agent))
 
     def unrealised_of(self, agent: str | None) -> Usd:
         """Return the open P&L that was there when the day began, which is no part of the day's result."""
@@ -56,7 +68,16 @@ class DayBook(msgspec.Struct, kw_only=True):
         return Usd(sum(found.values()) if agent is None else found.get(agent, 0))
 
     def trades_of(self, agent: str | None) -> int:
-        return sum(self.trades.values()) if agent is None else self.trades.get(agent, 0)
+        return _of(self.trades, agent)
+
+    def notional_of(self, agent: str) -> Usd:
+        """Return what was approved of an agent's entries: what its own budget is held against."""
+        return Usd(_of(self.notional, agent))
+
+
+def _of(book: dict[str, int], agent: str | None) -> int:
+    """Return one agent's part of a book with what nobody can be named for, or all of it."""
+    return sum(book.values()) if agent is None else book.get(agent, 0) + book.get(UNNAMED, 0)
 
 
 class Performance(msgspec.Struct, kw_only=True):
@@ -74,15 +95,30 @@ class AgentBook(msgspec.Struct, kw_only=True):
     latched: bool = False
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the semantic-duplicate check remembers of an accepted intent."""
+VENUE_REJECTIONS_MAX = 5
+"""Entries in a row that the venue rejects until nothing is entered any more, where nothing else was configured: what it
+accepts is then not what we think."""
 
-    at_ns: Ns
-    intent_id: str
-    symbol: str
-    direction: Direction
-    prices: tuple[int, int, int]
-    entered: bool = True
+
+class BreakerBook(msgspec.Struct, kw_only=True):
+    """What the breakers count: entries in a row that the venue rejected."""
+
+    venue_rejections: int = 0
+
+
+class LimitsNote(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits that were in force last, kept so that the next start can say what it loosens."""
+
+    text: str
+    symbols: tuple[str, ...] | None
+
+
+class LimitsRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed limits file that was not taken up, and everything that speaks against it."""
+
+    sha256: str
+    since_ns: Ns
+    problems: tuple[str, ...]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +154,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     until_ns: Ns
 
 
+_SINGLE: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "day": ("day", DayBook),
+    "performance": ("performance", Performance),
+    "breakers": ("breakers", BreakerBook),
+    "limits": ("limits_note", LimitsNote),
+}
+"""Entities of which there is one, and where `State` keeps them."""
+
+
 class State:
     """Everything the engine knows. Built once; `restore` fills it from the journal's entities."""
 
@@ -131,6 +176,7 @@ class State:
         self.now_ns = Ns(0)
         self.wall_offset_ns = 0
         self.dry_run = False
+        self.venue_rejections_max = VENUE_REJECTIONS_MAX
         # what the venue last said
         self.account: AccountReport | None = None
         self.assets: dict[str, Asset] = {}
@@ -139,6 +185,7 @@ class State:
         self.foreign: dict[str, str] = {}
         self.links: dict[Link, bool] = {}
         self.reconciled = False
+        self.recount_due = False
         self.truth_asked_ns: Ns | None = None
         self.truth_of_ns = Ns(0)
         self.down_since_ns: dict[Link, Ns] = {}
@@ -147,15 +194,17 @@ class State:
         self.halts: dict[str, Halt] = {}
         # our own business
         self.tickets: dict[str, Ticket] = {}
+        self.stakes = Stakes()
         self.finished: OrderedDict[str, Ticket] = OrderedDict()
         self.by_order_id: dict[str, tuple[str, str]] = {}
         self.by_client_id: dict[str, str] = {}
         self.seen: dict[str, Seen] = {}
-        self.waiting: dict[str, list[Waiting]] = {}
+        self.waiting: dict[str, dict[str, Waiting]] = {}  # by symbol, then by intent_id in order of arrival
         self.triggers: dict[int, tuple[str, str]] = {}
         self.armed_slots: dict[tuple[str, str], int] = {}
-        self.accepted: deque[Accepted] = deque()
+        self.accepted = Ideas()
         self.approvals: deque[tuple[int, str]] = deque()
+        self.suggested = (0, 0)  # the second, and how many suggestions were looked for in it
         self.stopped_out: dict[str, Ns] = {}
         self.last_stop_price: dict[str, Price] = {}
         # budgets and reasons
@@ -163,6 +212,10 @@ class State:
         self.performance = Performance()
         self.agents: dict[str, AgentBook] = {}
         self.reasons: dict[str, Reason] = {}
+        self.breakers = BreakerBook()
+        self.limits_note: LimitsNote | None = None
+        self.limits_refused: LimitsRefused | None = None
+        self.limits_loosened: tuple[str, ...] = ()
         self.stopping = False
         self.stopped = False
         # what must be written ahead, and what must be told
@@ -175,6 +228,8 @@ class State:
     @property
     def trading_state(self) -> TradingState:
         """The worst of all reasons."""
+        if not self.reasons:
+            return _ACTIVE
         states = {reason.state for reason in self.reasons.values()}
         if TradingState.HALTED in states:
             return TradingState.HALTED
@@ -186,11 +241,16 @@ class State:
 
     def live_on(self, symbol: str) -> list[Ticket]:
         """Return the tickets that count against budgets on `symbol` (at most one, by SYMBOL_BUSY)."""
-        return [ticket for ticket in self.tickets.values() if ticket.symbol == symbol and ticket.is_committed]
+        return [ticket for ticket in self.stakes.tickets() if ticket.symbol == symbol]
 
     def committed(self, agent: str | None = None) -> list[Ticket]:
         """Return every ticket from approval until flat, of one agent or of all."""
-        return [t for t in self.tickets.values() if t.is_committed and agent in (None, t.agent)]
+        return self.stakes.tickets(agent)
+
+    def add(self, ticket: Ticket) -> None:
+        """Put a ticket into the live book."""
+        self.tickets[ticket.intent_id] = ticket
+        self.stakes.note(ticket, in_book=True)
 
     # --- timers --------------------------------------------------------------------------------------------
 
@@ -214,7 +274,8 @@ class State:
     # --- what changed --------------------------------------------------------------------------------------
 
     def touch(self, ticket: Ticket, *, receipt: bool = True) -> None:
-        """Mark a ticket as changed: written ahead, and (by default) its receipt due."""
+        """Mark a ticket as changed: written ahead, counted or not, and (by default) its receipt due."""
+        self.stakes.note(ticket, in_book=ticket.intent_id in self.tickets)
         self.changed["ticket", ticket.intent_id] = ticket
         if receipt:
             self.receipts_due[ticket.intent_id] = None
@@ -222,9 +283,14 @@ class State:
     def finish(self, ticket: Ticket) -> None:
         """Move a ticket that is over out of the live book; the journal keeps it until its last receipt is written."""
         self.tickets.pop(ticket.intent_id, None)
+        self.stakes.note(ticket, in_book=False)
         self.finished[ticket.intent_id] = ticket
         self.changed["ticket", ticket.intent_id] = ticket
         self.receipts_due[ticket.intent_id] = None
+        entry = ticket.entry
+        ended = self.accepted.end(ticket.intent_id, void=entry is None or not entry.filled_qty)
+        if ended is not None:
+            self.changed["accepted", ticket.intent_id] = ended
         while len(self.finished) > FINISHED_KEPT:
             _, old = self.finished.popitem(last=False)
             for order in old.orders.values():
@@ -250,31 +316,34 @@ class State:
 
     def restore(self, entities: Iterable[tuple[str, str, bytes]]) -> None:
         """Load what the journal kept: (kind, key, `encode`d). Unknown kinds are an error, not a guess."""
+        accepted: list[Accepted] = []
         for kind, key, data in entities:
             match kind:
+                case "day" | "performance" | "breakers" | "limits":
+                    name, of = _SINGLE[kind]
+                    setattr(self, name, msgspec.json.decode(data, type=of))
                 case "ticket":
                     ticket = msgspec.json.decode(data, type=Ticket)
-                    (self.tickets if ticket.is_live else self.finished)[key] = ticket
+                    if ticket.is_live:
+                        self.add(ticket)
+                    else:
+                        self.finished[key] = ticket
                     self.receipts_due[key] = None
                 case "seen":
                     self.seen[key] = msgspec.json.decode(data, type=Seen)
-                case "day":
-                    self.day = msgspec.json.decode(data, type=DayBook)
-                case "performance":
-                    self.performance = msgspec.json.decode(data, type=Performance)
                 case "agent":
                     self.agents[key] = msgspec.json.decode(data, type=AgentBook)
                 case "reason":
                     self.reasons[key] = msgspec.json.decode(data, type=Reason)
                 case "accepted":
-                    self.accepted.append(msgspec.json.decode(data, type=Accepted))
+                    accepted.append(msgspec.json.decode(data, type=Accepted))
                 case "halt":
                     self.halts[key] = msgspec.json.decode(data, type=Halt)
                 case "stopped_out":
                     self.stopped_out[key] = msgspec.json.decode(data, type=StoppedOut).at_ns
                 case _:
                     raise ValueError(f"the journal holds an entity of unknown kind {kind!r}")
-        self.accepted = deque(sorted(self.accepted, key=lambda accepted: accepted.at_ns))
+        self.accepted = Ideas(sorted(accepted, key=lambda each: each.at_ns))
         for ticket in (*self.tickets.values(), *self.finished.values()):
             for order in ticket.orders.values():
                 self.index_order(order)

@@ -10,7 +10,6 @@ a `Ratio` a nano-fraction (2 % = 20_000_000), an `Ns` nanoseconds (of the Unix e
 
 from __future__ import annotations
 
-import math
 import re
 from decimal import Decimal
 from typing import NewType
@@ -25,6 +24,7 @@ NANO = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 CENT = Price(NANO // 100)
+_SUB_DOLLAR_TICK = Price(NANO // 10_000)
 
 DIGITS_MAX = 30
 """Digits allowed in one number of a document: beyond it a number is a mistake or an attack."""
@@ -34,6 +34,8 @@ EXPONENT_MAX = 30
 
 NANO_ABS_MAX = 10**15 * NANO
 """Largest magnitude of any amount (10^15 dollars or units); every product of two amounts stays exact."""
+
+_PRICE_MAX = NANO_ABS_MAX / NANO
 
 _NUMBER = re.compile(r"-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,4}))?\Z", re.ASCII)
 
@@ -74,6 +76,17 @@ def nano_from_decimal(value: Decimal, *, exact: bool = True) -> int:
     if nano > NANO_ABS_MAX:
         raise NumberError(f"{value} is larger than anything traded here")
     return -nano if numerator < 0 else nano
+
+
+def nano_down(value: Decimal) -> int:
+    """Return non-negative `value` in nano-units, what is finer cut off. Raises `NumberError`."""
+    return nano_from_decimal(value, exact=False)
+
+
+def nano_nearest(value: Decimal) -> int:
+    """Return non-negative `value` in nano-units, to the nearest (half up)."""
+    numerator, denominator = value.as_integer_ratio()
+    return div_half_up(numerator * NANO, denominator)
 
 
 def nano(text: str) -> int:
@@ -123,16 +136,23 @@ def ceil_to(value: int, step: int) -> int:
 
 RATIO_MAX = 10**9 * NANO
 """Ratios are cut off here, far beyond every limit, so that a hostile document cannot make one of 40 digits."""
+_RATIO_MIN = -RATIO_MAX
 
 
 def ratio_of(part: int, whole: int) -> Ratio:
     """Return part / whole as a nano-fraction, rounded towards -infinity; `whole` must not be zero."""
-    return Ratio(max(-RATIO_MAX, min(RATIO_MAX, part * NANO // whole)))
+    ratio = part * NANO // whole
+    return Ratio(ratio) if _RATIO_MIN < ratio < RATIO_MAX else _cut_off(ratio)
 
 
 def ratio_up(part: int, whole: int) -> Ratio:
     """Return part / whole as a nano-fraction, rounded towards +infinity: for what must not exceed a limit."""
-    return Ratio(max(-RATIO_MAX, min(RATIO_MAX, div_ceil(part * NANO, whole))))
+    ratio = -(-part * NANO // whole)
+    return Ratio(ratio) if _RATIO_MIN < ratio < RATIO_MAX else _cut_off(ratio)
+
+
+def _cut_off(ratio: int) -> Ratio:
+    return Ratio(RATIO_MAX if ratio > 0 else _RATIO_MIN)
 
 
 def mul_floor(a: int, b: int) -> int:
@@ -152,7 +172,7 @@ def notional(price: int, qty: int) -> Usd:
 
 def equity_tick(price: int) -> Price:
     """Return the minimum price increment of a US equity: one cent from one dollar up, else 0.0001 (Reg NMS 612)."""
-    return CENT if price >= NANO else Price(NANO // 10_000)
+    return CENT if price >= NANO else _SUB_DOLLAR_TICK
 
 
 def round_to_tick(value: float, tick: int) -> Price:
@@ -161,8 +181,10 @@ def round_to_tick(value: float, tick: int) -> Price:
     Raises:
         NumberError: `value` is not finite or not a possible price.
     """
-    if not math.isfinite(value) or abs(value) > NANO_ABS_MAX / NANO:
+    if not -_PRICE_MAX <= value <= _PRICE_MAX:  # a NaN is not either
         raise NumberError(f"{value} is not a price")
     nano_value = round(value * NANO)
+    if tick == 1:  # how quotes are read, on every verdict
+        return Price(nano_value)
     down = floor_to(nano_value, tick)
     return Price(down if 2 * (nano_value - down) < tick else down + tick)

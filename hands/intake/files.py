@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,39 +22,34 @@ from typing import Any
 import orjson
 
 from hands.core.units import NS_PER_S, Ns
-from hands.intake.reading import (
-    SUFFIX,
-    Identity,
-    IntakeError,
-    content,
-    open_folder,
-    open_folder_fd,
-    shown_name,
-)
-
-__all__ = ["TAKEN_PREFIX", "IntakeError", "archive", "give_back", "refuse", "return_taken", "write_new"]
+from hands.intake.places import open_below
+from hands.intake.reading import SUFFIX, Identity, IntakeError, content, shown_name
 
 TAKEN_PREFIX = ".taken-"
+Others = Callable[[], Collection[bytes]]
+"""The bytes of the other documents of a name that were delivered and are still to be filed; asked on a clash only."""
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z", re.ASCII)
 
 
 def archive(
     folder: Path,
-    drop: Path,
+    drop_fd: int | None,
     name: str,
     data: bytes,
     *,
     intent_id: str,
     judged_ns: Ns,
-    claimed: Collection[bytes] = (),
+    claimed: Others = tuple,
 ) -> None:
-    """File judged bytes as `archive/<UTC date>/<intent_id>.json` and take `name` out of the folder `drop`.
+    """File judged bytes as `archive/<UTC date>/<intent_id>.json` and take `name` out of the drop folder `drop_fd`.
+
+    `drop_fd` is None where that folder is gone.
 
     Where another document is filed under that id (by an engine that knew nothing of this one's state), `.1`, `.2` … is
     added: nothing is overwritten.
 
-    `claimed` are the other documents of that name that were delivered and are still to be filed. Doing it again is
-    harmless. What stands under `name` by now and is not `data` stays, to be judged itself.
+    Doing it again is harmless. What stands under `name` by now and is not `data` stays, to be judged itself.
 
     Raises:
         IntakeError: it could not be done; try again.
@@ -62,30 +57,28 @@ def archive(
     if not _SAFE_ID.match(intent_id):
         raise ValueError(f"{intent_id!r} cannot be a file name")
     day = datetime.fromtimestamp(judged_ns // NS_PER_S, UTC).date().isoformat()
-    place = folder / "archive" / day
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with open_folder(place) as place_fd:
+        with open_below(folder, "archive", day, make=True) as place_fd:
             filed, clashes = f"{intent_id}{SUFFIX}", 0
             while not _create(place_fd, filed, data) and content(place_fd, filed, len(data)) != data:
                 clashes += 1
                 filed = f"{intent_id}{SUFFIX}.{clashes}"
-        _take_content(drop, name, data, claimed)
+        _take_content(drop_fd, name, data, claimed)
     except OSError as error:
-        raise IntakeError(f"{name} not archived: {error}") from error
+        raise IntakeError(f"{shown_name(name)} not archived: {error.strerror or error}") from error
 
 
 def refuse(
     folder: Path,
-    drop: Path,
+    drop_fd: int | None,
     name: str,
     data: bytes,
     *,
     receipt: Mapping[str, Any],
     identity: Identity | None,
-    claimed: Collection[bytes] = (),
+    claimed: Others = tuple,
 ) -> str:
-    """Move `name` out of the folder `drop` to `refused/` with its receipt beside it; return the name it has there.
+    """Move `name` out of the drop folder `drop_fd` (None where it is gone) to `refused/` with its receipt beside it; return the name it has there.
 
     Bytes that were read are written afresh; what was not read (`data` empty) is itself moved, without following or
     opening it, if it is still the thing of `identity`.
@@ -95,16 +88,23 @@ def refuse(
     """
     shown = shown_name(name)
     try:
-        with open_folder(folder / "refused") as place_fd:
+        with open_below(folder, "refused", make=True) as place_fd:
             # The receipt first: then a refused file is never without one.
             filed = _file_receipt(place_fd, shown, orjson.dumps(receipt, option=orjson.OPT_INDENT_2))
-            if data:
-                _create(place_fd, filed, data)
-                _take_content(drop, name, data, claimed)
-            else:
-                _take_thing(drop, name, identity, claimed, place_fd, filed)
+            try:
+                if data:
+                    _create(place_fd, filed, data)
+                    _take_content(drop_fd, name, data, claimed)
+                else:
+                    _take_thing(drop_fd, name, identity, claimed, place_fd, filed)
+            except (
+                OSError
+            ):  # the next try begins anew: it must not find this one's half, and take another number
+                for half in (f"{filed}.receipt.json", filed) if data else (f"{filed}.receipt.json",):
+                    _unlink_if_there(place_fd, half)
+                raise
     except OSError as error:
-        raise IntakeError(f"{name} not moved to refused: {error}") from error
+        raise IntakeError(f"{shown} not moved to refused: {error.strerror or error}") from error
     return filed
 
 
@@ -131,52 +131,44 @@ def _file_receipt(place_fd: int, shown: str, receipt: bytes) -> str:
     return named(low)
 
 
-def _take_content(drop: Path, name: str, data: bytes, claimed: Collection[bytes]) -> None:
+def _take_content(drop_fd: int | None, name: str, data: bytes, claimed: Others) -> None:
     """Remove `name` if it holds exactly `data`; anything else in its place stays."""
-    with _taken(drop, name, claimed) as taken:
-        if taken is not None:
-            drop_fd, hidden = taken
-            if content(drop_fd, hidden, len(data)) == data:
+    if drop_fd is not None:
+        with _taken(drop_fd, name, claimed) as hidden:
+            if hidden is not None and content(drop_fd, hidden, len(data)) == data:
                 os.unlink(hidden, dir_fd=drop_fd)
 
 
 def _take_thing(
-    drop: Path, name: str, identity: Identity | None, claimed: Collection[bytes], place_fd: int, filed: str
+    drop_fd: int | None, name: str, identity: Identity | None, claimed: Others, place_fd: int, filed: str
 ) -> None:
     """Move `name`, whatever it is, to `filed` if it is still the thing of `identity`."""
-    with _taken(drop, name, claimed) as taken:
-        if taken is not None and identity is not None:
-            drop_fd, hidden = taken
+    if drop_fd is None or identity is None:
+        return
+    with _taken(drop_fd, name, claimed) as hidden:
+        if hidden is not None:
             found = os.stat(hidden, dir_fd=drop_fd, follow_symlinks=False)
             if (found.st_dev, found.st_ino) == (identity.dev, identity.ino):
                 os.rename(hidden, filed, src_dir_fd=drop_fd, dst_dir_fd=place_fd)
 
 
 @contextmanager
-def _taken(drop: Path, name: str, claimed: Collection[bytes]) -> Iterator[tuple[int, str] | None]:
+def _taken(drop_fd: int, name: str, claimed: Others) -> Iterator[str | None]:
     """Rename `name` to a hidden name that nobody can guess; what is still there afterwards gets its name back."""
     hidden = f"{TAKEN_PREFIX}{secrets.token_hex(8)}"
     try:
-        drop_fd = open_folder_fd(drop)
+        os.rename(name, hidden, src_dir_fd=drop_fd, dst_dir_fd=drop_fd)
     except FileNotFoundError:
         yield None
         return
     try:
-        try:
-            os.rename(name, hidden, src_dir_fd=drop_fd, dst_dir_fd=drop_fd)
-        except FileNotFoundError:
-            yield None
-            return
-        try:
-            yield drop_fd, hidden
-        finally:
-            if _exists(drop_fd, hidden):
-                give_back(drop_fd, hidden, name, claimed)
+        yield hidden
     finally:
-        os.close(drop_fd)
+        if _exists(drop_fd, hidden):
+            give_back(drop_fd, hidden, name, claimed)
 
 
-def give_back(drop_fd: int, hidden: str, name: str, claimed: Collection[bytes] = ()) -> None:
+def give_back(drop_fd: int, hidden: str, name: str, claimed: Others = tuple) -> None:
     """Give a taken thing its `name` back, or one like it where that cannot be done without overwriting.
 
     In the second case a file whose bytes are `claimed` goes: it is filed from those bytes, and under another name it
@@ -188,7 +180,8 @@ def give_back(drop_fd: int, hidden: str, name: str, claimed: Collection[bytes] =
         FileExistsError,
         PermissionError,
     ):  # in use again; or a folder, or (fs.protected_hardlinks) not our file
-        if claimed and content(drop_fd, hidden, max(map(len, claimed))) in claimed:
+        others = claimed()
+        if others and content(drop_fd, hidden, max(map(len, others))) in others:
             os.unlink(hidden, dir_fd=drop_fd)
         else:  # nobody can guess the name, so nothing is overwritten; and a rename is announced to the inbox
             free = f"{name[:100].removesuffix(SUFFIX)}~{secrets.token_hex(8)}{SUFFIX}"

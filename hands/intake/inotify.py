@@ -1,6 +1,7 @@
-"""Being told of files: inotify on Linux, watchfiles where there is none.
+"""Being told of files: inotify on Linux, watchfiles where there is none, and nothing where the system gives neither.
 
-Owns the kernel's watches and their file descriptor. May not look at a file. The one idea: the descriptor sits in
+Owns the kernel's watches and their file descriptor. May not look at a file. Who is not told looks (`hands.intake.sweep`):
+a watcher only makes it quick. The one idea: the descriptor sits in
 the event loop like a socket, so between a rename and our callback there is no thread, no queue and no pause to
 gather more (60 us against 1.9 ms for watchfiles at its fastest, 75 ms at its defaults). The forty lines of ctypes are
 here because what is on offer either waits, or starts a thread, or both.
@@ -17,6 +18,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+IN_MODIFY = 0x00000002
 IN_CLOSE_WRITE = 0x00000008
 IN_MOVED_TO = 0x00000080
 IN_CREATE = 0x00000100
@@ -27,11 +29,20 @@ IN_Q_OVERFLOW = 0x00004000
 IN_IGNORED = 0x00008000
 IN_ONLYDIR = 0x01000000
 
-FOLDER_MASK = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+FOLDER_MASK = (
+    IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+)  # fmt: skip
+BEGUN_MASK = IN_CREATE | IN_MODIFY
+"""Of a regular file: it may still be being written."""
+
 GONE_MASK = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED
 
 _HEADER = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len; then len bytes of name
 _READ_BYTES = 64 * 1024
+
+
+RETRY_S = 1.0
+"""How long the thread of `PollingWatcher` waits before it tries again to watch what it could not."""
 
 
 class FileEvent(NamedTuple):
@@ -101,6 +112,7 @@ class PollingWatcher:
     proves_complete = False
 
     def __init__(self, root: Path) -> None:
+        self.trouble: OSError | None = None
         self._root = root.resolve()
         self._watches: dict[str, int] = {}
         self._events: deque[FileEvent] = deque()
@@ -115,8 +127,10 @@ class PollingWatcher:
         return self._reading
 
     def add(self, folder_fd: int, path: Path) -> int:
-        """Report what happens in `path`, a folder at or below the root; return the watch."""
+        """Report what happens in `path`, a folder at or below the root; return the watch. Raises OSError."""
         del folder_fd
+        if self.trouble is not None:
+            raise self.trouble
         return self._watches.setdefault(str(path.resolve()), len(self._watches) + 1)
 
     def remove(self, watch: int) -> None:
@@ -149,16 +163,21 @@ class PollingWatcher:
             try:
                 for changes in watch(
                     self._root, watch_filter=None, debounce=1, step=1, rust_timeout=500, stop_event=self._stopped,
-                    raise_interrupt=False,
+                    raise_interrupt=False, yield_on_timeout=True,
                 ):  # fmt: skip
+                    self.trouble = None
                     for change, path in sorted(changes, key=lambda item: item[1]):
                         folder, _, name = path.rpartition(os.sep)
                         number = self._watches.get(folder)
                         if number is not None and change is not Change.deleted:
                             self._events.append(FileEvent(number, IN_MOVED_TO, name))
-                    self._notify()
+                    if changes:
+                        self._notify()
             except FileNotFoundError:  # the root is gone; the inbox makes it again
                 self._stopped.wait(0.1)
+            except (OSError, RuntimeError) as error:  # no watches left, or the library's own trouble
+                self.trouble = error if isinstance(error, OSError) else OSError(str(error))
+                self._stopped.wait(RETRY_S)
 
     def _notify(self) -> None:
         try:
@@ -167,9 +186,40 @@ class PollingWatcher:
             return  # a full pipe is readable, which is all that is meant
 
 
-def open_watcher(root: Path) -> InotifyWatcher | PollingWatcher:
-    """Return the watcher of this system for the drop folder `root`."""
-    return InotifyWatcher() if sys.platform == "linux" else PollingWatcher(root)
+class NoWatcher:
+    """Stands in where the system has no watcher to give, for the reason `error`: nothing is told, nothing is watched."""
+
+    proves_complete = False
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def fileno(self) -> int:
+        return -1
+
+    def add(self, folder_fd: int, path: Path) -> int:
+        del folder_fd, path
+        raise self._error
+
+    def remove(self, watch: int) -> None:
+        del watch
+
+    def read(self) -> list[FileEvent]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+Watcher = InotifyWatcher | PollingWatcher | NoWatcher
+
+
+def open_watcher(root: Path) -> Watcher:
+    """Return the watcher of this system for the drop folder `root`; never fails."""
+    try:
+        return InotifyWatcher() if sys.platform == "linux" else PollingWatcher(root)
+    except (OSError, RuntimeError) as error:  # no instances, descriptors or threads left
+        return NoWatcher(error if isinstance(error, OSError) else OSError(str(error)))
 
 
 def _checked(result: int) -> int:

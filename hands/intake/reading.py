@@ -1,6 +1,6 @@
 """Reading a file that a stranger wrote, and may still be changing.
 
-Owns which names count, how a document is read, and the look into a folder. May not move or change anything. The one
+Owns which names count and how a document is read. May not move or change anything. The one
 idea: what is refused is not opened, and what is opened is read once, through one descriptor that provably is the file
 that was looked at.
 """
@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from hands.core.intents import SIZE_MAX
@@ -25,8 +21,6 @@ SUFFIX = ".json"
 UNFINISHED = (".tmp", ".part")
 NAME_BYTES_MAX = 200
 """A longer name could not be filed: `.1.receipt.json` must fit behind it within the file system's 255 bytes."""
-
-SCAN_MAX = 10_000
 
 _ATTEMPTS = 8
 _NOT_A_FILE_OF_OURS = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES}
@@ -72,26 +66,6 @@ def shown_name(name: str, *, suffix: str = SUFFIX) -> str:
     return f"{clean}~{hashlib.blake2b(raw, digest_size=6).hexdigest()}{suffix}"
 
 
-@contextmanager
-def open_folder(path: Path, *, follow: bool = False) -> Iterator[int]:
-    """Open a folder for the calls that work relative to it; a symbolic link in its place is not followed.
-
-    Raises:
-        OSError: not there, not a folder.
-    """
-    fd = open_folder_fd(path, follow=follow)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def open_folder_fd(path: Path, *, follow: bool = False) -> int:
-    """Return a descriptor of the folder, which the caller closes. Raises OSError."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    return os.open(path, flags if follow else flags | os.O_NOFOLLOW)
-
-
 def read_document(
     folder_fd: int, name: str, owner: int | None = None, refusal: tuple[Code, str] | None = None
 ) -> Reading | None:
@@ -122,7 +96,10 @@ def read_document(
         try:
             opened = os.fstat(fd)
             if (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino):
-                return _read_open(fd, opened)
+                refused = _refused(opened, owner)  # what was done to it since it was looked at
+                return (
+                    _read_open(fd, opened) if refused is None else Reading(_identity(opened), b"", *refused)
+                )
         finally:
             os.close(fd)
     return None
@@ -152,7 +129,7 @@ _KINDS = {
 
 def _read_open(fd: int, opened: os.stat_result) -> Reading | None:
     """Read an open regular file to its end; None where it changed meanwhile: its writer is not done."""
-    data = _read_at_most(fd, SIZE_MAX + 1)
+    data = _read_at_most(fd, SIZE_MAX + 1, opened.st_size)
     if len(data) > SIZE_MAX:
         return Reading(
             _identity(opened), b"", Code.TOO_LARGE, f"grew beyond {SIZE_MAX} bytes while it was read"
@@ -163,9 +140,10 @@ def _read_open(fd: int, opened: os.stat_result) -> Reading | None:
     return Reading(_identity(opened), data)
 
 
-def _read_at_most(fd: int, limit: int) -> bytes:
+def _read_at_most(fd: int, limit: int, expected: int = 0) -> bytes:
+    """Return the file's bytes up to `limit`; where the first read gives the `expected` number, that is all of them."""
     data = os.read(fd, limit)
-    while data and len(data) < limit:
+    while data and len(data) < limit and len(data) != expected:
         more = os.read(fd, limit - len(data))
         if not more:
             break
@@ -187,32 +165,20 @@ def content(folder_fd: int, name: str, expected: int) -> bytes | None:
         os.close(fd)
 
 
-def written_within(folder_fd: int, name: str, quiet_ns: int) -> bool:
-    """Whether the last write to a file is less than `quiet_ns` ago (False if there is no such file)."""
-    try:
-        found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-    except FileNotFoundError:
+def is_fresh(folder_fd: int, name: str, quiet_ns: int) -> bool:
+    """Whether a regular file was written to less than `quiet_ns` ago: its writer may not be done."""
+    found = looked_at(folder_fd, name)
+    if found is None or not stat.S_ISREG(found.st_mode):
         return False
-    return _is_young(found, quiet_ns)
+    return 0 <= time.time_ns() - found.st_mtime_ns < quiet_ns
 
 
-def scan(folder_fd: int, quiet_ns: int) -> Iterator[tuple[int, str, int, bool]]:
-    """Yield (mtime_ns, name, inode, young) of what can be a document; `young`: written to within `quiet_ns`.
-
-    At most `SCAN_MAX` names are looked at, so that a folder stuffed with anything cannot hold up the engine for long.
-    """
-    with os.scandir(folder_fd) as entries:
-        for entry in itertools.islice(entries, SCAN_MAX):
-            if is_candidate(entry.name):
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                yield found.st_mtime_ns, entry.name, found.st_ino, _is_young(found, quiet_ns)
-
-
-def _is_young(found: os.stat_result, quiet_ns: int) -> bool:
-    return stat.S_ISREG(found.st_mode) and 0 <= time.time_ns() - found.st_mtime_ns < quiet_ns
+def looked_at(folder_fd: int, name: str) -> os.stat_result | None:
+    """Return what a name in a folder is, no link followed; None where there is nothing by now."""
+    try:
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _identity(found: os.stat_result) -> Identity:

@@ -18,7 +18,8 @@ from typing import Any
 import orjson
 
 from hands.intake.files import write_new
-from hands.intake.reading import IntakeError, open_folder
+from hands.intake.places import open_below
+from hands.intake.reading import IntakeError
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z", re.ASCII)
 
@@ -27,7 +28,7 @@ class ReceiptWriter:
     """Writes receipts below the drop folder `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._place = folder / "receipts"
+        self._folder = folder.resolve()
 
     def write(self, intent_id: str, doc: Mapping[str, Any]) -> None:
         """Replace the receipt of `intent_id`.
@@ -41,8 +42,7 @@ class ReceiptWriter:
         data = orjson.dumps(doc, option=orjson.OPT_APPEND_NEWLINE)
         part = f".{intent_id}.{secrets.token_hex(4)}.tmp"
         try:
-            self._place.mkdir(parents=True, exist_ok=True)
-            with open_folder(self._place) as fd:
+            with open_below(self._folder, "receipts", make=True) as fd:
                 try:
                     write_new(fd, part, data)
                     os.rename(part, f"{intent_id}.json", src_dir_fd=fd, dst_dir_fd=fd)
@@ -50,7 +50,7 @@ class ReceiptWriter:
                     _discard(fd, part)
                     raise
         except OSError as error:
-            raise IntakeError(f"receipt of {intent_id} not written: {error}") from error
+            raise IntakeError(f"receipt of {intent_id} not written: {error.strerror or error}") from error
 
 
 def _discard(folder_fd: int, part: str) -> None:

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from hands.journal.reader import open_read_only
-from hands.journal.schema import OWN_TABLES, SCHEMA_VERSION, TABLES, RowError, decode_row, statement
+from hands.journal.schema import (
+    ADDED,
+    GATES,
+    OWN_TABLES,
+    SCHEMA_VERSION,
+    TABLES,
+    RowError,
+    decode_row,
+    statement,
+)
 
 BATCH_ROWS = 256
 IDLE_S = 1.0
@@ -250,9 +259,14 @@ def _refuse_foreign(path: Path) -> None:
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        lacking = [*OWN_TABLES, *(ddl for table in TABLES.values() for ddl in table.ddl()), GATES]
+    else:
+        lacking = [ddl for older, added in sorted(ADDED.items()) if older >= version for ddl in added]
+    if lacking:
         db.execute("BEGIN IMMEDIATE")
-        for ddl in itertools.chain(OWN_TABLES, *(table.ddl() for table in TABLES.values())):
+        for ddl in lacking:
             db.execute(ddl)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hands.journal.schema import TABLES
+from hands.journal.schema import VIEWS
 
 LIVE_STATES = ("ARMED", "PENDING_APPROVAL", "WORKING", "UNKNOWN", "OPEN", "CLOSING", "FROZEN")
 """The states of an intent whose business is not over."""
@@ -37,9 +37,11 @@ def open_ledger(path: Path) -> sqlite3.Connection:
         LedgerUnreadable: no such file, no permission, or not a ledger.
     """
     try:
+        path.stat()  # says why where SQLite only says that it cannot
         db = open_read_only(path)
-    except sqlite3.Error as error:
-        raise LedgerUnreadable(f"{path} cannot be opened: {error}") from error
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise LedgerUnreadable(f"{path} cannot be opened: {why}") from error
     db.row_factory = sqlite3.Row
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -54,8 +56,8 @@ def open_ledger(path: Path) -> sqlite3.Connection:
 
 def rows(db: sqlite3.Connection, view: str) -> Iterator[dict[str, Any]]:
     """Yield all rows of one of the contract's views, oldest first. Raises ValueError for any other name."""
-    if view not in TABLES:
-        raise ValueError(f"there is no view {view!r}; there are {', '.join(TABLES)}")
+    if view not in VIEWS:
+        raise ValueError(f"there is no view {view!r}; there are {', '.join(VIEWS)}")
     return _ask(db, f"SELECT * FROM {view}")  # noqa: S608  (a name of ours)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -199,8 +199,39 @@ TABLES: Mapping[str, Table] = {
             ),
             ("CREATE INDEX trade_episodes_by_close ON ledger_trade_episodes (closed_at_ns)",),
         ),
+        Table(
+            "hindsight",
+            "intent_id",
+            _listed(
+                "intent_id text, result text, entry_price nano, exit_price nano, r nano, usd nano, sized text,"
+                "ended_ns ns, noted_ns ns"
+            ),
+        ),
     )
 }
+
+_CHECK = "CASE WHEN json_valid(r.detail) THEN json_extract(r.detail, '$.check') END"
+_DAY = "CASE WHEN json_valid(r.detail) THEN json_extract(r.detail, '$.scene.day') END"
+_VALUED = "h.result NOT IN ('unknown', 'impossible')"
+
+GATES = f"""
+CREATE VIEW gates AS SELECT
+  coalesce({_DAY}, strftime('%Y-%m-%d', r.at_ns / 1000000000, 'unixepoch')) AS day,
+  {_CHECK} AS "check", r.code, r.agent, count(*) AS fired, coalesce(sum({_VALUED}), 0) AS valued,
+  sum(coalesce(h.r_nano, 0) > 0) FILTER (WHERE {_VALUED}) AS would_have_won,
+  sum(coalesce(h.r_nano, 0) < 0) FILTER (WHERE {_VALUED}) AS would_have_lost,
+  sum(coalesce(h.r_nano, 0)) FILTER (WHERE {_VALUED}) / 1000000000.0 AS r_sum,
+  sum(CASE h.result WHEN 'unfilled' THEN 0 ELSE h.usd_nano END) / 1000000000.0 AS usd_sum
+FROM ledger_rejections r LEFT JOIN ledger_hindsight h ON h.intent_id = r.intent_id
+WHERE {_CHECK} IS NOT NULL GROUP BY 1, 2, 3, 4
+"""  # noqa: S608  (words of ours)
+"""What each check refused on each trading day, of which agent: always up to date, since it is made of the other tables."""
+
+VIEWS = (*TABLES, "gates")
+"""Everything that may be read by name."""
+
+ADDED: Mapping[int, tuple[str, ...]] = {1: (*TABLES["hindsight"].ddl(), GATES)}
+"""What a ledger of that version lacks."""
 
 OWN_TABLES = (
     """CREATE TABLE projection (

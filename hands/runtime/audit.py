@@ -8,6 +8,8 @@ By these rules:
 - Every `every_s` seconds, for each feed that is up, expected to bring data, and in no gap: the trades since the last
   audit, but for the last `LAG_NS`, in which history may be behind the stream. What did not come is put in its place.
 - So many symbols are asked about at once that their trades fit two pages, the others the next time.
+- After a gap that was filled they are asked from `SPAN_MAX_NS` ago: the word that a trade was corrected or cancelled may
+  have been lost in it. What history says of that is done.
 - A history that knows none of many trades that came names them in another way, and is not believed.
 """
 
@@ -24,8 +26,10 @@ import numpy as np
 from hands.core.events import Link
 from hands.core.market import Market
 from hands.core.units import NS_PER_S
-from hands.runtime.recent import keys_of, not_among
-from hands.runtime.repairs import Repairs
+from hands.runtime.gaps import Gaps
+from hands.runtime.known import Known, Pause, Question
+from hands.runtime.recent import GoneError, Mark, Recent
+from hands.runtime.repairs import BeyondRepairError, Repairs
 from hands.venues.alpaca.history import PastTrades
 from hands.venues.alpaca.snapshots import VenueUnavailable
 from hands.venues.alpaca.standing import standing_task
@@ -64,12 +68,14 @@ class Trades(Protocol):
 
 
 class Audit:
-    """Compares what `repairs` has kept with `history`, and has put in what is missing."""
+    """Compares what `recent` has kept with `history`, and has `repairs` put in what is missing."""
 
     def __init__(
         self,
         market: Market,
+        recent: Recent,
         repairs: Repairs,
+        gaps: Gaps,
         feeds: Mapping[Link, Feed],
         history: Trades,
         clock: Callable[[], int],
@@ -78,12 +84,15 @@ class Audit:
     ) -> None:
         self.fault: str | None = None
         self._market = market
+        self._recent = recent
         self._repairs = repairs
+        self._gaps = gaps
         self._feeds = feeds
         self._history = history
         self._clock = clock
         self._every_s = every_s
         self._until_ns: dict[str, int] = {}
+        self._filled: dict[Link, int] = {}
         self._turns = {link: itertools.cycle(feed.symbols) for link, feed in feeds.items()}
         self._at_once = {link: min(SYMBOLS_MAX, len(feed.symbols)) for link, feed in feeds.items()}
         self._task: asyncio.Task[None] | None = None
@@ -105,35 +114,81 @@ class Audit:
             for link, feed in self._feeds.items():
                 try:
                     await self.compare(link, feed)
-                except VenueUnavailable as error:
+                except (VenueUnavailable, GoneError) as error:
                     self.fault = f"what came is not held against history: {error}"
                     log.info("%s: %s", link, self.fault)
 
     async def compare(self, link: Link, feed: Feed) -> None:
-        """Compare some symbols of a feed. Raises `VenueUnavailable`."""
-        if not (feed.is_up and feed.expects_data) or self._repairs.in_gap(link):
+        """Compare some symbols of a feed. Raises `VenueUnavailable`, or `GoneError`: too much comes for that."""
+        if not (feed.is_up and feed.expects_data) or self._gaps.is_open(link):
             return
+        recent = self._recent
+        self._look_back_after_gaps(link, feed)
         symbols = list(itertools.islice(self._turns[link], self._at_once[link]))
         end_ns = self._clock() - feed.venue_offset_ns - LAG_NS
-        oldest_ns = max(end_ns - SPAN_MAX_NS, self._repairs.kept_from_ns())
+        oldest_ns = max(end_ns - SPAN_MAX_NS, recent.kept_from_ns)
         start_ns = max(oldest_ns, min(self._until_ns.get(symbol, oldest_ns) for symbol in symbols))
         if start_ns >= end_ns:
             return
+        syms, position = [self._market.index[symbol] for symbol in symbols], recent.end
+        known = await recent.known(recent.first, position, syms, start_ns, end_ns)
         found = await self._history.trades(symbols, start_ns, end_ns, pages=PAGES)
-        if not found.complete:
-            self._at_once[link] = max(1, self._at_once[link] // 2)
-        if self._repairs.in_gap(link):
-            return
-        known = keys_of(self._repairs.kept_since(start_ns))
-        syms = {self._market.index[symbol] for symbol in symbols}
-        came = {key for key in known if key[0] in syms and key[-1] <= end_ns}
-        if len(came) >= STRANGERS_MAX and len(found.rows) and came.isdisjoint(keys_of(found.rows)):
-            raise VenueUnavailable("it names its trades in another way")
-        within_reach = self._repairs.is_within_reach(found.rows, feed.venue_offset_ns)
-        missed = not_among(found.rows[within_reach], set(known))
-        for sym in np.unique(missed["sym"]).tolist():
-            self._repairs.put_in(missed[missed["sym"] == sym], feed.venue_offset_ns)
+        self._adapt(link, complete=found.complete)
+        questions = await self._ask(found, known, feed)
+        missed = 0
+        for sym, question in questions.items():
+            if self._gaps.is_open(link):
+                return
+            missed += await self._put_in(sym, question, position, feed)
             await asyncio.sleep(0)
-        if len(missed):
-            log.warning("%s: %d trades had not come and were taken from history", link, len(missed))
-        self._until_ns |= dict.fromkeys(symbols, end_ns)
+        self._repairs.take_back(found)
+        if missed:
+            log.warning("%s: %d trades had not come and were taken from history", link, missed)
+        if found.complete:
+            self._until_ns |= dict.fromkeys(symbols, end_ns)
+
+    def _look_back_after_gaps(self, link: Link, feed: Feed) -> None:
+        """After a gap begin again as far back as ever: what came before it may have been corrected in it."""
+        filled = self._gaps.filled[link].gaps
+        if filled != self._filled.get(link, 0):
+            self._filled[link] = filled
+            for symbol in feed.symbols:
+                self._until_ns.pop(symbol, None)
+
+    def _adapt(self, link: Link, *, complete: bool) -> None:
+        """Ask about fewer symbols after an answer that was cut short, and slowly about more again: a market calms down."""
+        at_once = self._at_once[link]
+        most = min(SYMBOLS_MAX, len(self._feeds[link].symbols))
+        self._at_once[link] = min(most, at_once + 1 + at_once // 8) if complete else max(1, at_once // 2)
+
+    async def _ask(self, past: PastTrades, known: Known, feed: Feed) -> dict[int, Question]:
+        """Return for each symbol which of its past trades are not known, as far as they can still be put in.
+
+        Raises `VenueUnavailable`: the history is not of the trades that came.
+        """
+        questions, matched, pause = {}, 0, Pause()
+        for sym in past.syms:
+            trades = past.of(sym)
+            question = questions[sym] = Question(trades)
+            await question.begin(pause)
+            matched += await question.strike(known.of(sym), pause)
+            question.ignore(trades["venue_ns"] + feed.venue_offset_ns < self._recent.marked_since_ns(sym))
+        if known.count >= STRANGERS_MAX and past.count and not matched:
+            raise VenueUnavailable("it names its trades in another way")
+        return questions
+
+    async def _put_in(self, sym: int, question: Question, position: int, feed: Feed) -> int:
+        """Put what is missing of a symbol in its place; return how many trades that were."""
+        recent, counts = self._recent, self._repairs.counts
+
+        def choose(missed: np.ndarray) -> Mark | None:
+            mark = recent.settled(sym, int(missed["venue_ns"][0]) + feed.venue_offset_ns)
+            counts.too_old += len(missed) if mark is None else 0
+            return mark
+
+        try:
+            return (await self._repairs.put_in(sym, question, position, choose)).trades
+        except BeyondRepairError:
+            counts.too_old += 1
+            recent.start_anew(sym, self._clock())
+            return 0

@@ -9,20 +9,23 @@ from __future__ import annotations
 import os
 import pwd
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from hands.core.indicators import ALL_SYMBOLS, PERIODS, check_periods
 from hands.core.limits import LimitsError, LimitsFile, read_limits
+from hands.core.tightening import narrowed
 from hands.core.units import NS_PER_S
 from hands.core.vocab import Venue
-from hands.intake.drops import drop_folder_risks
+from hands.intake.permissions import brains, change_risks, drop_folder_risks
+from hands.runtime.limits_file import LimitsUnreadable, read_limits_text
+from hands.runtime.set_up import shipped
 from hands.venues.alpaca.endpoints import Credentials, EndpointError, Endpoints, Feed, venue_of
 
 ROLL_DAYS_BACK = 4
@@ -68,6 +71,7 @@ class VenueSection(_Section):
     requests_per_minute: int = Field(ge=20, le=100_000)
     mute_after_s: float = Field(gt=0, le=3600)
     close_intent: bool
+    rejections_latch: int = Field(ge=1, le=1_000_000)
 
 
 class FoldersSection(_Section):
@@ -82,6 +86,8 @@ class JournalSection(_Section):
 class MarketSection(_Section):
     audit_s: float = Field(ge=0.5, le=3600)
     intervals_s: list[Annotated[int, Field(gt=0, le=BAR_LONGEST_S)]] = Field(min_length=1, max_length=8)
+    suspicious_jump: float = Field(gt=0, le=1)
+    periods: dict[str, dict[str, int | float]]
 
     @field_validator("intervals_s")
     @classmethod
@@ -89,6 +95,19 @@ class MarketSection(_Section):
         if len(set(intervals_s)) != len(intervals_s):
             raise ValueError(f"an interval twice among {intervals_s}")
         return intervals_s
+
+    @field_validator("periods")
+    @classmethod
+    def _possible(cls, periods: dict[str, dict[str, int | float]]) -> dict[str, dict[str, int | float]]:
+        missing = [period.name for period in PERIODS if period.name not in periods.get(ALL_SYMBOLS, {})]
+        if missing:
+            raise ValueError(f'[market.periods."{ALL_SYMBOLS}"] does not say {", ".join(missing)}')
+        check_periods(periods)
+        return periods
+
+    def periods_of(self, symbols: Sequence[str]) -> dict[str, dict[str, int | float]]:
+        """Return the periods that `symbols` have, those of all among them."""
+        return {name: chosen for name, chosen in self.periods.items() if name in (ALL_SYMBOLS, *symbols)}
 
 
 class PollSection(_Section):
@@ -113,6 +132,9 @@ class Config:
 
     settings: Settings
     limits: LimitsFile
+    limits_path: Path
+    limits_text: str
+    symbols: tuple[str, ...] | None
     intents: Path
     state: Path
     endpoints: Endpoints
@@ -120,6 +142,7 @@ class Config:
     venue: Venue
     rolls_ns: tuple[int, ...]
     agents: dict[str, int | None]
+    risks: tuple[str, ...]
     dry_run: bool
     live: str | None
     log_json: bool
@@ -130,36 +153,61 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
 
     Raises:
         ConfigError: with every problem of both files, the command line and the environment.
-        Unsafe: a live host without `--live`.
+        Unsafe: a live host without `--live`, or with a Brain that could do more than drop documents.
+    """
+    config = read_config(options, environ)
+    if reasons := unsafe(config):
+        raise Unsafe("; ".join(reasons))
+    return config
+
+
+def unsafe(config: Config) -> list[str]:
+    """Return why nothing may be started with a configuration, besides what the account will say."""
+    if config.venue is not Venue.LIVE:
+        return []
+    if config.live is None:
+        host = config.endpoints.trading.split("//")[-1]
+        return [f"{host} is a live host; say --live ACCOUNT_NUMBER if real money is meant"]
+    return list(config.risks)
+
+
+def read_config(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration, checked but for whether it is safe to start with it.
+
+    Raises:
+        ConfigError: with every problem.
     """
     problems: list[str] = []
     settings = _settings(options.config, problems)
-    limits = _limits(options, problems)
+    limits_text = _limits_text(options.limits, problems)
+    limits = None if limits_text is None else _limits(options, limits_text, problems)
     rolls = () if limits is None else _rolls(limits, problems)
     agents = {} if limits is None else _agents(limits, problems)
     endpoints = _endpoints(options, settings, environ, problems)
     venue = None if endpoints is None else venue_of(endpoints)
     credentials = _credentials(environ, venue, problems)
+    if settings is not None and limits is not None and options.symbols is None:
+        strangers = sorted(settings.market.periods.keys() - {ALL_SYMBOLS, *limits.allow})
+        problems += [f"market.periods: {symbol} is not among the allowed symbols" for symbol in strangers]
     if settings is not None:
         _folders(*_places(options, settings), problems)
     if (
         problems
         or settings is None
         or limits is None
+        or limits_text is None
         or endpoints is None
         or venue is None
         or credentials is None
     ):
         raise ConfigError(problems)
-    if venue is Venue.LIVE and options.live is None:
-        host = endpoints.trading.split("//")[-1]
-        raise Unsafe(f"{host} is a live host; say --live ACCOUNT_NUMBER if real money is meant")
     intents, state = _places(options, settings)
-    if venue is Venue.LIVE and (risks := drop_folder_risks(intents)):
-        raise Unsafe("; ".join(risks))
     return Config(
         settings=settings,
         limits=limits,
+        limits_path=options.limits.absolute(),
+        limits_text=limits_text,
+        symbols=options.symbols,
         intents=intents,
         state=state,
         endpoints=endpoints,
@@ -167,6 +215,7 @@ def load(options: Options, environ: Mapping[str, str] = os.environ) -> Config:
         venue=venue,
         rolls_ns=rolls,
         agents=agents,
+        risks=_risks(options.limits, intents, agents, venue),
         dry_run=options.dry_run,
         live=options.live,
         log_json=options.log_json,
@@ -214,14 +263,39 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
     except ValidationError as error:
         for item in error.errors(include_url=False):
             where = ".".join(str(part) for part in item["loc"])
-            problems.append(f"{path}: {where}: {item['msg']}")
+            said = f" is missing{_as_shipped(where)}" if item["type"] == "missing" else f": {item['msg']}"
+            problems.append(f"{path}: {where}{said}")
     return None
 
 
-def _limits(options: Options, problems: list[str]) -> LimitsFile | None:
-    text = _read(options.limits, problems)
-    if text is None:
+def _as_shipped(where: str) -> str:
+    """Return the line to paste for a key of hands.toml that a newer version wants."""
+    table, _, key = where.rpartition(".")
+    section = shipped("hands.toml").decode().partition(f"\n[{table}]\n")[2].partition("\n[")[0]
+    line = next((line for line in section.splitlines() if line.startswith(f"{key} ")), None)
+    return "" if line is None else f"; paste into [{table}]: {line}"
+
+
+def _risks(limits: Path, intents: Path, agents: Mapping[str, int | None], venue: Venue) -> tuple[str, ...]:
+    """Return what lets a Brain do more than drop documents: with real money each is a reason not to start."""
+    try:
+        risks = drop_folder_risks(intents)
+        if venue is not Venue.SIM:  # on the simulator everything belongs to whoever tries it out
+            risks += change_risks([limits], brains(intents, agents))
+    except OSError as error:
+        risks = [f"who may write to {error.filename} cannot be seen: {error.strerror}"]
+    return tuple(risks)
+
+
+def _limits_text(path: Path, problems: list[str]) -> str | None:
+    try:
+        return read_limits_text(path)
+    except LimitsUnreadable as error:
+        problems.append(f"{path}: {error}")
         return None
+
+
+def _limits(options: Options, text: str, problems: list[str]) -> LimitsFile | None:
     try:
         limits = read_limits(text)
     except LimitsError as error:
@@ -237,7 +311,7 @@ def _limits(options: Options, problems: list[str]) -> LimitsFile | None:
     twice = sorted({symbol for symbol in options.symbols if options.symbols.count(symbol) > 1})
     if twice:
         problems.append(f"--symbols names a symbol twice: {', '.join(twice)}")
-    return msgspec.structs.replace(limits, allow=options.symbols)
+    return narrowed(limits, options.symbols)
 
 
 def _rolls(limits: LimitsFile, problems: list[str]) -> tuple[int, ...]:

@@ -10,7 +10,9 @@ operator, so the socket is private to its user (0600, in a private directory) an
 | `{"do": "quote", "symbols": ["AAPL"]}` | `quotes`: see `hands.runtime.status.quotes` |
 | `{"do": "watch", "symbols": ["AAPL"], "interval_s": 60, "have": {}}` | `watch`: see `hands.runtime.watching.watch` |
 | `{"do": "view"}` | `view`: see `hands.runtime.status.view` |
+| `{"do": "limits", "agent": null, "symbol": null}` | `limits`: see `hands.runtime.limits_table.limits_table` |
 | `{"do": "check", "document": "<text>", "agent": "default"}` | `receipt` |
+| `{"do": "envelope", "symbol": "AAPL", "agent": "default", "trigger": null, "stop": null}` | `envelope`: see `hands.runtime.envelope.envelope` |
 | `{"do": "halt", "reason": "..."}` | `status` after it |
 | `{"do": "resume", "agent": null}` | `status` after it |
 

@@ -21,7 +21,6 @@ import uvloop
 from hands.core.events import (
     AccountReport,
     ClockStepped,
-    DocumentReceived,
     Link,
     OperatorAction,
     SessionReport,
@@ -30,18 +29,19 @@ from hands.core.events import (
 from hands.core.market import Market
 from hands.core.state import State, open_symbols
 from hands.core.units import NS_PER_MS
-from hands.intake.drops import drop_folder_risks
 from hands.intake.inbox import HALT_FILE, Inbox
 from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
 from hands.journal.ledger import Ledger, LedgerError
 from hands.journal.store import JournalError, JournalStore, StateDirBoundElsewhere, StateDirInUse
-from hands.runtime import status
+from hands.runtime import machine_code, status
 from hands.runtime.clock import Clock
 from hands.runtime.config import Config, ConfigError, Options, Unsafe, load
 from hands.runtime.control import SOCKET_NAME, ControlError, ControlServer, note_drop_folder
 from hands.runtime.dispatcher import Dispatcher
+from hands.runtime.limits_file import LimitsWatch
 from hands.runtime.logs import set_up_logging
+from hands.runtime.look_back import LookBack
 from hands.runtime.market_data import MarketData
 from hands.runtime.operator_desk import OperatorDesk
 from hands.runtime.polling import Poller
@@ -49,7 +49,6 @@ from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
 from hands.runtime.sessions import FILE_NAME, Sessions
 from hands.venues.alpaca.endpoints import origin_of
-from hands.venues.alpaca.market_feed import MarketFeed
 from hands.venues.alpaca.order_entry import OrderEntry
 from hands.venues.alpaca.rate import RateBudget
 from hands.venues.alpaca.snapshots import Snapshots
@@ -68,7 +67,9 @@ FLUSH_WITHIN_S = 0.5
 DATA_GRACE_S = 5.0
 HOUSEKEEPING_S = 1.0
 STEP_MIN_NS = 5 * NS_PER_MS
-ENTITIES = ("ticket", "seen", "day", "performance", "agent", "reason", "accepted", "stopped_out", "halt")
+ENTITIES = (
+    "ticket", "seen", "day", "performance", "breakers", "limits", "agent", "reason", "accepted", "stopped_out", "halt",
+)  # fmt: skip
 Ready = Callable[[dict[str, object]], None]
 
 
@@ -81,10 +82,9 @@ def run(options: Options, ready: Ready) -> int:
     """
     config = load(options)
     set_up_logging(as_json=config.log_json, secrets=(config.credentials.secret, config.credentials.key_id))
-    for risk in drop_folder_risks(config.intents):
+    for risk in config.risks:
         log.warning("%s; accepted on %s", risk, config.venue)
-    Market.warm_up()
-    MarketFeed.warm_up()
+    machine_code.prepare()
     try:
         config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal = JournalStore(
@@ -128,12 +128,17 @@ class Daemon:
         self._stop_by_s = math.inf
         still_open = open_symbols(doc for _, doc in journal.load("ticket")) - set(config.limits.allow)
         self._symbols = config.limits.allow + tuple(sorted(still_open))  # its exits need its market
-        market = Market(self._symbols, tuple(config.settings.market.intervals_s))
+        told = config.settings.market
+        periods, jump = told.periods_of(self._symbols), told.suspicious_jump
+        market = Market(self._symbols, tuple(told.intervals_s), periods, suspicious_jump=jump)
         self.state = State(config.limits, market, config.venue)
         self.state.dry_run = config.dry_run
+        self.state.venue_rejections_max = config.settings.venue.rejections_latch
         self._dispatcher = Dispatcher(self.state, self._clock)
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
+        path, text, only = config.limits_path, config.limits_text, config.symbols
+        self._limits_watch = LimitsWatch(path, text, only, clock, feed)
         symbols = self._symbols
         budget = RateBudget.sharing(settings.venue.requests_per_minute)
         data_budget = RateBudget.sharing(settings.venue.requests_per_minute)  # the data host counts apart
@@ -167,16 +172,18 @@ class Daemon:
             feed=feed,
             seq=lambda: self._sequencer.seq,
             faults=self._faults,
+            streams=self._streams,
         )
         self._inbox = Inbox(
             config.intents,
             config.agents,
             clock=clock,
-            deliver=self._take_document,
+            deliver=feed,
             on_halt=lambda: self._desk.operate(OperatorAction.HALT_FILE),
         )
         self._ledger = Ledger(config.state / "hands.db", journal.path)
         self._control_server = ControlServer(config.state / SOCKET_NAME, self._desk.answer)
+        sessions = Sessions(config.state / FILE_NAME)
         self._poller = Poller(
             self._snapshots,
             settings.poll,
@@ -186,7 +193,7 @@ class Daemon:
             feed=feed,
             take_rows=self._sequencer.take_rows,
             on_session=self._on_session,
-            sessions=Sessions(config.state / FILE_NAME),
+            sessions=sessions,
         )
         self._market_data = MarketData(
             config.endpoints,
@@ -200,6 +207,8 @@ class Daemon:
             mute_after_s=settings.venue.mute_after_s,
             audit_s=settings.market.audit_s,
         )
+        bars, add_row, rolls = self._market_data.history, self._sequencer.add_row, self.state.next_roll_ns
+        self._look_back = LookBack(config, bars, sessions, clock=clock, next_roll_ns=rolls, add_row=add_row)
         self._dispatcher.connect(
             sequencer=self._sequencer,
             order_entry=self._order_entry,
@@ -208,6 +217,7 @@ class Daemon:
             ledger=self._ledger,
             fetch_quote=self._poller.fetch_quote,
             request_truth=self._poller.request_truth,
+            request_day_orders=self._poller.request_day_orders,
         )
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -255,6 +265,7 @@ class Daemon:
         await self._until_ready()
         rehearse(self._config.limits, self._clock)
         self._poller.start()
+        self._look_back.start()
         await self._open_inbox()
         gc.collect()
         gc.freeze()
@@ -288,6 +299,7 @@ class Daemon:
                 rolls_ns=config.rolls_ns,
             )
         )
+        self._limits_watch.begin()
         self._desk.is_open = True
         self._look_for_halt()
 
@@ -297,14 +309,15 @@ class Daemon:
             self._desk.operate(OperatorAction.HALT_FILE)
 
     async def _until_ready(self) -> None:
-        """Wait for the first reconciliation and for order entry; for market data only a little while."""
+        """Wait for the first reconciliation and for order entry; for market data and the day's counters a little while."""
         links = self.state.links
         loop = asyncio.get_running_loop()
         patience = loop.time() + DATA_GRACE_S
         while True:
             able = self.state.reconciled and links.get(Link.ORDER_ENTRY) and links.get(Link.TRADE_UPDATES)
             fed = self._market_data.is_warm and all(links.get(link) for link in self._market_data.feeds)
-            if able and (fed or loop.time() > patience):
+            counted = not self.state.recount_due
+            if able and ((fed and counted) or loop.time() > patience):
                 return
             await asyncio.sleep(0.01)
             self._look_for_halt()
@@ -344,6 +357,7 @@ class Daemon:
             if abs(offset - self.state.wall_offset_ns) > STEP_MIN_NS:
                 self._sequencer.feed(ClockStepped(ts_ns=self._clock(), wall_offset_ns=offset))
             self._market_data.keep_house()
+            self._limits_watch.look()
             if self._journal.is_gone:
                 self._sequencer.give_up_journal()
             try:
@@ -384,6 +398,7 @@ class Daemon:
     async def _close(self) -> None:
         """Close everything, one thing after the other, by the one deadline; what is not closed by then is named."""
         closing: dict[str, Callable[[], Awaitable[None]]] = {
+            "look back": self._look_back.stop,
             "questions to the venue": self._poller.stop,
             "market data": self._market_data.stop,
             "trade stream": self._trade_stream.stop,
@@ -418,11 +433,11 @@ class Daemon:
 
     # --- the world comes in --------------------------------------------------------------------------------
 
-    def _take_document(self, event: DocumentReceived) -> None:
-        self._sequencer.feed(event)
-
     def _on_session(self, report: SessionReport) -> None:
         self._market_data.take_session(report)
+
+    def _streams(self) -> dict[str, status.Document]:
+        return self._market_data.streams()
 
     def _faults(self) -> dict[str, str | None]:
         """Return what is wrong with each part, for the operator to see; None where nothing is."""

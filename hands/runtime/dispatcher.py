@@ -23,6 +23,7 @@ from hands.core.commands import (
     QueryOrder,
     ReceiptChanged,
     RefuseDocument,
+    RequestDayOrders,
     RequestTruth,
     Stopped,
     SubmitEntry,
@@ -80,6 +81,7 @@ class Dispatcher:
         ledger: Ledger,
         fetch_quote: Callable[[str], None],
         request_truth: Callable[[tuple[str, ...]], None],
+        request_day_orders: Callable[[Ns], None],
     ) -> None:
         self._sequencer = sequencer
         self._order_entry = order_entry
@@ -88,6 +90,7 @@ class Dispatcher:
         self._ledger = ledger
         self._fetch_quote = fetch_quote
         self._request_truth = request_truth
+        self._request_day_orders = request_day_orders
 
     def dispatch(self, commands: list[AnyCommand], decided_ns: Ns, journaled_ns: Ns | None) -> None:
         """Carry out one decision's commands, in order."""
@@ -106,6 +109,8 @@ class Dispatcher:
                 case RequestTruth(client_order_ids=ids, reason=reason):
                     log.info("asking for the venue's truth: %s", reason)
                     self._request_truth(ids)
+                case RequestDayOrders(since_ns=since_ns):
+                    self._request_day_orders(since_ns)
                 case ReceiptChanged(intent_id=intent_id):
                     self._papers.add_receipt(intent_id)
                 case ArchiveDocument() | RefuseDocument():
@@ -183,7 +188,7 @@ class Dispatcher:
 
     def _try_again(self) -> None:
         self._retry = None
-        self._papers.try_again()
+        self._papers.probe()
         self._do_papers()
 
     def _write_receipt(self, intent_id: str) -> None:

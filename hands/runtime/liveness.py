@@ -3,7 +3,9 @@
 Owns the judgement, per stream and per symbol, and the pace of the questions behind it. May not price anything: whether
 a quote is too old for an entry is the guardian's business, and it does not wait for this. The one idea: the venue can
 be asked for a symbol's latest quote. If that is the one we have, the symbol is quiet; if there is a newer one that the
-stream has had time to bring, the stream is mute, however open its socket, and the connection is made anew.
+stream has had time to bring, the stream is mute, however open its socket, and the connection is made anew. Of a busy symbol
+there is always one so new that it may be on its way: then the stream has `LOOK_AGAIN_S` to bring a row, and is mute if
+it does not.
 
 By these rules:
 - Only where data is expected: equities in their session, coins always.
@@ -11,7 +13,7 @@ By these rules:
   dropped. A symbol silent for so long on a live stream is judged by itself, one at a time, not oftener than every
   `PAUSE_S`; each time it was only quiet, the next question waits twice as long, up to `PATIENCE_MAX` times.
 - A stream that was dropped for one symbol is not dropped for one again for `AGAIN_AFTER_S`, and each time for twice as
-  long: the other symbols pay for it, and a feed may lack what the venue's REST shows.
+  long, up to `AGAIN_LONGEST_S`: the other symbols pay for it, and a feed may lack what the venue's REST shows.
 """
 
 from __future__ import annotations
@@ -40,7 +42,11 @@ WITNESSES: Final = 3
 GRACE_NS: Final = 2 * NS_PER_S
 """What the venue knows for so long the stream should have brought."""
 
+LOOK_AGAIN_S: Final = 2.0
+"""What is newer it has so long to bring."""
+
 AGAIN_AFTER_S: Final = 600.0
+AGAIN_LONGEST_S: Final = 4 * 3600.0
 
 
 class Feed(Protocol):
@@ -56,6 +62,8 @@ class Feed(Protocol):
     def symbols(self) -> Sequence[str]: ...
     @property
     def venue_offset_ns(self) -> int: ...
+    @property
+    def heard_ns(self) -> int: ...
     def drop(self, reason: str) -> None: ...
     def excuse(self) -> None: ...
 
@@ -122,7 +130,7 @@ class Liveness:
         by_age = sorted(feed.symbols, key=self._received_ns, reverse=True)
         answered = False
         for symbol in by_age[:WITNESSES]:
-            missed = await self._missed(feed, symbol)
+            missed = await self._missed(feed, symbol, lambda asked_ns, _: feed.heard_ns >= asked_ns)
             if missed:
                 feed.drop(f"connected, but mute: the venue has a newer quote of {symbol} than it sent")
                 return
@@ -161,7 +169,7 @@ class Liveness:
     async def _judge_symbol(self, link: Link, feed: Feed, symbol: str) -> None:
         self._not_before_ns[link] = self._clock() + int(PAUSE_S * NS_PER_S)
         patience = self._patience[symbol]
-        missed = await self._missed(feed, symbol)
+        missed = await self._missed(feed, symbol, lambda _, told_ns: self._received_ns(symbol) > told_ns)
         if not missed:
             stamp_ns = self._stamp_ns(symbol)
             patience.times = min(2 * patience.times, PATIENCE_MAX) if stamp_ns == patience.venue_ns else 2
@@ -170,23 +178,31 @@ class Liveness:
         patience.times = 1
         wait_s = self._again_after_s[link]
         self._not_before_ns[link] = self._clock() + int(wait_s * NS_PER_S)
-        self._again_after_s[link] = 2 * wait_s
+        self._again_after_s[link] = min(2 * wait_s, AGAIN_LONGEST_S)
         log.warning("%s: %s is mute on a live stream", link, symbol, extra={"code": "MUTE"})
         self._on_mute(link, symbol)
         feed.drop(f"mute for {symbol}: the venue has a newer quote than it sent")
 
     # --- the question ------------------------------------------------------------------------------------------
 
-    async def _missed(self, feed: Feed, symbol: str) -> bool | None:
-        """Whether the venue has a quote that the stream should have brought and did not; None: no answer."""
+    async def _missed(self, feed: Feed, symbol: str, has_spoken: Callable[[int, int], bool]) -> bool | None:
+        """Whether the venue has a quote that the stream should have brought and did not; None: no answer.
+
+        `has_spoken(asked_ns, told_ns)`: the stream has brought something since we asked, or since the venue told us.
+        """
         had_ns, up_ns = self._stamp_ns(symbol), feed.up_since_ns
         asked_ns = self._clock()
         found_ns = await self._latest_quote(symbol)
         if found_ns is None:
             return None
-        made_ns = found_ns + feed.venue_offset_ns
-        in_time = up_ns + GRACE_NS < made_ns < asked_ns - GRACE_NS
-        return found_ns > had_ns and in_time and feed.is_up and feed.up_since_ns == up_ns
+        told_ns, made_ns = self._clock(), found_ns + feed.venue_offset_ns
+        if found_ns <= had_ns or made_ns <= up_ns + GRACE_NS:
+            return False
+        if made_ns >= asked_ns - GRACE_NS:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            if has_spoken(asked_ns, told_ns):
+                return False
+        return feed.is_up and feed.up_since_ns == up_ns
 
     def _received_ns(self, symbol: str) -> int:
         """When the last row of a symbol came, 0 for never."""

@@ -15,10 +15,11 @@ from hands.core.state import State
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime import status
 from hands.runtime.audit import Audit
+from hands.runtime.gaps import Gaps
 from hands.runtime.liveness import Liveness
 from hands.runtime.recent import Recent
 from hands.runtime.repairs import Repairs
-from hands.runtime.session_resets import SessionResets
+from hands.runtime.session_resets import SessionResets, on_the_minute
 from hands.runtime.warm_up import WarmUp
 from hands.venues.alpaca.endpoints import Credentials, Endpoints
 from hands.venues.alpaca.frames import AnyNotice
@@ -32,7 +33,10 @@ MARKS_A_SECOND = 100
 
 
 class MarketData:
-    """The market's side of the daemon. `latest_quote(symbol)` asks the venue and takes the answer into the market."""
+    """The market's side of the daemon. `latest_quote(symbol)` asks the venue and takes the answer into the market.
+
+    `history`: who else has time may ask it too.
+    """
 
     def __init__(
         self,
@@ -73,17 +77,22 @@ class MarketData:
             )
             for link, symbols in _by_link(market.symbols).items()
         }
-        self._history = History(endpoints, credentials, market.index, clock, budget=budget)
-        self._warm_up = WarmUp(market, self._recent, self.feeds, self._history, clock, self._session_start)
-        self._repairs = Repairs(market, self._recent, self.feeds, self._history, clock, self._warm_up.load)
-        self._audit = Audit(market, self._repairs, self.feeds, self._history, clock, every_s=audit_s)
+        self.history = History(endpoints, credentials, market.index, clock, budget=budget)
+        self._warm_up = WarmUp(market, self._recent, self.feeds, self.history, clock, self._session_start)
+        self._repairs = Repairs(market, self._recent, self.feeds, clock)
+        self._gaps = Gaps(
+            market, self._recent, self._repairs, self.feeds, self.history, clock, self._warm_up.load
+        )
+        self._audit = Audit(
+            market, self._recent, self._repairs, self._gaps, self.feeds, self.history, clock, every_s=audit_s
+        )
         self._liveness = Liveness(
             self.feeds,
             market,
             latest_quote,
             clock,
             mute_after_s=mute_after_s,
-            on_mute=self._repairs.note_mute,
+            on_mute=self._gaps.note_mute,
         )
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -106,12 +115,13 @@ class MarketData:
     async def stop(self) -> None:
         """Close everything; no row comes after this."""
         await self._liveness.stop()
+        for feed in self.feeds.values():  # before what works for them: a row or a loss begins a repair
+            await feed.stop()
         await self._audit.stop()
         await self._warm_up.stop()
+        await self._gaps.stop()
         await self._repairs.stop()
-        for feed in self.feeds.values():
-            await feed.stop()
-        await self._history.close()
+        await self.history.close()
 
     def keep_house(self) -> None:
         """Put in order what came out of it, and note down where to go back to; once a second."""
@@ -119,7 +129,9 @@ class MarketData:
         self._recent.mark_some(self._clock(), MARKS_A_SECOND)
 
     def take_session(self, report: SessionReport) -> None:
-        """Outside the session a silent equity feed is not a dead one."""
+        """Outside the session a silent equity feed is not a dead one; and how far the clocks may be apart."""
+        for each in self.feeds.values():
+            each.ahead_max_ns = report.ahead_max_ns
         feed = self.feeds.get(Link.EQUITY_DATA)
         if feed is not None:
             feed.expect_data(self._mute_after_s if report.is_open else None)
@@ -127,12 +139,32 @@ class MarketData:
 
     def faults(self) -> dict[str, str | None]:
         """Return what is wrong with each part, None where nothing is."""
-        gaps = ", ".join(self._repairs.open_gaps)
+        gaps = ", ".join(self._gaps.open_gaps)
         return {
-            **{str(link): status.feed_fault(feed.counts) for link, feed in self.feeds.items()},
+            **{str(link): status.feed_fault(feed) for link, feed in self.feeds.items()},
             "history": self._warm_up.fault or self._audit.fault,
-            "gaps": self._repairs.fault or (f"being filled: {gaps}" if gaps else None),
+            "gaps": self._gaps.fault or (f"being filled: {gaps}" if gaps else None),
         }
+
+    def streams(self) -> dict[str, status.Document]:
+        """Return how each stream is, for the operator."""
+        now_ns, offset_ns, filling = self._clock(), self._state.wall_offset_ns, self._gaps.open_gaps
+        return {
+            str(link): status.stream(
+                feed,
+                self._gaps.filled[link],
+                now_ns,
+                offset_ns,
+                is_filling=link in filling,
+                suspicious=self._suspicious(feed.symbols),
+            )
+            for link, feed in self.feeds.items()
+        }
+
+    def _suspicious(self, symbols: Sequence[str]) -> int:
+        """Return how many prints of some symbols were held aside."""
+        market = self._state.market
+        return sum(market.suspicious(market.index[symbol]) for symbol in symbols)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -144,7 +176,7 @@ class MarketData:
         self._repairs.take_notice(notice)
 
     def _note_resumed(self, link: Link) -> None:
-        self._repairs.silence_over(link)
+        self._gaps.silence_over(link)
 
     def _judge_silence(self, link: Link) -> None:
         self._liveness.judge_silence(link)
@@ -152,17 +184,19 @@ class MarketData:
     def _deliver(self, event: AnyEvent) -> None:
         """Tell of a link's loss before it is decided upon, and of its return afterwards."""
         if isinstance(event, LinkReport) and not event.up:
-            self._repairs.link_changed(event.link, up=False)
+            self._gaps.link_changed(event.link, up=False)
         self._feed(event)
         if isinstance(event, LinkReport) and event.up:
-            self._repairs.link_changed(event.link, up=True)
+            self._gaps.link_changed(event.link, up=True)
 
     def _session_start(self, symbol: str, now_ns: int) -> int | None:
         """Return when the session of `symbol` that is in progress began, None where none is or nobody knows."""
         if "/" in symbol:
             return now_ns - now_ns % DAY_NS
         session = self._state.session
-        return session.open_ns if session is not None and session.is_open else None
+        if session is None or not session.is_open or session.open_ns is None:
+            return None
+        return on_the_minute(session.open_ns)
 
 
 def _by_link(symbols: Sequence[str]) -> dict[Link, list[str]]:

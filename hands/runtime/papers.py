@@ -2,19 +2,29 @@
 
 Owns which papers are due and which failed. May not write any itself: the dispatcher gives two functions for that.
 The one idea: a paper that cannot be written steps aside until the next attempt, so it never holds up the others; only
-the documents of one name keep their order, since they are told apart by it.
+the documents of one name keep their order, since they are told apart by it. A disk that refuses is asked with a few
+papers at a time, twice as many after each time that all of them were written: ten thousand that fail must not take the
+loop away from the market four times a second.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from hands.core.commands import ArchiveDocument, RefuseDocument
 from hands.intake.reading import IntakeError
 
 log = logging.getLogger("hands")
+
+PROBES = 8
+"""Of receipts and of documents each, so many are tried again at first."""
+
+SLICE_S = 0.002
+"""What one turn of the loop has for papers: as much as the inbox has, since a verdict matters more than its paper."""
 
 Filing = ArchiveDocument | RefuseDocument
 
@@ -22,7 +32,13 @@ Filing = ArchiveDocument | RefuseDocument
 class Papers:
     """Keeps what is due. `write_receipt(intent_id)` and `file(filing)` do it, or raise IntakeError."""
 
-    def __init__(self, write_receipt: Callable[[str], None], file: Callable[[Filing], None]) -> None:
+    def __init__(
+        self,
+        write_receipt: Callable[[str], None],
+        file: Callable[[Filing], None],
+        slice_s: float = SLICE_S,
+    ) -> None:
+        self._slice_s = slice_s
         self.fault: str | None = None
         self._write_receipt = write_receipt
         self._file = file
@@ -32,6 +48,8 @@ class Papers:
         self._names: deque[tuple[str, str]] = deque()
         self._failed_names: deque[tuple[str, str]] = deque()
         self._faults: set[str] = set()
+        self._probes = PROBES
+        self._failures = 0
 
     def add_receipt(self, intent_id: str) -> None:
         """A receipt is another now; however often it changes before it is written, it is written once."""
@@ -52,24 +70,37 @@ class Papers:
 
     @property
     def have_failed(self) -> bool:
-        """Whether something could not be written and waits for `try_again`."""
+        """Whether something could not be written and waits for `probe` or `try_again`."""
         return bool(self._failed_receipts or self._failed_names)
 
     def try_again(self) -> None:
-        """What failed is due again, after what is due already."""
+        """All that failed is due again, after what is due already."""
         self._receipts.update(self._failed_receipts)
         self._failed_receipts.clear()
         self._names.extend(self._failed_names)
         self._failed_names.clear()
 
+    def probe(self) -> None:
+        """Some of what failed is due again, that which waits longest first."""
+        self._probes = PROBES if self._failures else 2 * self._probes
+        self._failures = 0
+        for intent_id in list(islice(self._failed_receipts, self._probes)):
+            del self._failed_receipts[intent_id]
+            self._receipts[intent_id] = None
+        for _ in range(min(self._probes, len(self._failed_names))):
+            self._names.append(self._failed_names.popleft())
+
     def write_some(self, most: int) -> None:
-        """Write at most so many, receipts first: an agent waits for them."""
+        """Write at most so many, receipts first: an agent waits for them. Ends after its slice of time, but writes one."""
+        end_s = time.monotonic() + self._slice_s
         for _ in range(most):
             if self._receipts:
                 self._next_receipt()
             elif self._names:
                 self._next_filing()
             else:
+                break
+            if time.monotonic() > end_s:
                 break
         if self._faults and not (self.have_failed or self.are_due):
             log.info("papers are written again")
@@ -104,6 +135,7 @@ class Papers:
 
     def _note(self, error: IntakeError) -> None:
         """Log each fault once, however many papers it hits: a full disk is one fault."""
+        self._failures += 1
         self.fault = str(error)
         cause = error.__cause__
         fault = str(error) if not isinstance(cause, OSError) or not cause.strerror else cause.strerror

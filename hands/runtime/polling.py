@@ -19,6 +19,7 @@ from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime.config import PollSection
 from hands.runtime.sessions import REFRESH_S, Sessions
+from hands.venues.alpaca.clock_offset import latest_ns
 from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
 from hands.venues.alpaca.standing import standing_task
 
@@ -129,7 +130,7 @@ class Poller:
         except VenueUnavailable:
             known, last = self._sessions.report(self._clock()), self._last_session
             if known is not None and last is not None and self._clock() >= _turns_ns(last):
-                self._take_session(known)
+                self._take_session(msgspec.structs.replace(known, ahead_max_ns=last.ahead_max_ns))
             raise
         self._take_session(report)
 
@@ -191,6 +192,14 @@ class Poller:
         async with self._truth_turn:
             self._feed(await self._snapshots.truth(client_order_ids, regular=regular))
 
+    def request_day_orders(self, since_ns: Ns) -> None:
+        """Ask for our orders since the roll, until the venue has named them all."""
+        self._spawn(self._ask_day_orders(since_ns))
+
+    async def _ask_day_orders(self, since_ns: Ns) -> None:
+        ask = self._snapshots.day_orders
+        self._feed(await self._until_answered("orders of the day", lambda: ask(since_ns)))
+
     def fetch_quote(self, symbol: str) -> None:
         """Ask once for a symbol's latest quote; it goes through the market like any other row."""
         self._spawn(self._ask_quote(symbol))
@@ -208,12 +217,13 @@ class Poller:
             found = None
         if found is not None:
             bid, ask, bid_size, ask_size, venue_ns = found
-            rows = new_rows(1)
+            rows, now_ns = new_rows(1), self._clock()
             row = rows[0]
             row["sym"], row["kind"], row["flags"] = self._index[symbol], RowKind.QUOTE, RowFlag.ELIGIBLE
             row["price"], row["size"], row["price2"], row["size2"] = bid, bid_size, ask, ask_size
-            row["venue_ns"], row["recv_ns"] = venue_ns, self._clock()
-            self._take_rows(rows, 1)
+            row["venue_ns"], row["recv_ns"] = venue_ns, now_ns
+            if venue_ns <= latest_ns(now_ns, self._last_session.ahead_max_ns if self._last_session else None):
+                self._take_rows(rows, 1)
         self._feed(
             QuoteFetched(
                 ts_ns=self._clock(),

@@ -85,6 +85,7 @@ class Rehearsal:
             cash=STAGE_EQUITY,
             buying_power=STAGE_EQUITY,
             non_marginable_buying_power=STAGE_EQUITY,
+            crypto_status="ACTIVE",
         )
         state.day.equity = STAGE_EQUITY
         state.assets = self._assets

@@ -11,8 +11,7 @@ from hands.core.market import Market
 from hands.core.units import NS_PER_S
 
 DAY_NS = 86_400 * NS_PER_S
-SAME_OPEN_NS = 60 * NS_PER_S
-"""The venue's times are moved to our clock anew in every report; by less than this it is the same open."""
+MINUTE_NS = 60 * NS_PER_S
 
 
 class SessionResets:
@@ -28,9 +27,19 @@ class SessionResets:
 
     def take(self, report: SessionReport) -> None:
         """Note the next open of the equity session, once."""
-        if report.is_open or abs(report.next_open_ns - self._next_open_ns) < SAME_OPEN_NS:
+        open_ns = on_the_minute(report.next_open_ns)
+        if report.is_open or open_ns == self._next_open_ns:
             return
-        self._next_open_ns = report.next_open_ns
+        self._next_open_ns = open_ns
         for symbol, index in self._market.index.items():
             if "/" not in symbol:
-                self._market.set_session(index, report.next_open_ns, 0)
+                self._market.set_session(index, open_ns, 0)
+
+
+def on_the_minute(at_ns: int) -> int:
+    """Return an open by the venue's clock, which the market goes by.
+
+    A report's times were moved to ours by an estimate, off by some milliseconds; sessions begin on whole minutes. Without
+    this, the first trades of a session, or its whole first minute, would count in the one before.
+    """
+    return (at_ns + MINUTE_NS // 2) // MINUTE_NS * MINUTE_NS

@@ -33,7 +33,9 @@ from hands.core.ticket import Order, Ticket
 from hands.core.units import NS_PER_MS, decimal_text, mul_floor, usd_text
 from hands.core.vocab import Verdict
 from hands.journal import reader
-from hands.venues.alpaca.market_feed import FeedCounts
+from hands.runtime.gaps import Filled
+from hands.runtime.limits_table import changes
+from hands.venues.alpaca.market_feed import MarketFeed
 
 VERDICTS_SHOWN = 12
 ORDERS_SHOWN = 14
@@ -72,6 +74,7 @@ def status(
         "trades_live": len(live),
         "latency_us": latency if latency is not None else latencies(_known(state)),
         "limits_sha256": state.limits.sha256,
+        "limits": changes(state),
         "intents": intents,
         "at": time_text(now_ns + state.wall_offset_ns),
     }
@@ -134,6 +137,7 @@ def _day(state: State) -> Document:
         "unrealised_usd": usd_text(unrealised_usd(state)),
         "loss_usd": usd_text(day_loss_usd(state)),
         "max_daily_loss_usd": usd_text(day_loss_allowed(state, hard)),
+        "agents_stopped": list(state.day.stopped),
         "exposure_usd": usd_text(exposure_usd(state)),
         "max_gross_exposure_usd": usd_text(mul_floor(sizing_equity(state), hard.max_gross_exposure)),
     }
@@ -163,14 +167,43 @@ def set_aside_fault(rows: int) -> str | None:
     return f"{rows} rows did not fit the tables of hands.db and were set aside there" if rows else None
 
 
-def feed_fault(counts: FeedCounts) -> str | None:
+def feed_fault(feed: MarketFeed) -> str | None:
     """Return what came in on a market-data stream and could not be used, None where nothing did."""
+    counts = feed.counts
     strange = {
         "frames that could not be read": counts.unreadable_frames,
         "malformed rows": counts.malformed,
         "rows of symbols that were not asked for": counts.unknown_symbols,
+        "rows stamped in the future": feed.from_future,
     }
     return ", ".join(f"{count} {what}" for what, count in strange.items() if count) or None
+
+
+def stream(
+    feed: MarketFeed, filled: Filled, now_ns: int, wall_offset_ns: int, *, is_filling: bool, suspicious: int
+) -> Document:
+    """Return how a market-data stream is, and what was lost on it: `dropped` came and could not be used.
+
+    `suspicious` is how many prints of its symbols were held aside.
+    """
+    counts, last_ns = feed.counts, filled.last_ns
+    return {
+        "up": feed.is_up,
+        "since": time_text(feed.up_since_ns + wall_offset_ns) if feed.is_up else None,
+        "symbols": len(feed.symbols),
+        "last_age_ms": _age_ms(now_ns, feed.last_row_ns) if feed.last_row_ns else None,
+        "rows": counts.rows,
+        "repeated": feed.repeated,
+        "dropped": counts.malformed + counts.unknown_symbols + counts.unreadable_frames + feed.from_future,
+        "suspicious": suspicious,
+        "offset_ms": _ms(feed.venue_offset_ns),
+        "gaps": {
+            "filled": filled.gaps,
+            "trades": filled.trades,
+            "last": None if last_ns is None else time_text(last_ns + wall_offset_ns),
+            "filling": is_filling,
+        },
+    }
 
 
 # --- the market ----------------------------------------------------------------------------------------------
@@ -198,6 +231,7 @@ def quote(state: State, symbol: str, now_ns: int, interval_s: int | None = None)
         "ask_size": None if now is None else now.ask_size,
         "last": None if last is None else decimal_text(last.price, 2),
         "age_ms": None if now is None else _ms(quote_age_ns(state, symbol, now, now_ns)),
+        "suspicious": state.market.suspicious(index),
         "indicators": msgspec.structs.asdict(state.market.indicators(index, interval_s)),
     }
 

@@ -11,6 +11,8 @@ By these rules:
 - The trades begin with the bar in progress of the longest interval, at most `TRADES_S` ago. The bar in progress of a
   longer interval lacks what traded before.
 - The session's VWAP and volume are those of its minutes so far, and of the trades since.
+- Where the ring of what came live begins after the history ends, the trades between them are asked for.
+- What is older than the history by `LATE_NS`, when it comes, is late: it moves no last price and fires nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ import numpy as np
 from hands.core.events import Link
 from hands.core.freshness import link_of
 from hands.core.market import Bar, Market
+from hands.core.stage import Stage
 from hands.core.units import NS_PER_S
-from hands.runtime.recent import Recent, keys_of, not_among, spliced
+from hands.runtime.known import A_TURN, Pause, Question, mixes
+from hands.runtime.recent import GoneError, Recent, Since
 from hands.venues.alpaca.history import PastTrades
 from hands.venues.alpaca.snapshots import VenueUnavailable
 from hands.venues.alpaca.standing import standing_task
@@ -43,10 +47,20 @@ EQUITY_DAYS: Final = 5
 LONG_DAYS: Final = 14
 COIN_HOURS: Final = 26
 BARS_NEEDED: Final = 40
+BARS_MAX: Final = 1_200
+"""Bars that are loaded of an interval: what an average of 40 remembers of the one before them is less than 1e-12."""
+
+LATE_NS: Final = 60 * NS_PER_S
+"""By the venue's clock as far as we know it, which in the first seconds is not at all."""
+
+MARGIN_NS: Final = 2 * NS_PER_S
+JOINS_MAX: Final = 5
 PUBLISHED_AFTER_NS: Final = 2 * NS_PER_S
 """The minute that has just ended takes the venue a moment to publish."""
 
 RETRIES_S: Final = (0.0, 2.0, 10.0, 60.0)
+SELDOM_S: Final = 300.0
+"""How often a venue is asked after that: an outage ends, and a venue without history costs a request."""
 
 
 class Feed(Protocol):
@@ -63,7 +77,7 @@ class Past(Protocol):
     async def trades(self, symbols: Sequence[str], start_ns: int, end_ns: int) -> PastTrades: ...
     async def minute_bars(
         self, symbols: Sequence[str], start_ns: int, end_ns: int
-    ) -> dict[str, list[Bar]]: ...
+    ) -> dict[str, np.ndarray]: ...
 
 
 class WarmUp:
@@ -79,6 +93,7 @@ class WarmUp:
         session_start: Callable[[str, int], int | None],
         *,
         retries_s: Sequence[float] = RETRIES_S,
+        seldom_s: float = SELDOM_S,
     ) -> None:
         self.fault: str | None = None
         self.is_over = False
@@ -89,8 +104,8 @@ class WarmUp:
         self._clock = clock
         self._session_start = session_start
         self._retries_s = retries_s
+        self._seldom_s = seldom_s
         self._intervals_s = [s for s in market.intervals_s if s % 60 == 0]
-        self._pristine = [market.checkpoint(sym) for sym in range(len(market.symbols))]
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -108,9 +123,9 @@ class WarmUp:
         self.is_over = True
 
     async def load(self, symbols: Sequence[str]) -> None:
-        """Load `symbols` from bars and trades, whatever is known of them; a failure is told in `fault`."""
+        """Load `symbols` from bars and trades, whatever is known of them; until it succeeds, `fault` tells why not."""
         left = {link: [s for s in symbols if link_of(s) is link] for link in self._feeds}
-        for after_s in self._retries_s:
+        for after_s in itertools.chain(self._retries_s, itertools.repeat(self._seldom_s)):
             await asyncio.sleep(after_s)
             for link, names in list(left.items()):
                 try:
@@ -118,8 +133,9 @@ class WarmUp:
                         await self._load(link, names)
                     del left[link]
                 except VenueUnavailable as error:
+                    level = logging.WARNING if self.fault is None else logging.INFO
                     self.fault = f"without history, indicators begin with the first tick: {error}"
-                    log.warning("%s: %s", link, self.fault)
+                    log.log(level, "%s: %s", link, self.fault)
             if not left:
                 self.fault = None
                 return
@@ -138,14 +154,32 @@ class WarmUp:
         this_minute_ns = now_ns - now_ns % MINUTE_NS
         trades_from_ns = min(now_ns - now_ns % (longest_s * NS_PER_S), this_minute_ns - MINUTE_NS)
         trades_from_ns = max(trades_from_ns, this_minute_ns - TRADES_S * NS_PER_S)
-        past = await self._history.trades(symbols, trades_from_ns, now_ns + NS_PER_S)
-        self._recent.remember(past.rows)
-        for symbol in symbols:
+        past = await self._trades(symbols, trades_from_ns, now_ns)
+        until_ns, joins = now_ns, 0
+        for number, symbol in enumerate(symbols):
+            while self._kept_from_ns() > until_ns - MARGIN_NS and joins < JOINS_MAX:
+                joins, from_ns, until_ns = joins + 1, until_ns - MARGIN_NS, self._now_ns(link)
+                past.join(await self._trades(symbols[number:], from_ns, until_ns))
+            if self._kept_from_ns() > until_ns - MARGIN_NS:
+                log.warning(
+                    "%s: trades come faster than history tells of them; %s may lack some", link, symbol
+                )
             sym = self._market.index[symbol]
-            self._load_symbol(
-                symbol, minutes[symbol], past.rows[past.rows["sym"] == sym], trades_from_ns, now_ns
-            )
+            try:
+                async with self._recent.turn:
+                    await self._load_symbol(symbol, minutes[symbol], past.of(sym), trades_from_ns, now_ns)
+                    self._market.pass_time(sym, until_ns - LATE_NS)
+            except GoneError as error:
+                log.warning("%s: %s is not loaded: %s", link, symbol, error)
             await asyncio.sleep(0)
+
+    async def _trades(self, symbols: Sequence[str], from_ns: int, until_ns: int) -> PastTrades:
+        return await self._history.trades(symbols, from_ns, until_ns + NS_PER_S)
+
+    def _kept_from_ns(self) -> int:
+        """Return from when on, by the venue's clock, what came live is spliced; 0 where nothing is gone yet."""
+        recent = self._recent
+        return int(recent.row(min(recent.safe, recent.end - 1))["venue_ns"]) if recent.first > 0 else 0
 
     @staticmethod
     def _reach_ns(link: Link, longest_s: int) -> int:
@@ -155,58 +189,77 @@ class WarmUp:
         days = EQUITY_DAYS if longest_s <= TRADES_S else LONG_DAYS
         return days * 24 * HOUR_S * NS_PER_S
 
-    def _load_symbol(
-        self, symbol: str, minutes: Sequence[Bar], past: np.ndarray, trades_from_ns: int, now_ns: int
+    async def _load_symbol(
+        self, symbol: str, minutes: np.ndarray, past: np.ndarray, trades_from_ns: int, now_ns: int
     ) -> None:
-        """Begin a symbol anew: its bars, its session, and then its trades with what has come live."""
-        market, sym = self._market, self._market.index[symbol]
-        live = self._recent.arrived(sym, self._recent.first)
-        live = live[live["venue_ns"] >= trades_from_ns]
-        for interval_s in market.intervals_s:
-            market.load_bars(sym, interval_s, ())
-        market.rebuild(self._pristine[sym], live[:0])
-        reach_ns = minutes[0].start_ns if minutes else now_ns
+        """Begin a symbol anew: its bars, its session, and then its trades with what has come live.
+
+        It is made beside the market, a part in each turn of the loop, and put in its place at the end.
+        """
+        market, recent, pause = self._market, self._recent, Pause()
+        sym = market.index[symbol]
+        position = recent.safe
+        stage = Stage(market, market.checkpoint(sym))
+        stage.copy.forget(0)
         for interval_s in self._intervals_s:
             interval_ns = interval_s * NS_PER_S
-            over = [bar for bar in minutes if bar.start_ns < now_ns - now_ns % interval_ns]
-            market.load_bars(sym, interval_s, put_together(over, interval_ns), reach_ns if over else None)
-        self._load_session(symbol, minutes, trades_from_ns, now_ns)
-        missed = not_among(past, set(keys_of(live)))
+            over = minutes[minutes["start_ns"] < now_ns - now_ns % interval_ns]
+            bars = put_together(over, interval_ns, BARS_MAX)
+            since_ns = int(over["start_ns"][0]) if len(bars) < BARS_MAX and len(over) else None
+            await asyncio.sleep(0)
+            stage.copy.load_bars(0, interval_s, bars, since_ns)
+            await asyncio.sleep(0)
+        stage.copy.pass_time(0, trades_from_ns)  # all trades since are known; a session that began is begun
+        self._load_session(stage.copy, symbol, minutes, trades_from_ns, now_ns)
+        await recent.remember(past)
+        missed = await self._missed(sym, past, position)
         self._feeds[link_of(symbol)].know(missed)
-        market.rebuild(market.checkpoint(sym), spliced(live, missed))
-        self._recent.start_anew(sym, self._clock())
+        since = Since(recent, sym, position, missed, from_ns=trades_from_ns)
+        while since.behind > A_TURN:
+            stage.replay(since.part(A_TURN))
+            await pause.after(A_TURN)
+        stage.adopt(since.rest())
+        recent.start_anew(sym, self._clock())
 
-    def _load_session(self, symbol: str, minutes: Sequence[Bar], until_ns: int, now_ns: int) -> None:
+    async def _missed(self, sym: int, past: np.ndarray, position: int) -> np.ndarray:
+        """Return the trades of `past` that have not come since a place in the ring."""
+        question, pause = Question(past), Pause()
+        await question.begin(pause)
+        while position < self._recent.end:
+            end = min(position + A_TURN, self._recent.end)
+            await question.strike([mixes(self._recent.arrived(sym, position, end))], pause)
+            position = end
+        return question.left()
+
+    def _load_session(
+        self, market: Market, symbol: str, minutes: np.ndarray, until_ns: int, now_ns: int
+    ) -> None:
         """Take the minutes of the session in progress as its sums so far."""
         start_ns = self._session_start(symbol, now_ns)
         if start_ns is None:
             return
-        of_session = [bar for bar in minutes if start_ns <= bar.start_ns < until_ns]
-        volume = sum(bar.volume for bar in of_session)
-        notional = sum(bar.volume * bar.vwap for bar in of_session)
-        trades = sum(max(1, bar.trades) for bar in of_session)
-        self._market.load_session(self._market.index[symbol], start_ns, trades, volume, notional)
+        of_session = minutes[(minutes["start_ns"] >= start_ns) & (minutes["start_ns"] < until_ns)]
+        volume, notional = float(of_session["volume"].sum()), float(of_session["notional"].sum())
+        trades = int(np.maximum(1, of_session["trades"]).sum())
+        market.load_session(0, start_ns, trades, volume, notional)
 
 
-def put_together(minutes: Sequence[Bar], interval_ns: int) -> list[Bar]:
-    """Return the bars of an interval that these minutes make."""
-    found = []
-    for start_ns, group in itertools.groupby(
-        minutes, key=lambda bar: bar.start_ns - bar.start_ns % interval_ns
-    ):
-        parts = list(group)
-        volume = sum(bar.volume for bar in parts)
-        notional = sum(bar.volume * bar.vwap for bar in parts)
-        found.append(
-            Bar(
-                start_ns,
-                parts[0].open,
-                max(bar.high for bar in parts),
-                min(bar.low for bar in parts),
-                parts[-1].close,
-                volume,
-                notional / volume,
-                sum(bar.trades for bar in parts),
-            )
-        )
-    return found
+def put_together(minutes: np.ndarray, interval_ns: int, most: int) -> list[Bar]:
+    """Return the bars of an interval that these minutes make, the newest `most` of them."""
+    starts = minutes["start_ns"] - minutes["start_ns"] % interval_ns
+    firsts = np.flatnonzero(np.diff(starts, prepend=-1))
+    if not len(firsts):
+        return []
+    lasts = np.append(firsts[1:], len(minutes)) - 1
+    volume = np.add.reduceat(minutes["volume"], firsts)
+    columns = (
+        starts[firsts],
+        minutes["open"][firsts],
+        np.maximum.reduceat(minutes["high"], firsts),
+        np.minimum.reduceat(minutes["low"], firsts),
+        minutes["close"][lasts],
+        volume,
+        np.add.reduceat(minutes["notional"], firsts) / volume,
+        np.add.reduceat(minutes["trades"], firsts),
+    )
+    return [Bar(*numbers) for numbers in zip(*(column[-most:].tolist() for column in columns), strict=True)]

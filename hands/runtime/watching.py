@@ -124,6 +124,7 @@ def _symbol(
         "last_age_ms": None if last is None else round((now_ns - last.recv_ns) / NS_PER_MS, 1),
         "spread_bps": None if bid is None or ask is None else round(20_000 * (ask - bid) / (ask + bid), 2),
         "quote_age_max_ms": limits.quote_age_max_ms / NS_PER_MS,
+        "rsi_period": int(market.period(index, "rsi")),
         "spread_max_bps": limits.max_spread * 10_000 / NANO,
         "bar": _bar(market.forming(index, interval_s)),
         "position": None if trade is None else _position(state, trade),

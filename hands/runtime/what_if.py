@@ -11,10 +11,11 @@ from typing import Any
 
 from hands.core.case import Case
 from hands.core.intents import Refusal, read_document
-from hands.core.receipts import receipt, time_text
+from hands.core.nearest import nearest
+from hands.core.receipts import receipt, refusal_receipt, time_text
 from hands.core.risk import CHECKS, Check, Judgement, judge
 from hands.core.state import State
-from hands.core.ticket import Ticket, refusal_receipt
+from hands.core.ticket import Ticket
 from hands.core.units import Ns
 from hands.core.vocab import Code, Retry, TradeState, Verdict
 
@@ -26,7 +27,7 @@ def what_if(
 
     `asked` may be fewer checks than all of them, where part of the state is not known.
     """
-    found = read_document(document)
+    found = state.limits.turned_away(agent, now_ns + state.wall_offset_ns) or read_document(document)
     if isinstance(found, Refusal):
         return _refused(state, found, agent, now_ns)
     if found.intent_id in state.seen:
@@ -44,7 +45,9 @@ def what_if(
     )
     arming = found.entry == "touch" or asked is not CHECKS
     case = Case(state, found, agent, now_ns, ticket.deadline_ns, arming=arming)
-    _answer(ticket, judge(case, asked), now_ns)
+    judgement = judge(case, asked)
+    _answer(ticket, judgement, now_ns)
+    ticket.nearest = nearest(case, judgement, asked)
     return receipt(state, ticket) | {"seq": 0, "at": time_text(now_ns + state.wall_offset_ns)}
 
 

@@ -30,7 +30,7 @@ def test_the_limits_are_loosened_only_where_a_thousand_orders_would_meet_them(ro
     assert read_limits((CONFIG / "risk_limits.toml").read_text()).allow == SYMBOLS
 
 
-def test_the_settings_differ_in_the_request_budget_and_in_patience_with_a_silent_market(root):
+def test_the_settings_differ_in_the_request_budget_and_in_patience_with_silence_and_refusals(root):
     ours, shipped = (_toml(folder / "hands.toml") for folder in (CONFIG, root / "config"))
-    assert _changed(ours, shipped) == {"requests_per_minute", "mute_after_s"}
+    assert _changed(ours, shipped) == {"requests_per_minute", "mute_after_s", "rejections_latch"}
     assert read_settings(CONFIG / "hands.toml").venue.requests_per_minute == 100_000

@@ -19,12 +19,19 @@ COMMANDS = (
     "new",
     "send",
     "check",
+    "envelope",
+    "explain",
+    "gates",
     "status",
     "quote",
     "watch",
     "halt",
     "resume",
+    "init",
+    "doctor",
+    "config",
     "schema",
+    "limits",
 )
 
 
@@ -65,6 +72,22 @@ def test_a_usage_error_exits_2(hands, arguments: tuple[str, ...]) -> None:
     result = hands(*arguments)
     assert result.exit_code == 2
     assert result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("quote", "AAPL"), ("envelope", "AAPL"), ("explain", "abcd"), ("resume",), ("limits",), ("init",),
+     ("watch", "AAPL"), ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
+     ("check", "--live", "intents/examples/01-equity-bracket-long.json")],
+)  # fmt: skip
+def test_a_configuration_that_is_no_toml_is_one_document_too(
+    hands, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    config = tmp_path / "hands.toml"
+    config.write_text("x = [")
+    result = hands(*arguments, "--config", config, "--json")
+    assert result.exit_code == 2
+    assert str(config) in result.document["error"]
 
 
 def test_python_m_hands_is_the_same_command() -> None:
@@ -112,6 +135,24 @@ def test_halt_finds_the_folder_of_a_daemon_that_does_not_answer(
     note_drop_folder(state_dir, tmp_path / "elsewhere")
     assert hands("halt", "--state", state_dir).exit_code == 0
     assert (tmp_path / "elsewhere" / "HALT").exists()
+
+
+def test_halt_needs_no_readable_configuration(
+    hands, daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.states("halt", "HALTED", "OPERATOR")
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    monkeypatch.chdir(desk)
+    broken = desk / "hands.toml"
+    broken.write_text("[venue")
+    blind = hands("halt", "--config", broken)
+    assert blind.exit_code == 3
+    assert "NOT HALTED" in blind.stderr
+    assert "--state" in blind.stderr
+    (desk / "var").symlink_to(daemon.state_dir)
+    assert hands("halt", "--config", broken).exit_code == 0
+    assert [request["do"] for request in daemon.asked] == ["halt"]
 
 
 def test_halt_says_loudly_that_it_could_not(hands, state_dir: Path, tmp_path: Path) -> None:

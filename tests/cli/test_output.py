@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from hands.cli.operate import _stream_line
 from hands.cli.output import harmless, print_json
 
 
@@ -29,3 +30,31 @@ def test_json_is_ascii_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.isascii()
     assert json.loads(out) == document
+
+
+STREAM = {
+    "up": True, "since": "2026-09-21T13:26:40Z", "symbols": 2, "last_age_ms": 250.0, "rows": 90, "repeated": 3, "dropped": 0,
+    "suspicious": 0, "offset_ms": -1300.0, "gaps": {"filled": 0, "trades": 0, "last": None, "filling": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "up since 2026-09-21T13:26:40Z, last message 0.2 s ago, venue clock +1300.0 ms"),
+        ({"up": False, "since": None, "last_age_ms": None}, "down, nothing came yet, venue clock +1300.0 ms"),
+        (
+            {
+                "dropped": 7,
+                "suspicious": 2,
+                "gaps": {"filled": 2, "trades": 17, "last": "13:27", "filling": True},
+            },
+            (
+                "up since 2026-09-21T13:26:40Z, last message 0.2 s ago, venue clock +1300.0 ms, 2 gaps filled with 17 "
+                "trades, last at 13:27, a gap is being filled, 7 messages dropped, 2 suspicious prints held aside"
+            ),
+        ),
+    ],
+)
+def test_a_stream_is_told_in_one_line(changes, line):
+    assert _stream_line("equity_data", STREAM | changes) == f"  equity_data: {line}"

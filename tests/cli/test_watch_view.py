@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from hands.cli.sparkline import rsi_series, spark
 from hands.cli.watch_view import (
     DOWN,
     FIGURE_WIDTH,
@@ -34,7 +35,7 @@ def symbol_row(symbol: str = "AAPL", **changes: Any) -> dict[str, Any]:
     return {
         "symbol": symbol, "known": True, "bid": "149.98", "ask": "150.00", "bid_size": 500.0, "ask_size": 1200.0,
         "last": "149.99", "age_ms": 250.0, "last_age_ms": 10.0, "spread_bps": 1.33, "quote_age_max_ms": 5000.0,
-        "spread_max_bps": 50.0, "indicators": indicators, "closes": RISING, "position": None, "armed": [],
+        "spread_max_bps": 50.0, "rsi_period": 14, "indicators": indicators, "closes": RISING, "position": None, "armed": [],
         "bar": {"start": "", "open": "100.60", "high": "100.60", "low": "100.60", "close": "100.60", "volume": 1.0, "trades": 1},
         "armed_total": 0, "foreign": None,
     } | changes  # fmt: skip
@@ -167,6 +168,21 @@ def test_an_indicator_nobody_has_heard_of_is_shown() -> None:
     assert "bollinger upper 151.25" in text
     assert "brand new 0.5000" in text
     assert "not yet" not in text
+
+
+def test_the_rsi_of_another_period_says_so_and_is_drawn_as_what_it_is() -> None:
+    closes = [f"{100 + n % 7 / 10:.2f}" for n in range(60)]
+    told = rsi_series([float(close) for close in closes], 5)[-1]
+    known = symbol_row()["indicators"] | {"rsi": told, "rsi_14": None}
+    row = symbol_row(closes=closes, bar=None, indicators=known, rsi_period=5)
+    lines = shown(tick(row), 160)
+    assert "RSI 5" in lines[0]
+    expected = spark(rsi_series([float(close) for close in closes], 5), 121, 0.0, 100.0).strip()
+    assert expected[-20:] in lines[2]
+    assert expected[-20:] not in shown(tick(row | {"rsi_period": 6}), 160)[2], "that is another one's"
+    both = shown(tick(row, symbol_row("SPY")), 160)
+    assert " RSI " in both[0], "one heading cannot say two periods"
+    assert "RSI 5" not in both[0]
 
 
 def test_an_rsi_of_a_chosen_period_comes_before_that_of_fourteen() -> None:

@@ -21,6 +21,7 @@ from hands.core.commands import (
     FetchQuote,
     QueryOrder,
     ReceiptChanged,
+    RequestDayOrders,
     RequestTruth,
     SubmitEntry,
     SubmitExit,
@@ -205,6 +206,8 @@ class Desk:
                 self._request(RequestKind.QUERY, client_id, lambda: self._find(client_id))
             case RequestTruth(client_order_ids=asked):
                 self.at(self._delay(), lambda s=self.state: self._answer_truth(asked, s))
+            case RequestDayOrders(since_ns=since_ns):
+                self._later(lambda ts: msgspec.structs.replace(self.venue.day_orders(since_ns), ts_ns=ts))
             case ReceiptChanged(intent_id=intent_id):
                 self.at(1, lambda s=self.state: self._write_receipt(intent_id, s))
             case FetchQuote(symbol=symbol):

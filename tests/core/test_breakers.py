@@ -14,7 +14,7 @@ from hands.core.events import OperatorAction, OperatorRequest
 from hands.core.state import DayBook, Reason, State, encode
 from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_S, Ns, Qty, Usd, nano, usd_text
-from hands.core.vocab import Leg, OrderStatus, TradeState, TradingState
+from hands.core.vocab import Code, Leg, OrderStatus, TradeState, TradingState
 from tests.core.world import DAY, NOW, ROLL, account, case, live, quote, verdict, world
 
 ACTIVE, REDUCE_ONLY, HALTED = TradingState.ACTIVE, TradingState.REDUCE_ONLY, TradingState.HALTED
@@ -208,6 +208,20 @@ def test_trap_29_the_day_rolls_at_the_configured_time_and_not_at_midnight() -> N
     assert state.next_wake_ns == ROLL + 2 * DAY
 
 
+def test_a_clock_set_back_or_a_roll_that_is_moved_forgets_nothing_of_the_day() -> None:
+    state = world(account=account(equity="90000"))
+    state.day.trades["default"], state.day.started_ns = 5, Ns(ROLL + 3600 * NS_PER_S)
+    breakers.set_reason(state, [], "DAILY_LOSS", REDUCE_ONLY, AT_ROLL, "")
+    breakers.roll_day(state, [])
+    assert (state.day.started_ns, state.day.trades) == (ROLL, {"default": 5})
+    assert usd_text(state.day.equity or 0) == "100000.00"
+    assert "DAILY_LOSS" in state.reasons
+    assert state.changed["day", ""] is state.day
+    state.now_ns = Ns(ROLL + DAY)
+    breakers.roll_day(state, [])
+    assert state.day.trades == {}
+
+
 def test_the_roll_clears_the_days_loss_and_nothing_latched() -> None:
     state = world()
     breakers.set_reason(state, [], "DAILY_LOSS", REDUCE_ONLY, AT_ROLL, "")
@@ -304,6 +318,29 @@ def test_a_recovery_within_the_day_does_not_clear_the_daily_loss() -> None:
     quote(state, "SPY", "600", "610")
     watch(state)
     assert "DAILY_LOSS" in state.reasons
+
+
+def test_an_agent_that_has_lost_its_own_part_is_stopped_until_the_roll_whatever_recovers() -> None:
+    state = world(extra="[agents.a]\nmax_daily_loss = 0.01\n[agents.b]\nmax_daily_loss = 0.03")
+    live(state, agent="a", filled="10")
+    quote(state, "SPY", "500.000000001", "610")
+    assert watch(state) == []
+    quote(state, "SPY", "500", "610")  # ten at 600: the thousand dollars that are one percent
+    [alert] = watch(state)
+    assert isinstance(alert, Alert)
+    assert alert.code == "AGENT_DAILY_LOSS"
+    assert not state.reasons
+    quote(state, "SPY", "600", "600.02")
+    assert watch(state) == []
+    state.day = msgspec.json.decode(encode(state.changed["day", ""]), type=DayBook)  # as a restart finds it
+    denied = verdict(state, agent="a")
+    assert denied.code is Code.DAILY_LOSS
+    assert denied.denial is not None
+    assert denied.denial.retry_at_ns == ROLL + DAY
+    assert verdict(state, agent="b").code is Code.OK
+    state.now_ns = Ns(ROLL + DAY)
+    breakers.roll_day(state, [])
+    assert state.day.stopped == ()
 
 
 def test_realised_losses_of_all_agents_count() -> None:
@@ -417,7 +454,7 @@ def test_what_never_filled_books_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "received_ns", "left"),
+    ("facts", "approved_ns", "left"),
     [
         ({"status": OrderStatus.CANCELED}, NOW, 0),
         ({"status": OrderStatus.REJECTED}, NOW, 0),
@@ -427,13 +464,14 @@ def test_what_never_filled_books_nothing() -> None:
     ],
 )
 def test_trap_01_a_trade_is_given_back_only_where_nothing_filled_today(
-    facts: dict[str, Any], received_ns: int, left: int
+    facts: dict[str, Any], approved_ns: int, left: int
 ) -> None:
     """Never on a timeout: an unknown order may have filled."""
     state = world()
     state.day.trades["default"] = 1
     ticket = live(state, **facts)
-    ticket.received_ns = Ns(received_ns)
+    assert ticket.entry is not None
+    ticket.entry.created_ns = Ns(approved_ns)
     closing.give_back(state, ticket)
     assert state.day.trades["default"] == left
 

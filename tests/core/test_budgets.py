@@ -58,6 +58,17 @@ def approved(count: int, ns_ago: int = 0, agent: str = "default", **facts: Any) 
     return state
 
 
+def by_others(symbol: str) -> State:
+    """A world where AAPL may be entered once a day, and another agent has traded something."""
+    state = world(
+        extra=f'[symbols."{symbol}"]\nmax_daily_trades = 1\nmax_concurrent = 1\norders_per_minute = 1'
+    )
+    state.day.trades["b"] = 1
+    state.approvals.append((NOW, "b"))
+    live(state, 900, "SPY", agent="b")
+    return state
+
+
 OWN = "[agents.a]\nmax_concurrent = 1\norders_per_minute = 2"
 
 TABLE: dict[str, Row] = {
@@ -68,8 +79,14 @@ TABLE: dict[str, Row] = {
     "unsent orders live": (budgets.concurrent, lambda: case(trading(3, status=OrderStatus.UNSENT)), False),
     "other agents' trades count": (budgets.concurrent, lambda: case(trading(3, agent="other")), False),
     "armed touches take no budget": (budgets.concurrent, lambda: case(armed(3)), True),
-    "its own ticket does not count": (
-        budgets.concurrent, lambda: case(trading(3), intent(900, "SPY"), new=False), True,
+    "a symbol's count is held against everybody's": (budgets.concurrent, lambda: case(by_others("AAPL")), False),
+    "a symbol's trades are held against everybody's": (
+        budgets.daily_trades, lambda: case(by_others("AAPL")), False,
+    ),
+    "a symbol's rate is held against everybody's": (budgets.order_rate, lambda: case(by_others("AAPL")), False),
+    "another symbol's count is its own business": (budgets.concurrent, lambda: case(by_others("SOL/USD")), True),
+    "another symbol's trades are its own business": (
+        budgets.daily_trades, lambda: case(by_others("SOL/USD")), True,
     ),
     "none allowed": (budgets.concurrent, lambda: case(trading(0, max_concurrent="0")), False),
     "an agent's own count, free": (budgets.concurrent, lambda: case(trading(2, extra=OWN), agent="a"), True),
@@ -173,7 +190,7 @@ def test_trap_33_a_budgets_no_carries_numbers(name: str) -> None:
         ("no trade left", Retry.AFTER, ROLL + DAY),
         ("loss leaves a nano less", Retry.AFTER, ROLL + DAY),
         ("as many as allowed live", Retry.AFTER, None),
-        ("no entry left this minute", Retry.AFTER, None),
+        ("no entry left this minute", Retry.AFTER, NOW + 60 * NS_PER_S),
         ("exposure leaves a nano less", Retry.AFTER, None),
         ("power for a nano less", Retry.AFTER, None),
         ("a nano under a share", Retry.CHANGED, None),
@@ -208,6 +225,13 @@ def test_trap_20_the_rate_refuses_and_keeps_nothing_for_later() -> None:
 )
 def test_trap_17_money_without_a_price_is_denied(check: Callable[[Case], Result]) -> None:
     assert isinstance(check(case(world(quotes={"AAPL": None}))), Denial)
+
+
+def test_trap_17_without_an_account_there_is_no_buying_power() -> None:
+    denial = budgets.buying_power(case(world(account=None)))
+    assert isinstance(denial, Denial)
+    assert denial.message == "0.00 USD of buying power; the smallest order costs 150.15"
+    assert denial.finding.age_ns is None
 
 
 def test_the_binding_cap_answers_under_its_own_name() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hands.core.case import Terms, protective_limit, seconds_text
 from hands.core.units import NANO, NS_PER_S, decimal_text, nano
-from hands.core.vocab import AssetClass, Side
+from hands.core.vocab import AssetClass
 from tests.core.world import NOW, case, intent, limits, quote, world
 
 
@@ -127,7 +127,7 @@ def test_what_an_intent_is_follows_from_its_symbol_and_direction() -> None:
         case(world(), intent(direction="SHORT")),
         case(world(), intent(asset="SOL/USD")),
     )
-    assert (long.side, short.side) == (Side.BUY, Side.SELL)
+    assert (long.is_long, short.is_long) == (True, False)
     assert (long.asset_class, coin.asset_class) == (AssetClass.EQUITY, AssetClass.CRYPTO)
 
 

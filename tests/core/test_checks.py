@@ -12,7 +12,8 @@ from hands.core import checks, other_trades
 from hands.core.case import Case, Denial
 from hands.core.checks import Result
 from hands.core.events import Link
-from hands.core.state import Accepted, Seen, State
+from hands.core.ideas import Accepted
+from hands.core.state import Seen, State
 from hands.core.ticket import Finding
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns, nano
 from hands.core.vocab import Direction, OrderStatus, Retry, TradeState, TradingState
@@ -104,6 +105,10 @@ DOCUMENT: dict[str, Row] = {
     "a wait a nanosecond longer": (
         checks.ttl_length, lambda: case(world(), intent(entry="touch", arm_seconds="3600.000000001"), arming=True), False,
     ),
+    "a wait as long as its life, and no waiting allowed": (
+        checks.ttl_length, lambda: case(world(max_arm_seconds=0), intent(entry="touch"), arming=True), False,
+    ),
+    "no waiting allowed, none asked": (checks.ttl_length, lambda: case(world(max_arm_seconds=0)), True),
     "a long life behind a short wait": (
         checks.ttl_length, lambda: case(world(), intent(entry="touch", arm_seconds="1", ttl_seconds="16"), arming=True), False,
     ),
@@ -192,6 +197,9 @@ STATE: dict[str, Row] = {
     "crypto not enabled": (
         checks.ready, lambda: case(blocked(crypto_status="INACTIVE"), intent(asset="SOL/USD")), False,
     ),
+    "crypto status not told": (
+        checks.ready, lambda: case(blocked(crypto_status=""), intent(asset="SOL/USD")), False,
+    ),
     "on the list": (checks.symbol_allowed, lambda: case(world()), True),
     "not on the list": (checks.symbol_allowed, lambda: case(world(), intent(asset="TSLA")), False),
     "an empty list": (checks.symbol_allowed, lambda: case(world(allow="[]")), False),
@@ -213,6 +221,22 @@ STATE: dict[str, Row] = {
     "not to be borrowed": (
         checks.short_allowed, lambda: case(with_asset(shortable=False), intent(direction="SHORT")), False,
     ),
+    "a cash account": (
+        checks.short_allowed,
+        lambda: case(world(account=account(multiplier=1), **SHORTS), intent(direction="SHORT")), False,
+    ),
+    "a margin account just large enough to short": (
+        checks.short_allowed,
+        lambda: case(world(account=account(multiplier=2, equity="2000"), **SHORTS), intent(direction="SHORT")), True,
+    ),
+    "a margin account too small to short": (
+        checks.short_allowed,
+        lambda: case(world(account=account(equity="1999.99"), **SHORTS), intent(direction="SHORT")), False,
+    ),
+    "hard to borrow": (
+        checks.short_allowed, lambda: case(with_asset(easy_to_borrow=False), intent(direction="SHORT")), False,
+    ),
+    "hard to borrow, bought": (checks.short_allowed, lambda: case(with_asset(easy_to_borrow=False)), True),
     "crypto short": (
         checks.short_allowed, lambda: case(world(**SHORTS), intent(asset="SOL/USD", direction="SHORT")), False,
     ),
@@ -522,6 +546,18 @@ VENUE: dict[str, Row] = {
         checks.venue_rule,
         lambda: asked_at("0.4998", "0.5", trigger_price="0.5", stop_loss="0.4906", take_profit="0.6"), False,
     ),
+    "a target under a cent from the market": (
+        checks.venue_rule,
+        lambda: asked_at("0.4908", "0.5", trigger_price="0.49", stop_loss="0.45", take_profit="0.5062"), False,
+    ),
+    "a stop under a cent from the market": (
+        checks.venue_rule,
+        lambda: asked_at("0.4908", "0.5", trigger_price="0.5", stop_loss="0.4812", take_profit="0.6"), False,
+    ),
+    "a stop a cent from the market": (
+        checks.venue_rule,
+        lambda: asked_at("0.4908", "0.5", trigger_price="0.5", stop_loss="0.4808", take_profit="0.6"), True,
+    ),
     "a coin's stop-limit at nothing": (
         checks.venue_rule, lambda: asked_at("149.95", "150", "SOL/USD", stop_loss="0.0005"), False,
     ),
@@ -574,14 +610,14 @@ def denial_of(name: str) -> Denial:
         ("unknown to the venue", "unknown to the venue"),
         ("shorts are off", "allow_short is false"),
         ("crypto short", "crypto cannot be sold short"),
-        ("a nano less sure", "confidence 0.599999999 is below 0.6"),
+        ("a nano less sure", "confidence is 0.599999999; at least 0.6"),
         ("long, stop above", "stop 152, trigger 150, target 155"),
         ("closed", "closed"),
         ("locked", "locked at 150"),
         ("crossed", "crossed at 150.01"),
         ("no bid", "one-sided"),
         ("no quote", "no quote yet"),
-        ("an invented decimal point", "trigger_price 15 is too far from the mid 149.99"),
+        ("an invented decimal point", "trigger_price 15 is 0.899993333 from the mid 149.99; at most 0.02"),
         ("long, the ask a cent beyond", "the ask 150.16 is beyond the limit 150.15"),
         ("short, the bid a cent beyond", "the bid 149.84 is beyond the limit 149.85"),
         ("a working order", f"live trade {intent_id(900)}"),

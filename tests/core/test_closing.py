@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hands.core.commands import Record
-from hands.core.units import NANO
+from hands.core.units import NANO, NS_PER_S, Ns
 from hands.core.vocab import Code
 from tests.core.desk import Desk
 from tests.core.test_protection import opened, partly
@@ -55,6 +55,24 @@ def test_an_entry_that_never_filled_gives_its_trade_back(after: float, state: st
     assert desk.state.day.trades_of(None) == 0
     assert desk.receipt()["exit"] is None
     assert not [record for record in desk.sent(Record) if record.table == "trade_episodes"]
+
+
+def test_a_touch_that_waited_over_the_roll_gives_its_trade_back_to_the_day_it_was_taken_from() -> None:
+    desk = Desk()
+    desk.state.rolls_ns.append(Ns(desk.now_ns + 5 * NS_PER_S))
+    desk.state.rolls_ns.sort()
+    desk.state.wake_at(desk.now_ns + 5 * NS_PER_S, "roll", "")
+    desk.venue.portion = lambda _order: 0
+    desk.drop(entry="touch", arm_seconds="60", trigger_price="149.90", stop_loss="148", take_profit="155")
+    desk.run(6)
+    assert desk.state.day.started_ns > desk.ticket().received_ns
+    desk.poll()
+    desk.quote("AAPL", "149.88", "149.90")
+    desk.print("AAPL", "149.89")
+    assert desk.state.day.trades_of(None) == 1
+    desk.run(20)
+    assert desk.receipt()["state"] == "EXPIRED"
+    assert desk.state.day.trades_of(None) == 0
 
 
 def test_an_entry_dropped_before_its_first_byte_expires() -> None:

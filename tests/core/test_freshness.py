@@ -11,7 +11,7 @@ from hands.core.freshness import halt_of, quote_age_ns
 from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.state import encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
-from tests.core.world import NOW, case, intent, quote, verdict, world
+from tests.core.world import NOW, case, intent, quote, session, verdict, world
 
 BEHIND = 40 * NS_PER_MS
 """How long a message takes on this feed when it is quick."""
@@ -62,15 +62,40 @@ def status(state, *, halted, at_s=0.0, text="Trading Halt"):
 # --- age -----------------------------------------------------------------------------------------------------
 
 
-def test_without_a_measured_clock_a_quote_is_as_old_as_its_receipt():
-    state = world(quotes=UNQUOTED)
+@pytest.mark.parametrize(
+    ("ahead_s", "stamped_s", "expected_s"),
+    [
+        (None, 2.5, 2.0),  # half a second on its way
+        (None, 60.0, 59.0),  # a delayed feed, from its first message on
+        (0.0, 60.0, 59.0),
+        (7_200.0, 7_202.5, 2.0),  # our clock is two hours ahead of the venue's
+        (7_200.0, 7_260.0, 59.0),  # and the feed is late besides
+        (-30.0, -28.0, 2.0),  # behind it
+        (-30.0, -10.0, 19.0),
+    ],
+)
+def test_trap_24_a_feed_that_was_late_from_the_beginning_is_old_before_and_after_its_lag_is_measured(
+    ahead_s, stamped_s, expected_s
+):
+    """The lag looks like a slow clock; the venue's own clock tells them apart."""
+    ahead_max_ns = None if ahead_s is None else int(ahead_s * NS_PER_S)
+    state = world(quotes=UNQUOTED, session=session(ahead_max_ns=ahead_max_ns))
+    received(state, NOW - int(stamped_s * NS_PER_S), NOW - 2 * NS_PER_S)
+    assert age_s(state) == expected_s
+    measured(state, int(stamped_s * NS_PER_S) - 2 * NS_PER_S)
+    assert age_s(state) == expected_s
+    assert (verdict(state).code == "STALE_MARKET_DATA") is (expected_s > 5)
+
+
+def test_without_a_session_the_clocks_count_as_equal():
+    state = world(quotes=UNQUOTED, session=None)
     received(state, NOW - 60 * NS_PER_S, NOW - 2 * NS_PER_S)
-    assert age_s(state) == 2.0
+    assert age_s(state) == 59.0
 
 
 @pytest.mark.parametrize("offset_ns", [BEHIND, -1_300 * NS_PER_MS, 7_200 * NS_PER_S])
 def test_a_quick_quote_is_as_old_as_its_receipt_whatever_the_venues_clock_says(offset_ns):
-    state = world(quotes=UNQUOTED)
+    state = world(quotes=UNQUOTED, session=session(ahead_max_ns=max(0, offset_ns)))
     measured(state, offset_ns)
     received(state, NOW - 2 * NS_PER_S - offset_ns, NOW - 2 * NS_PER_S)
     assert age_s(state) == 2.0
@@ -191,6 +216,36 @@ def test_a_halt_whose_end_was_not_heard_is_over_when_the_symbol_trades(after_s, 
     traded(state, int(NOW + after_s * NS_PER_S), flags=flags)
     quote(state, "AAPL", "149.98", "150")
     assert (halt_of(state, "AAPL") is not None) is halted
+
+
+@pytest.mark.parametrize("offset_ns", [None, BEHIND, -1_300 * NS_PER_MS])
+def test_a_halt_stamped_in_the_far_future_ends_with_the_next_word_or_trade(offset_ns):
+    """Not before: what traded up to now is no sign of an end, wherever between the clocks it was stamped."""
+    behind_ns = offset_ns or 0
+    for ended in ("by word", "by trade"):
+        state = world()
+        if offset_ns is not None:
+            measured(state, offset_ns)
+        traded(state, NOW - behind_ns)
+        status(state, halted=True, at_s=86_400 * 365)
+        assert halt_of(state, "AAPL") is not None
+        if ended == "by word":
+            status(state, halted=False, at_s=300)
+        else:
+            traded(state, NOW + 300 * NS_PER_S)
+        assert halt_of(state, "AAPL") is None
+
+
+@pytest.mark.parametrize("ago_s", [5, 3_600, 1_700_000_000])
+def test_a_halt_with_an_old_stamp_holds_until_it_trades_after_the_word_came(ago_s):
+    state = world()
+    traded(state, NOW - NS_PER_S)
+    status(state, halted=True, at_s=-ago_s)
+    assert halt_of(state, "AAPL") is not None, "what traded before the word came is no sign of its end"
+    traded(state, NOW - 1)
+    assert halt_of(state, "AAPL") is not None
+    traded(state, NOW)
+    assert halt_of(state, "AAPL") is None
 
 
 def test_a_halt_survives_a_restart():

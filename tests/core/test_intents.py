@@ -50,7 +50,11 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "cut short": (GOOD[:-20], Code.MALFORMED_JSON, "line 1"),
     "a second document behind": (GOOD + GOOD, Code.MALFORMED_JSON, "Extra data"),
     "a NUL behind": (GOOD + b"\0", Code.MALFORMED_JSON, "Extra data"),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, Code.MALFORMED_JSON, ""),
+    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, Code.MALFORMED_JSON, "found U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+    "typographic quotes": (GOOD.decode().replace('"', "\u201c").encode(), Code.MALFORMED_JSON, "found U+201C LEFT DOUBLE QUOTATION MARK"),
+    "a no-break space": (b"\xc2\xa0" + GOOD, Code.MALFORMED_JSON, "found U+00A0 NO-BREAK SPACE"),
+    "full-width digits": (raw(ttl_seconds="\uff11\uff15"), Code.MALFORMED_JSON, "found U+FF11 FULLWIDTH DIGIT ONE"),
+    "a minus sign that is none": (raw(stop_loss="\u2212148"), Code.MALFORMED_JSON, "found U+2212 MINUS SIGN"),
     "UTF-16": (GOOD.decode().encode("utf-16"), Code.MALFORMED_JSON, "not UTF-8 at byte 0"),
     "a broken byte": (GOOD.replace(b"test", b"te\xffst"), Code.MALFORMED_JSON, "not UTF-8"),
     "an overlong code": (GOOD.replace(b"test", b"\xc0\xaf"), Code.MALFORMED_JSON, "not UTF-8"),
@@ -76,6 +80,9 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "a key twice, same value": (GOOD[:-1] + b', "asset": "AAPL"}', Code.DUPLICATE_KEY, "'asset'"),
     "a key twice by escape": (GOOD[:-1] + b', "\\u0061sset": "SPY"}', Code.DUPLICATE_KEY, "'asset'"),
     "a key twice inside context": (raw(context='{"a": 1, "a": 2}'), Code.DUPLICATE_KEY, "'a'"),
+    "a look-alike key": (GOOD[:-1] + ', "stop_l\u043ess": 1}'.encode(), Code.SCHEMA, "'stop_l\\u043ess': is not a known key"),
+    "a key that a terminal obeys": (GOOD[:-1] + b', "\\u001b[2J": 1}', Code.SCHEMA, "'\\x1b[2J': is not a known key"),
+    "a key of two lines": (GOOD[:-1] + b', "a\\nb": 1}', Code.SCHEMA, "'a\\nb': is not a known key"),
     "an unknown key": (altered(leverage=10), Code.SCHEMA, "leverage: is not a known key"),
     "an override key": (altered(confirm=True), Code.SCHEMA, "confirm: is not a known key"),
     "a bypass key": (altered(bypass_risk=True), Code.SCHEMA, "bypass_risk: is not a known key"),
@@ -91,9 +98,16 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "31 digits": (raw(trigger_price="150." + "0" * 28), Code.SCHEMA, "31 digits; at most 30"),
     "a million digits' worth": (raw(trigger_price="1e999999999"), Code.SCHEMA, ""),
     "an exponent over 30": (raw(trigger_price="1e31"), Code.SCHEMA, "beyond +-30"),
-    "ten decimals": (raw(trigger_price="150.0000000001"), Code.SCHEMA, "more than nine decimals"),
     "zero price": (altered(trigger_price="0"), Code.SCHEMA, "trigger_price: must be in (0"),
-    "minus zero": (altered(stop_loss="-0"), Code.SCHEMA, "stop_loss: must be in (0"),
+    "minus zero": (altered(stop_loss="-0"), Code.SCHEMA, "stop_loss: must be in (0, 1e+09], found -0"),
+    "minus zero where zero is allowed": (raw(confidence="-0"), Code.SCHEMA, "confidence: must be in [0, 1], found -0"),
+    "minus zero with an exponent": (raw(confidence="-0e5"), Code.SCHEMA, "confidence: must be in [0, 1], found -0E+5"),
+    "an exponent far over": (raw(trigger_price="1e400"), Code.SCHEMA, "exponent 400 of '1e400' is beyond +-30"),
+    "an exponent far under": (raw(stop_loss="1e-400"), Code.SCHEMA, "exponent -400 of '1e-400' is beyond +-30"),
+    "an exponent under a nano-unit": (raw(stop_loss="1e-10"), Code.SCHEMA, "stop_loss: must be in (0"),
+    "a little more than certain": (raw(confidence="1.0000000000000002"), Code.SCHEMA, "confidence: must be in [0, 1]"),
+    "an exponent in context": (raw(context='{"a": 1e31}'), Code.SCHEMA, "beyond +-30"),
+    "31 digits in context": (raw(context='{"a": ' + "1" * 31 + "}"), Code.SCHEMA, "31 digits; at most 30"),
     "a negative price": (altered(stop_loss="-148"), Code.SCHEMA, "found -148"),
     "a price beyond anything": (altered(take_profit="1e13"), Code.SCHEMA, "take_profit: must be in (0, 1e+09]"),
     "confidence over one": (altered(confidence="1.000000001"), Code.SCHEMA, "confidence: must be in [0, 1]"),
@@ -128,7 +142,15 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "a lower-case symbol": (altered(asset="aapl"), Code.SCHEMA, "asset"),
     "a company for a symbol": (altered(asset="Apple Inc."), Code.SCHEMA, "asset"),
     "a symbol and a newline": (altered(asset="AAPL\n"), Code.SCHEMA, "asset"),
-    "a Cyrillic symbol": (altered(asset="\u0410APL"), Code.SCHEMA, "asset"),
+    "a Cyrillic symbol": (altered(asset="A\u0410PL"), Code.SCHEMA, "U+0410 CYRILLIC CAPITAL LETTER A at position 2"),
+    "a Greek symbol": (altered(asset="\u0391APL"), Code.SCHEMA, "U+0391 GREEK CAPITAL LETTER ALPHA at position 1"),
+    "a full-width symbol": (altered(asset="\uff21\uff21PL"), Code.SCHEMA, "U+FF21 FULLWIDTH LATIN CAPITAL LETTER A"),
+    "a zero-width space in a symbol": (altered(asset="AA\u200bPL"), Code.SCHEMA, "U+200B ZERO WIDTH SPACE at position 3"),
+    "a right-to-left override": (altered(asset="\u202eLPAA"), Code.SCHEMA, "U+202E RIGHT-TO-LEFT OVERRIDE at position 1"),
+    "a fraction slash": (altered(asset="SOL\u2044USD"), Code.SCHEMA, "U+2044 FRACTION SLASH at position 4"),
+    "a terminal's escape in a symbol": (altered(asset="\x1b[31mAAPL"), Code.SCHEMA, "U+001B a control character"),
+    "Arabic digits in an id": (altered(intent_id="\u0660" + ID[1:]), Code.SCHEMA, "U+0660 ARABIC-INDIC DIGIT ZERO at position 1"),
+    "a Cyrillic direction": (altered(direction="L\u041eNG"), Code.SCHEMA, 'must be \'LONG\' or \'SHORT\', found "L\\u041eNG"'),
     "an empty symbol": (altered(asset=""), Code.SCHEMA, "asset"),
     "a joined list of symbols": (altered(asset="AAPL,SPY"), Code.SCHEMA, "asset"),
     "BUY": (altered(direction="BUY"), Code.SCHEMA, "direction"),
@@ -139,8 +161,15 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "an unknown entry": (altered(entry="market"), Code.SCHEMA, "entry"),
     "arming without a touch": (altered(arm_seconds="60"), Code.SCHEMA, 'arm_seconds is allowed only with entry "touch"'),
     "arming a plain entry": (altered(entry="now", arm_seconds="60"), Code.SCHEMA, "arm_seconds"),
-    "half a surrogate": (raw(strategy_ref='"\\ud800"'), Code.SCHEMA, "strategy_ref"),
-    "half a surrogate in context": (raw(context='{"note": "\\ud800"}'), Code.SCHEMA, "surrogates"),
+    "half a surrogate": (raw(strategy_ref='"\\ud800"'), Code.SCHEMA, "strategy_ref: U+D800 half of a surrogate pair"),
+    "the other half": (raw(thesis='"up \\udc00"'), Code.SCHEMA, "U+DC00 half of a surrogate pair at position 4"),
+    "half a surrogate in a name of context": (raw(context='{"\\ud800": 1}'), Code.SCHEMA, "half of a surrogate pair"),
+    "half a surrogate for a key": (GOOD[:-1] + b', "\\ud800": 1}', Code.SCHEMA, "'\\ud800': is not a known key"),
+    "a NUL in a string": (raw(strategy_ref='"a\\u0000b"'), Code.SCHEMA, "U+0000 a control character at position 2"),
+    "a NUL in a thesis": (raw(thesis='"\\u0000"'), Code.SCHEMA, "thesis: U+0000"),
+    "a NUL in context": (raw(context='{"a": "\\u0000"}'), Code.SCHEMA, "context: U+0000"),
+    "a NUL in a name of context": (raw(context='{"\\u0000": 1}'), Code.SCHEMA, "context: U+0000"),
+    "half a surrogate in context": (raw(context='{"note": "\\ud800"}'), Code.SCHEMA, "U+D800 half of a surrogate pair at position 1"),
     # times
     "a time without offset": (altered(timestamp="2026-01-05T15:00:00"), Code.SCHEMA, "RFC 3339 time with an offset"),
     "a date": (altered(timestamp="2026-01-05"), Code.SCHEMA, "RFC 3339"),
@@ -161,6 +190,8 @@ MALFORMED: dict[str, tuple[bytes, Code, str]] = {
     "too deep": (raw(context=deep(DEPTH_MAX)), Code.SCHEMA, "nested deeper than 8"),
     "far too deep": (b"[" * 30_000, Code.SCHEMA, "nested deeper than 8"),
     "far too deep, closed": (deep(30_000).encode(), Code.SCHEMA, "nested deeper than 8"),
+    "more values than any document has": (raw(context="[" + "1," * 200 + "1]"), Code.SCHEMA, "more than 200 values"),
+    "many small arrays": (raw(context="[" + "[]," * 100 + "[]]"), Code.SCHEMA, "more than 200 values"),
     "deep objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, Code.SCHEMA, "nested deeper than 8"),
 }  # fmt: skip
 
@@ -175,7 +206,7 @@ def test_what_is_no_document_is_refused_in_words(name: str) -> None:
 
 def test_a_refusal_names_the_id_where_it_can_be_made_out() -> None:
     assert refusal(altered(direction="BUY")).intent_id == ID
-    assert refusal(altered(trigger_price="150.0000000001")).intent_id == ID
+    assert refusal(altered(trigger_price="0")).intent_id == ID
     assert refusal(altered(intent_id="not-an-id")).intent_id is None
     assert refusal(GOOD[:-20]).intent_id is None
 
@@ -230,6 +261,25 @@ def test_no_digit_of_a_price_is_lost() -> None:
     found = read_document(raw(trigger_price="123456789.123456789"))
     assert isinstance(found, Intent)
     assert found.trigger_price == 123_456_789_123_456_789
+
+
+@pytest.mark.parametrize(
+    ("member", "text", "field", "nano_units"),
+    [
+        ("stop_loss", "147.00000000000003", "stop_loss", 147 * NANO),
+        ("take_profit", "154.99999999999997", "take_profit", 155 * NANO),
+        ("trigger_price", "150.0000000005", "trigger_price", 150 * NANO + 1),
+        ("confidence", "0.5999999999999999", "confidence", 599_999_999),
+        ("confidence", "0.99999999999999999999999999998", "confidence", 999_999_999),
+        ("qty", "1.9999999999999998", "qty", 1_999_999_999),
+        ("ttl_seconds", "14.999999999999998", "ttl_ns", 14_999_999_999),
+    ],
+)
+def test_what_a_float_leaves_behind_is_rounded(member: str, text: str, field: str, nano_units: int) -> None:
+    """A price to the nearest nano-dollar; a claim, a ceiling and a time never upwards."""
+    found = read_document(raw(**{member: text}))
+    assert isinstance(found, Intent), found
+    assert getattr(found, field) == nano_units
 
 
 def test_trap_31_a_thesis_is_kept_and_means_nothing() -> None:

@@ -34,7 +34,9 @@ def row_arrays(draw: st.DrawFn) -> np.ndarray:
         row["price"], row["size"] = draw(PRICES), draw(SIZES)
         row["price2"], row["size2"] = draw(PRICES), draw(SIZES)
         row["venue_ns"] = now
-        row["recv_ns"] = draw(st.sampled_from([0, now, now - 59 * S, now - 61 * S]))
+        row["recv_ns"] = draw(
+            st.sampled_from([0, now, now - 59 * S, now - 61 * S, now + 59 * S, now + 61 * S])
+        )
     return rows
 
 
@@ -177,11 +179,12 @@ def test_triggers_fire_exactly_where_a_naive_model_fires_them(rows: np.ndarray, 
 
 
 def _current(market: Market, sym: int) -> tuple[int, int]:
-    """Return the venue times that a quote, and a trade, must not be (much) older than."""
+    """Return the venue times that a quote, and a trade, must not be older than."""
     if not 0 <= sym < len(SYMBOLS):
         return 0, 0
     symbol = market._symbols[sym]
-    return int(symbol["quote"]["venue_ns"]), int(symbol["trade"]["newest_ns"])
+    late_ns = max(int(symbol["trade"]["newest_ns"]) - S, int(symbol["seen_ns"]) - 10 * S)
+    return int(symbol["quote"]["venue_ns"]), late_ns
 
 
 def _is_taken(row: np.void, before: tuple[int, int]) -> bool:
@@ -191,7 +194,8 @@ def _is_taken(row: np.void, before: tuple[int, int]) -> bool:
     if row["kind"] == RowKind.QUOTE:
         return venue_ns >= before[0]
     usable = _possible(row["price"]) and row["price"] > 0 and _possible(row["size"]) and row["size"] >= 0
-    return bool(row["kind"] == RowKind.TRADE and row["flags"] & 1 and usable and venue_ns >= before[1] - S)
+    is_new = venue_ns >= before[1] and (recv_ns == 0 or recv_ns - venue_ns <= 60 * S)
+    return bool(row["kind"] == RowKind.TRADE and row["flags"] & 1 and usable and is_new)
 
 
 def _possible(value: float) -> bool:

@@ -18,10 +18,11 @@ from hands.core.case import Case
 from hands.core.commands import AnyCommand, CancelOrder
 from hands.core.engine import decide
 from hands.core.events import DocumentReceived
-from hands.core.limits import LIMIT_KEYS, LimitKey
+from hands.core.ideas import Accepted
+from hands.core.limit_keys import LIMIT_KEYS, LimitKey
 from hands.core.protection import supervise
 from hands.core.risk import CHECKS, Check, judge
-from hands.core.state import Accepted, Halt, Seen
+from hands.core.state import Halt, Seen
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Usd, nano
 from hands.core.vocab import Direction, OrderStatus, TradingState
 from tests.core.world import (
@@ -144,6 +145,7 @@ DENIED: dict[str, Callable[[], Case]] = {
     "asset_tradable": not_tradable,
     "trading_halt": halted_symbol,
     "short_allowed": lambda: case(world(), intent(direction="SHORT")),
+    "long_allowed": lambda: case(world(extra='[agents.default]\ndirections = ["SHORT"]')),
     "confidence": lambda: case(world(), intent(confidence="0.1")),
     # a stop above the trigger that still lies below limit and bid
     "geometry": lambda: quoted("150", "150.02", trigger_price="149.9", stop_loss="149.95"),
@@ -163,6 +165,7 @@ DENIED: dict[str, Callable[[], Case]] = {
     "concurrent": living,
     "daily_trades": lambda: traded(5),
     "daily_loss": lambda: lost("3999"),
+    "agent_budget": lambda: case(world(extra="[agents.default]\ndaily_notional_usd = 100")),
     "order_rate": lambda: hurried(60),
     "order_notional": lambda: case(world(max_order_notional_usd="100")),
     "gross_exposure": lambda: case(world(max_gross_exposure="0.001")),

@@ -7,16 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from hands.core.limits import (
-    ACCOUNT_WIDE,
-    LIMIT_KEYS,
-    LimitKey,
-    Limits,
-    LimitsError,
-    LimitsFile,
-    read_limits,
-    shipped_line,
-)
+from hands.core.limit_keys import ACCOUNT_WIDE, LIMIT_KEYS, LimitKey
+from hands.core.limits import Limits, LimitsError, LimitsFile, read_limits
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, nano
 from tests.core.world import SHIPPED, limits, limits_text
 
@@ -107,7 +99,7 @@ def test_the_sha_is_of_the_text() -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_missing_key_is_named_with_the_line_to_paste(key: LimitKey) -> None:
     found = only_problem(limits_text(without=(key.name,)))
-    assert found == f"hard_limits.{key.name} is missing; paste: {shipped_line(key)}"
+    assert found == f"hard_limits.{key.name} is missing; paste: {key.line}"
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -117,7 +109,7 @@ def test_a_missing_key_is_named_with_the_line_to_paste(key: LimitKey) -> None:
 def test_a_value_that_cannot_be_meant_is_named_with_the_line_to_paste(key: LimitKey, value: str) -> None:
     found = only_problem(limits_text(**{key.name: value.format(shipped=key.shipped)}))
     assert found.startswith(f"hard_limits.{key.name}: must be")
-    assert found.endswith(f"paste: {shipped_line(key)}")
+    assert found.endswith(f"paste: {key.line}")
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -164,7 +156,9 @@ def test_a_fraction_finer_than_a_billionth_is_refused(name: str) -> None:
     ],
 )
 def test_trap_22_percent_where_a_fraction_is_meant_refuses_to_start(name: str, percent: str) -> None:
-    assert f"hard_limits.{name}: must be in" in only_problem(limits_text(**{name: percent}))
+    found = only_problem(limits_text(**{name: percent}))
+    assert f"hard_limits.{name}: must be in" in found
+    assert "(a fraction: 0.02 is 2 %)" in found
 
 
 @pytest.mark.parametrize(
@@ -213,6 +207,53 @@ def test_a_file_that_cannot_be_meant_refuses_to_start(text: str, fragment: str) 
 @pytest.mark.parametrize("seconds", ["0", "23400"])
 def test_a_sessions_rule_may_take_the_whole_session(seconds: str) -> None:
     assert limits(no_entry_first_s=seconds).session.no_entry_first_s == int(seconds) * NS_PER_S
+
+
+@pytest.mark.parametrize("value", ["1e400", "1e-400", "1e999999999", "1." + "0" * 40, "1" + "0" * 4000])
+def test_a_number_of_absurd_size_is_refused_without_being_computed(value: str) -> None:
+    found = only_problem(limits_text(max_spread=value))
+    assert found.startswith("hard_limits.max_spread: must be")
+    assert len(found) < 250
+
+
+@pytest.mark.parametrize(("value", "kept"), [("+0.004", "0.004"), ("0.00_4", "0.004"), ("4e-3", "0.004")])
+def test_a_number_may_be_written_as_toml_allows(value: str, kept: str) -> None:
+    assert limits(max_spread=value).hard.max_spread == nano(kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        (
+            limits_text(extra="[agents.a]\nroll = 3"),
+            "agents.a.roll is not a known key there: it belongs into [day]",
+        ),
+        (
+            SHIPPED.replace("[session]", "max_drawdown = 0.05\n[session]").replace(
+                "allow_short = false", "", 1
+            ),
+            "symbols.max_drawdown",
+        ),
+        (
+            SHIPPED.replace("[day]", "max_spread = 0.001\n[day]"),
+            "session.max_spread is not a known key there: it belongs into [hard_limits]",
+        ),
+        (
+            SHIPPED.replace("[symbols]", "no_entry_last_s = 60\n[symbols]"),
+            "hard_limits.no_entry_last_s is not a known key there: it belongs into [session]",
+        ),
+        (
+            "max_spread = 0.1\n" + SHIPPED,
+            "top.max_spread is not a known key there: it belongs into [hard_limits]",
+        ),
+    ],
+)
+def test_a_key_in_the_wrong_table_is_named_with_the_right_one(text: str, fragment: str) -> None:
+    assert any(fragment in problem for problem in problems(text)), problems(text)
+
+
+def test_a_byte_order_mark_in_the_text_is_no_key() -> None:
+    assert "not readable" in only_problem("\ufeff" + SHIPPED)
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -74,7 +74,7 @@ def test_a_price_survives_its_trip_through_a_float(text: str) -> None:
     assert after(trade(float(text))).last_trade(0).price == nano(text)
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf, 1e300])
+@pytest.mark.parametrize("bad", [0.0, 5e-324, 4e-10, -1.0, math.nan, math.inf, 1e300])
 def test_a_side_without_a_possible_price_is_missing(bad: float) -> None:
     assert after(quote(bad, 10)).quote(0) == QuoteView(None, nano("10"), 0.0, 4.0, NOW, NOW)
     assert after(quote(10, bad)).quote(0) == QuoteView(nano("10"), None, 3.0, 0.0, NOW, NOW)
@@ -113,7 +113,59 @@ def test_the_last_trade_is_the_last_eligible_one_in_sequence() -> None:
     assert market.last_trade(0).price == nano("11")
 
 
-@pytest.mark.parametrize("price", [0.0, -1.0, math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize(("late_s", "is_last"), [(10, True), (11, False)])
+def test_the_first_trade_of_all_is_no_report_of_the_past(late_s: int, is_last: bool) -> None:
+    """A quote of now, or history that was loaded, tells that what was made an hour ago is late."""
+    quoted, loaded = after(quote(10, 11)), after()
+    loaded.pass_time(0, NOW)
+    for market in (quoted, loaded):
+        slot = market.arm(0, TriggerOn.TRADE, TriggerDirection.BELOW, 9.5)
+        market.consume(trade(9, at=NOW - late_s * S), 0, 1)
+        assert (market.last_trade(0) is not None) is is_last
+        assert (market.trigger(slot) is None) is is_last
+        assert market.indicators(0).volume == 1, "it was made all the same"
+        market.consume(trade(9.4), 0, 1)
+        assert market.last_trade(0).price == nano("9.4")
+
+
+@pytest.mark.parametrize(("late_s", "fires"), [(60, True), (61, False)])
+def test_a_print_that_took_a_minute_to_come_fires_nothing_but_is_the_last_trade(
+    late_s: int, fires: bool
+) -> None:
+    """Of a symbol that was silent nothing but its receipt tells a late print; a quote is what is, however old."""
+    market = after(trade(10, at=NOW - 3600 * S))
+    slot = market.arm(0, TriggerOn.TRADE | TriggerOn.BID, TriggerDirection.BELOW, 9.5)
+    market.consume(trade(9, at=NOW - late_s * S), 0, 1)
+    assert (market.trigger(slot) is None) is fires
+    assert market.last_trade(0).price == nano("9")
+    if not fires:
+        market.consume(quote(9, 11, at=NOW - late_s * S), 0, 1)
+        assert market.trigger(slot) is None
+
+
+def test_a_symbol_is_forgotten_but_not_what_is_wanted_of_it() -> None:
+    """What was armed, the quote and the session's reset are not history's to tell."""
+    market, fresh = (
+        Market(("X", "Y"), periods={"X": {"rsi": 5}}),
+        Market(("X", "Y"), periods={"X": {"rsi": 5}}),
+    )
+    for one in (market, fresh):
+        one.set_session(0, NOW + 10 * S, 20 * S)
+    slot = market.arm(0, TriggerOn.TRADE, TriggerDirection.ABOVE, 50)
+    for n in range(60):
+        market.consume(trade(10 + n % 3, at=NOW + n * S), 0, 1)
+    market.consume(quote(10, 11, at=NOW + 60 * S), 0, 1)
+    other = market.digest(1)
+    market.forget(0)
+    assert market.last_trade(0) is None
+    assert market.indicators(0) == fresh.indicators(0)
+    assert market.quote(0).bid == nano("10")
+    assert market.trigger(slot).level == 50
+    market._symbols["quote"][0] = 0
+    assert (market.digest(0), market.digest(1)) == (fresh.digest(0), other)
+
+
+@pytest.mark.parametrize("price", [0.0, 5e-324, 4e-10, -1.0, math.nan, math.inf, -math.inf, 1e300])
 def test_a_trade_without_a_possible_price_changes_nothing_but_the_count(price: float) -> None:
     market, same = after(trade(10)), after(trade(10))
     market.consume(trade(price, at=NOW + 3600 * S), 0, 1)

@@ -86,7 +86,7 @@ def test_what_comes_next_is_said_in_every_state() -> None:
     assert "new intent under a new id" in desk.receipt()["next"]
     desk.drop(2)
     assert desk.receipt(2)["retry"] == "after"
-    assert "May pass later" in desk.receipt(2)["next"]
+    assert "until the operator resumes" in desk.receipt(2)["next"]
 
 
 def test_a_denial_carries_the_check_it_failed_last() -> None:

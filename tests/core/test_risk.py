@@ -14,8 +14,8 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from hands.core.case import Case
-from hands.core.risk import CHECKS, Check, Judgement, approve, judge
-from hands.core.state import State
+from hands.core.risk import CHECKS, EARLY, Check, Judgement, approve, judge
+from hands.core.state import Seen, State
 from hands.core.units import NANO, NS_PER_S, Ns, Qty, nano
 from hands.core.vocab import Code, Leg, OrderClass, Retry, Side, TimeInForce, TradingState
 from tests.core.world import (
@@ -36,9 +36,9 @@ from tests.core.world import (
 
 CONTRACT = """
     AGENT_LATCHED DUPLICATE_INTENT EXPIRED FUTURE_TIMESTAMP TTL_TOO_LONG HALTED NOT_READY REDUCE_ONLY
-    SYMBOL_NOT_ALLOWED ASSET_NOT_TRADABLE SHORT_NOT_ALLOWED CONFIDENCE_TOO_LOW BRACKET_GEOMETRY SESSION_CLOSED
+    SYMBOL_NOT_ALLOWED ASSET_NOT_TRADABLE SHORT_NOT_ALLOWED LONG_NOT_ALLOWED CONFIDENCE_TOO_LOW BRACKET_GEOMETRY SESSION_CLOSED
     NO_MARKET_DATA STALE_MARKET_DATA SPREAD_TOO_WIDE PRICE_COLLAR SLIPPAGE BRACKET_GEOMETRY STOP_TOO_FAR
-    STOP_TOO_CLOSE REWARD_RISK_TOO_LOW SYMBOL_BUSY SEMANTIC_DUPLICATE COOLDOWN CONCURRENT DAILY_TRADES DAILY_LOSS
+    STOP_TOO_CLOSE REWARD_RISK_TOO_LOW SYMBOL_BUSY SEMANTIC_DUPLICATE COOLDOWN CONCURRENT DAILY_TRADES DAILY_LOSS AGENT_BUDGET
     ORDER_RATE ORDER_NOTIONAL GROSS_EXPOSURE BUYING_POWER SIZE_TOO_SMALL VENUE_RULE
 """
 
@@ -116,6 +116,48 @@ def test_the_findings_end_with_the_check_that_said_no() -> None:
     assert [finding.ok for finding in judgement.findings][-2:] == [True, False]
     assert judgement.plan is None
     assert judgement.sizing is not None  # a denial still tells what the size would have been
+
+
+EARLY_NOS = ("agent_latched", "duplicate", "ttl")
+
+
+def early_no(name: str) -> Case:
+    """Return the case of an intent that one of the early checks turns away."""
+    state = world()
+    if name == "agent_latched":
+        state.agent_book("default").latched = True
+    if name == "duplicate":
+        state.seen[intent_id(1)] = Seen(sha256="", agent="default", name="1.json", at_ns=NOW, settled=True)
+    if name == "ttl":
+        return case(state, received_ns=NOW - 15 * NS_PER_S)
+    return case(state)
+
+
+@pytest.mark.parametrize("name", EARLY_NOS)
+def test_an_early_no_is_given_without_a_market_and_without_a_size(name: str) -> None:
+    asked = early_no(name)
+    judgement = judge(asked)
+    assert judgement.findings[-1].check == name
+    assert (judgement.sizing, asked.money) == (None, None)
+    unpriced = Case(
+        asked.state, asked.intent, asked.agent, asked.now_ns, asked.deadline_ns, arming=False, priced=False
+    )
+    assert unpriced.terms is None
+    assert judge(unpriced, EARLY).findings == judgement.findings
+
+
+def test_the_early_checks_are_the_first_ones() -> None:
+    assert tuple(check.name for check in EARLY) == EARLY_NOS
+    assert CHECKS[: len(EARLY)] == EARLY
+
+
+def test_a_case_that_is_priced_later_is_the_same_case() -> None:
+    now, later = case(world()), case(world())
+    later = Case(later.state, later.intent, later.agent, NOW, later.deadline_ns, arming=False, priced=False)
+    later.price()
+    prices = ("quote", "quote_age_ns", "two_sided", "terms")
+    assert [getattr(later, name) for name in prices] == [getattr(now, name) for name in prices]
+    assert judge(later) == judge(now)
 
 
 def test_faults_of_the_document_are_told_from_the_worlds() -> None:

@@ -322,6 +322,9 @@ def test_trap_11_the_smallest_coin_order_is_whole_lots_and_its_net_too(lot: str)
 def test_the_venues_own_minimum_counts() -> None:
     assert smallest("SOL/USD", min_order_qty=Qty(nano("5"))) == 5
     assert smallest("AAPL") == 1
+    assert (
+        smallest("AAPL", min_order_qty=Qty(nano("2.5"))) == 3
+    )  # never less than the venue takes, in whole lots
 
 
 # --- rates and ends ----------------------------------------------------------------------------------------

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hands.core.events import Execution, PositionSnapshot, TruthReport, VenueOrder
-from hands.core.orders import ApprovedEntry, ReducingOrder
+import msgspec
+
+from hands.core.events import DayOrdersReport, Execution, PositionSnapshot, TruthReport, VenueOrder
+from hands.core.orders import ApprovedEntry, ReducingOrder, is_ours
 from hands.core.units import NANO, Ns, Price, Qty, decimal_text
-from hands.core.vocab import OrderClass, OrderStatus, OrderType, Side, TimeInForce
+from hands.core.venue_rules import Shape, amount_of, illegal
+from hands.core.vocab import OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce
 from tests.core.world import NOW
 
 S = OrderStatus
@@ -43,6 +46,7 @@ class Resting:
     parent: Resting | None = None
     legs: list[Resting] = field(default_factory=list)
     history: list[OrderStatus] = field(default_factory=list)
+    sent_ns: int = 0
 
     @property
     def live(self) -> bool:
@@ -84,6 +88,23 @@ class Resting:
 Refusal = tuple[int, str, dict[str, str]]
 
 
+def shape_of(order: ApprovedEntry | ReducingOrder) -> Shape:
+    """Return everything about an order but its symbol and its numbers."""
+    opens, buys = isinstance(order, ApprovedEntry), order.side is Side.BUY
+    if opens:
+        effect = PositionIntent.BUY_TO_OPEN if buys else PositionIntent.SELL_TO_OPEN
+    else:
+        effect = PositionIntent.BUY_TO_CLOSE if buys else PositionIntent.SELL_TO_CLOSE
+    return Shape(
+        asset_class=order.asset_class,
+        order_class=order.order_class,
+        order_type=OrderType.LIMIT if opens else order.order_type,
+        tif=order.time_in_force,
+        effect=effect,
+        amount=amount_of(order.qty),
+    )
+
+
 class VenueModel:
     """The venue's own books. `tell(event, order, execution, position)` is its stream."""
 
@@ -107,6 +128,7 @@ class VenueModel:
 
     def submit(self, order: ApprovedEntry | ReducingOrder) -> Resting | Refusal:
         found = self._refusal(order)
+        assert illegal(shape_of(order)) is None, order
         if found is not None:
             self.refused.append((order.client_order_id, found[1]))
             return found
@@ -197,6 +219,7 @@ class VenueModel:
             f"v{self._count}", client_id, symbol, side, kind, order_class, tif, qty, limit, stop, status, parent=parent
         )  # fmt: skip
         made.history.append(status)
+        made.sent_ns = self.now_ns
         self.orders[made.order_id] = self.by_client[client_id] = made
         return made
 
@@ -338,6 +361,12 @@ class VenueModel:
         ):  # dust of an earlier trade lies there too, and it may have been dust at another price
             return bare * bid // NANO >= 2 * MIN_COIN_NOTIONAL
         return bare > 0
+
+    def day_orders(self, since_ns: int) -> DayOrdersReport:
+        heads = [o for o in self.orders.values() if o.parent is None and o.sent_ns > since_ns]
+        orders = (msgspec.structs.replace(o.view(), submitted_ns=Ns(o.sent_ns)) for o in heads)
+        ours = tuple(order for order in orders if is_ours(order.client_order_id))
+        return DayOrdersReport(ts_ns=Ns(self.now_ns), since_ns=Ns(since_ns), orders=ours)
 
     def truth(self, now_ns: int, asked: tuple[str, ...]) -> TruthReport:
         heads = [o for o in self.orders.values() if o.parent is None]

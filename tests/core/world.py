@@ -90,6 +90,7 @@ def asset(symbol: str, **changes: Any) -> Asset:
         "lot": Qty(1) if crypto else Qty(NANO),
         "min_order_qty": Qty(nano("0.000015739")) if crypto else Qty(NANO),
         "price_increment": Price(nano("0.001")) if crypto else None,
+        "easy_to_borrow": not crypto,
     }
     return Asset(**{**facts, **changes})
 
@@ -107,6 +108,7 @@ def account(**changes: Any) -> AccountReport:
         "non_marginable_buying_power": "100000",
         "shorting_enabled": True,
         "crypto_status": "ACTIVE",
+        "multiplier": 4,
     }
     facts |= changes
     for name in ("equity", "cash", "buying_power", "non_marginable_buying_power"):
@@ -334,6 +336,7 @@ def live(
         filled_qty=done,
         avg_price=plan.limit_price if done else None,
         value=Usd(nano(limit) * done // NANO),
+        created_ns=state.now_ns,
         sent_ns=state.now_ns,
         acked_ns=None if acked_ns is None else Ns(acked_ns),
     )
@@ -354,7 +357,7 @@ def live(
         first_fill_ns=state.now_ns if done else None,
         opened_ns=state.now_ns if done else None,
     )
-    state.tickets[asked.intent_id] = ticket
+    state.add(ticket)
     state.index_order(order)
     return ticket
 

@@ -24,6 +24,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from hands.core.orders import parse_client_order_id
+from hands.core.units import nano
+from hands.core.venue_rules import Shape, amount_of, illegal
+from hands.core.vocab import AssetClass, Leg, OrderClass, OrderType, PositionIntent, TimeInForce
 from hands.runtime.control import NoDaemon, call
 from hands.sim.testing import flags
 
@@ -412,6 +416,10 @@ class Floor:
         entries = [o["client_order_id"] for o in truth["orders"] if "-entry-" in o["client_order_id"]]
         assert len(entries) == len(set(entries)), entries
         assert all(name.endswith("-entry-1") for name in entries), entries
+        for order in truth["orders"]:
+            named = parse_client_order_id(order["client_order_id"])
+            if named is not None and self.receipt(named[0]) is not None:
+                assert illegal(_shape(order, named[1])) is None, order
         for process in (self.exchange.process, *self.processes):
             assert "Traceback" not in process.said, process.name
         if self.daemon is not None and self.daemon.is_running:  # a scan waits a second for a file's writer
@@ -429,6 +437,19 @@ def _change(file: Path, changes: dict[str, object]) -> None:
 def _is_covered(receipt: dict[str, Any]) -> bool:
     protection, position = receipt["protection"], receipt["position"]
     return bool(protection and position and Decimal(protection["qty"]) >= Decimal(position["qty"]))
+
+
+def _shape(order: dict[str, Any], leg: Leg) -> Shape:
+    """Return everything about an order of ours at the exchange but its symbol and its numbers."""
+    effect = f"{order['side']}_to_{'open' if leg is Leg.ENTRY else 'close'}"
+    return Shape(
+        asset_class=AssetClass(order["asset_class"]),
+        order_class=OrderClass(order["order_class"] or "simple"),
+        order_type=OrderType(order["type"]),
+        tif=TimeInForce(order["time_in_force"]),
+        effect=PositionIntent(effect),
+        amount=amount_of(nano(order["qty"])),
+    )
 
 
 def _same(symbol: str, other: str) -> bool:

@@ -1,4 +1,8 @@
-"""A thousand documents of every kind, as fast as they can be dropped: each gets its answer, and no limit gives."""
+"""A thousand documents of every kind, as fast as they can be dropped: each gets its answer, and no limit gives.
+
+Under `HANDS_SOAK=1` also ten thousand that are there all at once, a good one in their midst. What such a flood costs in
+time is measured by `python -m bench --only flood`, not here.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +68,40 @@ def test_a_thousand_mixed_documents(floor: Floor) -> None:
         until("protection", lambda symbol=order["symbol"]: floor.stops(symbol) == floor.held(symbol) > 0)
     assert floor.status()["state"] == "ACTIVE"
     floor.expect(floor.drop("AAPL"), "REJECTED")  # and it still answers
+
+
+@pytest.mark.skipif(not os.environ.get("HANDS_SOAK"), reason="HANDS_SOAK=1: ten thousand take half a minute")
+def test_ten_thousand_at_once(floor: Floor) -> None:
+    """The backlog of an outage: nearly all of it is past its deadline, and what is not does not wait for it."""
+    floor.open()
+    assert floor.daemon is not None
+    floor.expect(floor.drop("AAPL", confidence=0.1), "REJECTED")
+    before_mb = _resident_mb(floor.daemon.popen.pid)
+    stale = stamp(-60)
+    making = floor.folder / "making"
+    making.mkdir()
+    ids = [str(uuid.uuid4()) for _ in range(10_000)]
+    good = ids[5_000]
+    for intent_id in ids:
+        changes = {} if intent_id == good else {"timestamp": stale}
+        document = floor.document("SPY", intent_id=intent_id, **changes)
+        (making / f"{intent_id}.json").write_bytes(_json(document))
+    for intent_id in ids:
+        (making / f"{intent_id}.json").rename(floor.intents / f"{intent_id}.json")
+    assert floor.expect(good, within_s=60)["verdict"] == "ACCEPTED"
+    until("every document has an answer", lambda: _answers(floor) == 10_001, within_s=240)
+    until("the drop folder is empty", lambda: not list(floor.intents.glob("*.json")), within_s=120)
+    codes = Counter(
+        json.loads(path.read_text())["code"] for path in (floor.intents / "receipts").glob("*.json")
+    )
+    assert codes == {"EXPIRED": 9_999, "OK": 1, "CONFIDENCE_TOO_LOW": 1}
+    assert len(floor.entries()) == 1
+    assert _resident_mb(floor.daemon.popen.pid) - before_mb < 150
+
+
+def _resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
 
 
 def _answers(floor: Floor) -> int:

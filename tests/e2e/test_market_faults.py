@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from hands.core.market import Market, RowFlag, RowKind, new_rows
+from hands.core.market import Market, RowKind, new_rows
+from hands.venues.alpaca.conditions import flags_of
 from tests.e2e.harness import MARKET, Floor, until
 
 pytestmark = pytest.mark.e2e
@@ -65,14 +66,11 @@ def _heard_by_all(floor: Floor) -> dict[str, Any]:
     assert status == 200
     rows = new_rows(len(page["trades"]))
     for row, trade in zip(rows, page["trades"], strict=True):
-        row["kind"], row["flags"], row["price"], row["size"] = (
-            RowKind.TRADE,
-            RowFlag.ELIGIBLE,
-            trade["p"],
-            trade["s"],
-        )
+        counts = 0 if trade.get("u") in {"canceled", "incorrect"} else flags_of(tuple(trade["c"]), trade["z"])
+        row["kind"], row["flags"], row["price"], row["size"] = RowKind.TRADE, counts, trade["p"], trade["s"]
         row["venue_ns"], row["trade_id"] = _ns(trade["t"]), trade["i"]
-    market = Market((SYMBOL,), (1, 5))
+    market = Market((SYMBOL,), (1, 5), suspicious_jump=0.10)
+    market.pass_time(0, rows["venue_ns"][0] - 60 * 10**9)  # the daemon has asked what was before
     market.consume(rows, 0, len(rows))
     return msgspec.structs.asdict(market.indicators(0))
 
@@ -122,6 +120,11 @@ def test_trades_that_were_made_while_the_stream_was_away_are_not_missing_afterwa
     trader.trade(5)
     _expect_all_heard(floor)
     assert _heard(floor)["volume"] > 0
+    until("the gap is over", lambda: floor.status()["streams"]["equity_data"]["gaps"]["filled"] == 1)
+    stream = floor.status()["streams"]["equity_data"]
+    assert (stream["up"], stream["gaps"]["filling"], stream["dropped"]) == (True, False, 0)
+    assert stream["gaps"]["trades"] >= 10
+    assert stream["gaps"]["last"] >= stream["since"]
 
 
 def test_a_refused_reconnect_is_waited_out_and_what_was_missed_is_fetched(floor: Floor) -> None:
@@ -174,18 +177,53 @@ def test_trap_24_a_mute_stream_is_noticed_and_nobody_trades_on_what_it_said_last
     floor.protected(floor.drop(**_around(trader.price)))
 
 
-def test_frames_that_come_twice_or_overtake_each_other_change_nothing_in_the_end(floor: Floor) -> None:
+def _printed(floor: Floor, *rows: dict[str, Any]) -> list[int]:
+    """Publish rows and return the numbers of the prints among them."""
+    status, answer = floor.request("POST", "/sim/v1/market", list(rows))
+    assert status == 200, answer
+    return answer.get("trade_ids", [])
+
+
+def test_what_the_tapes_take_back_halt_and_report_late_is_as_if_it_had_been_right_at_once(
+    floor: Floor,
+) -> None:
+    """Corrections, cancellations, prints out of sequence, a halt that ends, frames that come twice or overtake each other."""
     floor.open()
     trader = Trader(floor)
-    trader.trade(20)
+    trader.trade(25)
+    wild, wrong, gone, lonely = (
+        {"symbol": SYMBOL, "price": 171.0, "size": 40, "conditions": ["Z"]},
+        {"symbol": SYMBOL, "price": 163.5, "size": 300},
+        {"symbol": SYMBOL, "price": 149.25, "size": 700},
+        {"symbol": SYMBOL, "price": 15.0, "size": 4000},  # a slip of the point that nobody takes back
+    )
+    numbers = _printed(floor, wild, wrong, gone, lonely)
+    trader.trade(5)
+    until("the wrong prints", lambda: (_heard(floor)["volume"] or 0) > 1000)
+    _printed(floor, {"symbol": SYMBOL, "correct": numbers[1], "price": 150.02, "size": 30})
+    _printed(floor, {"symbol": SYMBOL, "cancel": numbers[2]})
+    _expect_all_heard(floor)
+
+    _printed(floor, {"symbol": SYMBOL, "status": "H", "reason": "T12", "reason_message": "News pending"})
+    until("the halt", lambda: "is halted" in floor.daemon.said)
+    halted = floor.expect(floor.drop(**_around(trader.price)), "REJECTED", code="ASSET_NOT_TRADABLE")
+    assert halted["retry"] == "after"
+    assert "News pending" in halted["message"]
+    assert floor.orders() == []
+    _printed(floor, {"symbol": SYMBOL, "status": "T"})
+    until("trading", lambda: "trades again" in floor.daemon.said)
+
     for trouble in ("duplicate", "reorder"):
         floor.faults({"on": "market_data", "do": trouble, "times": 6})
         trader.trade(12)
-    until("time for what was held back", lambda: _heard(floor)["volume"] == _heard_by_all(floor)["volume"])
-    trader.trade(3)
+    until("what was held back", lambda: _heard(floor)["volume"] == _heard_by_all(floor)["volume"])
+    trader.trade(2)
     _expect_all_heard(floor)
     status = floor.status()
-    assert (status["state"], status["links"]["equity_data"]) == ("ACTIVE", True)
+    stream = status["streams"]["equity_data"]
+    assert (status["state"], stream["up"], stream["dropped"], stream["suspicious"]) == ("ACTIVE", True, 0, 1)
+    assert stream["repeated"] >= 3
+    floor.protected(floor.drop(**_around(trader.price)))
 
 
 def test_single_frames_that_are_lost_are_found_in_history(floor: Floor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal
 
 import pytest
@@ -75,6 +76,30 @@ def test_what_is_owned_on_a_symbol_that_is_no_longer_allowed_is_still_closed_at_
     assert floor.expect(owned, "CLOSED")["exit"]["reason"] == "TP"
     assert floor.held("SOL/USD") < Decimal("0.001")
     assert len(floor.entries("SOL/USD")) == 1
+
+    # the state directory is lost after the fifth trade of the day: the venue remembers
+    assert floor.stop() == 0
+    trade_by_hand(floor, times=4)
+    floor.state.rename(floor.folder / "lost")
+    floor.launch().ready()
+    floor.market(*MARKET)
+    floor.seen(MARKET[0])
+    floor.expect(floor.drop("AAPL"), "REJECTED", code="DAILY_TRADES")
+    status = floor.status()
+    assert (status["state"], status["day"]["trades"]) == ("ACTIVE", 5)
+
+
+def trade_by_hand(floor: Floor, times: int) -> None:
+    """Buy and sell a share under ids like ours, as an engine with another state directory would."""
+    for _ in range(times):
+        name = f"hands-{uuid.uuid4()}"
+        for side, leg in (("buy", "entry"), ("sell", "exit")):
+            order = {"symbol": "SPY", "qty": "1", "side": side, "type": "market", "time_in_force": "day"}
+            sent, answer = floor.request("POST", "/v2/orders", order | {"client_order_id": f"{name}-{leg}-1"})
+            assert sent == 200, answer
+            until(
+                "it has filled", lambda n=f"{name}-{leg}-1": floor.orders(client_order_id=n, status="filled")
+            )
 
 
 def test_a_dry_run_beside_a_daemon_cancels_nothing_of_it(floor: Floor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_the_contracts_example_is_one_bracket_of_66_shares_at_150_15(floor: Floo
 def test_a_bracket_closes_at_its_target_and_is_remembered(floor: Floor) -> None:
     floor.open()
     cash = Decimal(floor.truth()["account"]["cash"])
+    floor.expect(floor.drop(confidence=0.1), "REJECTED", code="CONFIDENCE_TOO_LOW")
     intent_id = floor.drop(thesis="up", context={"vix_at_entry": 17.5, "regime": "calm"})
     floor.protected(intent_id)
     floor.move("AAPL", 155.10, 155.12, print_at=155.10)
@@ -87,6 +89,34 @@ def test_a_bracket_closes_at_its_target_and_is_remembered(floor: Floor) -> None:
     assert episode["expected_pnl"] == pytest.approx((155 - 150.15) * 66)
     assert (episode["funding_rate"], episode["volume_24h"]) == (None, None)
     assert 0 < episode["latency_ns"] < 10**9
+    _a_no_teaches_and_what_happened_is_explained(floor, intent_id)
+
+
+def _a_no_teaches_and_what_happened_is_explained(floor: Floor, closed: str) -> None:
+    """A denial's suggestion passes when it is sent, the envelope names what blocks, and the ledger tells the story."""
+    way = floor.ask(do="envelope", symbol="SOL/USD")["envelope"]["directions"]["LONG"]
+    assert (way["admissible"], way["blocks"]) == (True, [])
+    denied = floor.expect(floor.drop("SOL/USD", stop_loss=100), "REJECTED", code="STOP_TOO_FAR")
+    assert list(denied["nearest_admissible"]) == ["stop_loss"]
+    floor.protected(floor.drop("SOL/USD", **denied["nearest_admissible"]))
+    blocked = floor.ask(do="envelope", symbol="SOL/USD")["envelope"]["directions"]["LONG"]
+    assert [block["code"] for block in blocked["blocks"]] == ["SYMBOL_BUSY"]
+    assert floor.stop() == 0
+    told = floor.hands("explain", closed)  # from the ledger alone
+    assert told.returncode == 0, told.stderr
+    assert "ended by TP at 155.10" in told.stdout
+    found = json.loads(floor.hands("explain", "--since", "1h", "--json").stdout)
+    assert {(row["code"], row["symbol"]): row["count"] for row in found["verdicts"]} == {
+        ("OK", "AAPL"): 1,
+        ("OK", "SOL/USD"): 1,
+        ("STOP_TOO_FAR", "SOL/USD"): 1,
+        ("CONFIDENCE_TOO_LOW", "AAPL"): 1,
+    }
+    gates = json.loads(floor.hands("gates", "--fetch", "--alpaca-url", floor.url, "--json").stdout)["gates"]
+    unsure = next(gate for gate in gates if gate["check"] == "confidence")
+    assert (unsure["fired"], unsure["valued"], unsure["would_have_won"]) == (1, 1, 1)
+    assert unsure["sized_by_caps"] == 1
+    assert unsure["usd_sum"] == pytest.approx(66 * 5, abs=66 * 0.15)
 
 
 @pytest.mark.parametrize(("move", "reason"), [((165.10, 165.20), "TP"), ((144.90, 144.98), "SL")])

@@ -56,10 +56,11 @@ HANDS_KEYS = {
         "requests_per_minute",
         "mute_after_s",
         "close_intent",
+        "rejections_latch",
     },
     "folders": {"intents", "state"},
     "journal": {"durability"},
-    "market": {"audit_s", "intervals_s"},
+    "market": {"audit_s", "intervals_s", "suspicious_jump", "periods"},
     "poll": {"account_s", "session_s", "truth_s"},
 }
 

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hands.core.vocab import Code
 from hands.intake import files
 from hands.intake import reading as reading_module
-from hands.intake.drops import DropFolders, drop_folder_risks
-from hands.intake.files import archive, refuse
+from hands.intake.drops import DropFolders
 from hands.intake.inotify import open_watcher
+from hands.intake.permissions import drop_folder_risks
+from hands.intake.places import open_below, open_folder_fd
 from hands.intake.reading import read_document
 
 ID = "00000000-0000-4000-8000-000000000001"
@@ -28,13 +30,23 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def archive(folder: Path, drop: Path, name: str, data: bytes, **rest: Any) -> None:
+    with open_below(drop) as drop_fd:
+        files.archive(folder, drop_fd, name, data, **rest)
+
+
+def refuse(folder: Path, drop: Path, name: str, data: bytes, **rest: Any) -> str:
+    with open_below(drop) as drop_fd:
+        return files.refuse(folder, drop_fd, name, data, **rest)
+
+
 def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
 def fd(root: Path):
-    fd = reading_module.open_folder_fd(root)
+    fd = open_folder_fd(root)
     yield fd
     os.close(fd)
 
@@ -111,6 +123,57 @@ def test_a_file_swapped_between_looking_and_opening_is_looked_at_again(
     else:
         assert reading is not None
         assert (reading.fault, reading.data) == (Code.NOT_REGULAR_FILE, b"")
+
+
+def test_a_file_that_gets_a_second_name_between_looking_and_opening_is_refused_unread(
+    root: Path, fd: int, monkeypatch
+):
+    (root / "a.json").write_bytes(b"good")
+    real = os.open
+
+    def opening(path, flags, *args, **kwargs):
+        if path == "a.json":
+            os.link(root / "a.json", root / "kept")
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(reading_module.os, "open", opening)
+    reading = read_document(fd, "a.json")
+    assert reading is not None
+    assert (reading.fault, reading.data) == (Code.NOT_REGULAR_FILE, b"")
+
+
+def test_a_document_is_read_with_one_look_one_open_and_one_read(root: Path, fd: int, monkeypatch):
+    (root / "a.json").write_bytes(b"x" * 5000)
+    calls: list[str] = []
+
+    def counted(name: str) -> None:
+        real = getattr(os, name)
+        monkeypatch.setattr(reading_module.os, name, lambda *a, **k: calls.append(name) or real(*a, **k))
+
+    for name in ("stat", "open", "fstat", "read"):
+        counted(name)
+    assert read_document(fd, "a.json") is not None
+    assert calls == ["stat", "open", "fstat", "read", "fstat"]
+
+
+def test_a_refusal_that_fails_half_way_leaves_no_half_and_the_next_try_takes_no_other_number(
+    root: Path, monkeypatch
+):
+    """Or a folder that lets nothing out would fill the disk, four receipts a second."""
+    (root / "a.json").write_bytes(b"bad")
+    real = os.rename
+
+    def stuck(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.os, "rename", stuck)
+    for _ in range(3):
+        with pytest.raises(reading_module.IntakeError, match="Permission denied"):
+            refuse(root, root, "a.json", b"bad", receipt={}, identity=None)
+        assert listing(root / "refused") == []
+    monkeypatch.setattr(files.os, "rename", real)
+    assert refuse(root, root, "a.json", b"bad", receipt={}, identity=None) == "a.json"
+    assert listing(root / "refused") == ["a.json", "a.json.receipt.json"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +255,7 @@ def test_a_taken_file_whose_name_is_in_use_again_gets_another_one(root: Path, fd
 def test_a_taken_file_that_was_delivered_already_is_not_put_back_under_another_name(root: Path, fd: int):
     (root / "a.json").write_bytes(b"third")
     (root / ".taken-00").write_bytes(b"second")
-    files.give_back(fd, ".taken-00", "a.json", claimed=[b"third", b"second"])
+    files.give_back(fd, ".taken-00", "a.json", claimed=lambda: [b"third", b"second"])
     assert [name for name in listing(root) if "." in name] == ["a.json"]
 
 
@@ -243,7 +306,7 @@ def test_a_full_folder_with_contents_is_moved_whole(root: Path, fd: int):
 def test_a_disk_that_takes_no_more_is_reported_and_the_document_stays(tmp_path: Path):
     """A real failing write(2), by a file size limit, in a process of its own."""
     code = """
-import pathlib, resource, signal, sys
+import os, pathlib, resource, signal, sys
 from hands.intake.files import archive, refuse
 from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
@@ -254,10 +317,12 @@ for name in ("archive", "refused", "receipts"):
 data = b"x" * 5000
 (root / "a.json").write_bytes(data)
 ReceiptWriter(root).write("id-1", {"v": 1})
+fd = os.open(root, os.O_RDONLY)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 acts = (
-    lambda: archive(root, root, "a.json", data, intent_id="id-1", judged_ns=0),
-    lambda: refuse(root, root, "a.json", data, receipt={"x": "y" * 2000}, identity=None),
+    lambda: archive(root, fd, "a.json", data, intent_id="id-1", judged_ns=0),
+    lambda: refuse(root, fd, "a.json", data, receipt={"x": "y" * 2000}, identity=None),
+    lambda: refuse(root, fd, "a.json", data, receipt={"x": "a receipt still fits, its document does not"}, identity=None),
     lambda: ReceiptWriter(root).write("id-1", {"x": "y" * 2000}),
 )
 for act in acts:
@@ -274,7 +339,7 @@ assert sorted(left) == ["a.json", "id-1.json"], left
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("reported") == 3
+    assert done.stdout.count("reported") == 4
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
@@ -286,7 +351,7 @@ from hands.intake.reading import IntakeError
 os.setuid(65534)
 root = pathlib.Path(".")  # the folders above it are not for that user
 try:
-    archive(root, root, "a.json", b"{}", intent_id="id-1", judged_ns=0)
+    archive(root, os.open(root, os.O_RDONLY), "a.json", b"{}", intent_id="id-1", judged_ns=0)
 except IntakeError as error:
     print("reported", error)
 """

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from hands.intake import reading
 from hands.intake.inotify import (
     GONE_MASK,
     IN_CLOSE_WRITE,
     IN_CREATE,
+    IN_MODIFY,
     IN_MOVED_TO,
     InotifyWatcher,
     PollingWatcher,
     open_watcher,
 )
+from hands.intake.places import open_below
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def folder(tmp_path: Path):
     return tmp_path / "box"
 
 
-def test_inotify_tells_of_creating_closing_renaming_and_the_end_of_the_folder(folder: Path):
+def test_inotify_tells_of_creating_writing_closing_renaming_and_the_end_of_the_folder(folder: Path):
     watcher = InotifyWatcher()
-    with reading.open_folder(folder) as fd:
+    with open_below(folder) as fd:
         watch = watcher.add(fd, folder)
     assert watcher.read() == []
     (folder / "a.json").write_bytes(b"{}")
@@ -40,9 +41,10 @@ def test_inotify_tells_of_creating_closing_renaming_and_the_end_of_the_folder(fo
     assert [(event.watch, event.name) for event in events] == [
         (watch, "a.json"),
         (watch, "a.json"),
+        (watch, "a.json"),
         (watch, os.fsdecode(b"\xff.json")),
     ]
-    assert [event.mask for event in events] == [IN_CREATE, IN_CLOSE_WRITE, IN_MOVED_TO]
+    assert [event.mask for event in events] == [IN_CREATE, IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_TO]
     (folder / os.fsdecode(b"\xff.json")).unlink()
     folder.rmdir()
     last = watcher.read()
@@ -57,7 +59,7 @@ def test_a_watch_is_on_the_folder_that_was_opened_whatever_its_path_names_by_now
     folder: Path, tmp_path: Path
 ):
     watcher = InotifyWatcher()
-    with reading.open_folder(folder) as fd:
+    with open_below(folder) as fd:
         folder.rename(tmp_path / "moved")
         folder.mkdir()
         watcher.add(fd, folder)

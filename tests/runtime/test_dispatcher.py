@@ -17,6 +17,7 @@ from hands.core.commands import (
     QueryOrder,
     ReceiptChanged,
     RefuseDocument,
+    RequestDayOrders,
     RequestTruth,
     Stopped,
     SubmitExit,
@@ -73,6 +74,7 @@ class Desk:
         self.wire = Wire(books.clock)
         self.quotes: list[str] = []
         self.truths: list[tuple[str, ...]] = []
+        self.days: list[Ns] = []
         for name in ("receipts", "archive", "refused"):
             (folder / name).mkdir(parents=True)
         self.receipts = CountingReceipts(folder)
@@ -86,6 +88,7 @@ class Desk:
             ledger=Ledger(books.journal.path.with_name("hands.db"), books.journal.path),
             fetch_quote=self.quotes.append,
             request_truth=self.truths.append,
+            request_day_orders=self.days.append,
         )
 
     def drop(self, **changes: Any) -> str:
@@ -279,6 +282,7 @@ def test_the_other_commands_reach_their_shells(desk: Desk, caplog: Any) -> None:
                 QueryOrder(client_order_id="c2"),
                 FetchQuote(symbol="AAPL"),
                 RequestTruth(client_order_ids=("c3",), reason="a test"),
+                RequestDayOrders(since_ns=Ns(7)),
                 Alert(level="critical", code="LOUD", message="listen"),
                 Stopped(still_open=("AAPL",)),
             ],
@@ -286,7 +290,7 @@ def test_the_other_commands_reach_their_shells(desk: Desk, caplog: Any) -> None:
             None,
         )
         assert desk.wire.requests == [("cancel", "c1"), ("query", "c2")]
-        assert (desk.quotes, desk.truths) == (["AAPL"], [("c3",)])
+        assert (desk.quotes, desk.truths, desk.days) == (["AAPL"], [("c3",)], [7])
         assert stopped == [Stopped(still_open=("AAPL",))]
         assert [r.levelno for r in caplog.records if "LOUD" in r.getMessage()] == [logging.CRITICAL]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 
 from hands.core.commands import ArchiveDocument
 from hands.intake.reading import IntakeError
-from hands.runtime.papers import Filing, Papers
+from hands.runtime.papers import PROBES, Filing, Papers
 
 
 class Desk:
@@ -16,8 +17,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.wrote: list[str] = []
+        self.tries = 0
         self.broken: dict[str, str] = {}
-        self.papers = Papers(self._receipt, self._file)
+        self.papers = Papers(self._receipt, self._file, slice_s=math.inf)
 
     def _receipt(self, intent_id: str) -> None:
         self._write(f"receipt {intent_id}", intent_id)
@@ -26,6 +28,7 @@ class Desk:
         self._write(f"{filing.name} {filing.data.decode()}", filing.name)
 
     def _write(self, paper: str, key: str) -> None:
+        self.tries += 1
         if key in self.broken:
             raise IntakeError(f"{paper} not written") from OSError(28, self.broken[key])
         self.wrote.append(paper)
@@ -103,3 +106,55 @@ def test_a_fault_is_logged_once_and_so_is_its_end(desk: Desk, caplog: pytest.Log
     desk.papers.write_some(100)
     assert desk.papers.fault is None
     assert [r.getMessage() for r in caplog.records][-1] == "papers are written again"
+
+
+def test_a_disk_that_refuses_is_asked_with_a_few_papers_and_with_ever_more_once_it_takes_them(
+    desk: Desk,
+) -> None:
+    names = [f"{n}.json" for n in range(500)]
+    desk.broken = dict.fromkeys([*names, *(f"i{n}" for n in range(500))], "No space left on device")
+    for n, name in enumerate(names):
+        desk.file(name)
+        desk.papers.add_receipt(f"i{n}")
+    desk.papers.write_some(10_000)
+
+    def tried() -> int:
+        before = desk.tries
+        desk.papers.probe()
+        desk.papers.write_some(10_000)
+        return desk.tries - before
+
+    assert [tried() for _ in range(20)] == [2 * PROBES] * 20, "full: no more than a few are tried at a time"
+    desk.broken = {}
+    tried()
+    assert [tried() for _ in range(3)] == [4 * PROBES, 8 * PROBES, 16 * PROBES]
+    rounds = 0
+    while desk.papers.have_failed:
+        tried()
+        rounds += 1
+    assert rounds <= 4
+    assert sorted(desk.wrote) == sorted(
+        [*(f"{name} x" for name in names), *(f"receipt i{n}" for n in range(500))]
+    )
+
+
+def test_every_paper_that_failed_gets_its_turn_though_others_fail_for_ever(desk: Desk) -> None:
+    bad = {f"bad{n}.json": "Permission denied" for n in range(100)}
+    desk.broken = bad | {"good.json": "No space left on device"}
+    for name in desk.broken:
+        desk.file(name)
+    desk.papers.write_some(1000)
+    desk.broken = bad
+    for _ in range(100 // PROBES + 1):
+        desk.papers.probe()
+        desk.papers.write_some(1000)
+    assert desk.wrote == ["good.json x"]
+
+
+def test_a_turn_that_has_no_time_left_writes_one_paper_all_the_same() -> None:
+    desk = Desk()
+    desk.papers = Papers(desk._receipt, desk._file, slice_s=-1.0)
+    for n in range(3):
+        desk.papers.add_receipt(f"i{n}")
+    desk.papers.write_some(100)
+    assert len(desk.wrote) == 1

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from hands.core.events import AnyEvent, TruthReport
-from hands.core.units import Ns
+import pytest
+
+from hands.core.events import AnyEvent, DayOrdersReport, QuoteFetched, TruthReport
+from hands.core.units import NS_PER_S, Ns
+from hands.runtime import polling
 from hands.runtime.config import PollSection
 from hands.runtime.polling import Poller
 from hands.runtime.sessions import Sessions
@@ -23,6 +26,8 @@ class Venue:
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], bool, asyncio.Future[None]]] = []
         self.at_once_max = 0
+        self.refusals = 0
+        self.quoted_ns = 0
         self._at_once = 0
 
     async def truth(self, client_order_ids: tuple[str, ...] = (), *, regular: bool = False) -> TruthReport:
@@ -36,6 +41,15 @@ class Venue:
         finally:
             self._at_once -= 1
         return TruthReport(ts_ns=Ns(number), asked_ns=Ns(number), orders=(), missing=(), positions=())
+
+    async def latest_quote(self, symbol: str) -> tuple[float, float, float, float, int]:
+        return 10.0, 11.0, 1.0, 1.0, self.quoted_ns
+
+    async def day_orders(self, since_ns: int) -> DayOrdersReport:
+        if self.refusals:
+            self.refusals -= 1
+            raise VenueUnavailable("not now")
+        return DayOrdersReport(ts_ns=Ns(1), since_ns=Ns(since_ns), orders=())
 
     def answer(self, number: int, failure: Exception | None = None) -> None:
         answered = self.asked[number][2]
@@ -73,6 +87,22 @@ def polled(scenario: Callable[[Venue, Poller, list[AnyEvent]], Awaitable[None]])
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(("ahead_s", "is_taken"), [(5, True), (6, False)])
+def test_trap_29_a_quote_from_the_future_is_an_answer_but_no_quote(ahead_s: int, is_taken: bool) -> None:
+    """Taken in, it would keep every honest quote out until its time has come."""
+    taken: list[int] = []
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        poller._index = {"AAPL": 0}
+        poller._take_rows = lambda rows, count: taken.append(int(rows["venue_ns"][0]))
+        venue.quoted_ns = 1 + ahead_s * NS_PER_S
+        assert await poller.latest_quote("AAPL") == venue.quoted_ns
+        assert [event.ok for event in events if isinstance(event, QuoteFetched)] == [True]
+
+    polled(scenario)
+    assert bool(taken) is is_taken
+
+
 def test_a_truth_asked_for_on_demand_waits_for_the_regular_one() -> None:
     """Two side by side: the older snapshot could be applied last."""
 
@@ -105,6 +135,19 @@ def test_a_truth_asked_for_while_one_is_asked_follows_it_once() -> None:
         venue.answer(1)
         await until(lambda: len(events) == 2)
         assert [ids for ids, _, _ in venue.asked] == [("c1",), ("c3",)]
+
+    polled(scenario)
+
+
+def test_the_days_orders_are_asked_for_until_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "RETRY_FIRST_S", 0.001)
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        venue.refusals = 3
+        poller.request_day_orders(Ns(7))
+        await until(lambda: events)
+        assert events == [DayOrdersReport(ts_ns=Ns(1), since_ns=Ns(7), orders=())]
+        assert venue.refusals == 0
 
     polled(scenario)
 

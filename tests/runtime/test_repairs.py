@@ -15,8 +15,9 @@ from hands.core.events import Link
 from hands.core.market import Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.runtime.audit import Audit
+from hands.runtime.gaps import GAP_MAX_NS, Gaps
 from hands.runtime.recent import Recent
-from hands.runtime.repairs import GAP_MAX_NS, Repairs
+from hands.runtime.repairs import REPLAYED_AT_ONCE, Repairs
 from hands.venues.alpaca.frames import CancelError, Correction
 from hands.venues.alpaca.history import PastTrades
 from hands.venues.alpaca.snapshots import VenueUnavailable
@@ -36,6 +37,7 @@ class Feed:
     disordered: list[int] = field(default_factory=list)
 
     heard_of: list[int] = field(default_factory=list)
+    heard_ns: int = 2**62
 
     def know(self, rows):
         self.heard_of += rows["trade_id"].tolist()
@@ -43,6 +45,13 @@ class Feed:
     def take_disordered(self):
         found, self.disordered = self.disordered, []
         return found
+
+
+def past_trades(rows):
+    found = PastTrades()
+    for sym in np.unique(rows["sym"]).tolist():
+        found.add(sym, rows[rows["sym"] == sym])
+    return found
 
 
 @dataclass
@@ -66,7 +75,9 @@ class Past:
             & (known["venue_ns"] >= start_ns)
             & (known["venue_ns"] <= end_ns)
         )
-        return PastTrades(known[wanted], self.complete)
+        found = past_trades(known[wanted])
+        found.complete = self.complete
+        return found
 
     complete: bool = True
 
@@ -81,9 +92,16 @@ class World:
         self.feed = Feed()
         self.past = past
         self.reloaded = []
-        self.repairs = Repairs(
-            self.market, self.recent, {LINK: self.feed}, past, lambda: self.now_ns, self._reload, passes_s=passes_s,
-            retry_s=0.001,
+        feeds, clock = {LINK: self.feed}, lambda: self.now_ns
+        self.repairs = Repairs(self.market, self.recent, feeds, clock)
+        self.gaps = Gaps(
+            self.market, self.recent, self.repairs, feeds, past, clock, self._reload, passes_s=passes_s, retry_s=0.001
+        )  # fmt: skip
+
+    def audit(self, clock=None, *, every_s=15.0):
+        return Audit(
+            self.market, self.recent, self.repairs, self.gaps, {LINK: self.feed}, self.past,
+            clock or (lambda: self.now_ns), every_s=every_s,
         )  # fmt: skip
 
     async def _reload(self, symbols):
@@ -97,16 +115,31 @@ class World:
 
     def lose(self):
         self.feed.is_up = False
-        self.repairs.link_changed(LINK, up=False)
+        self.gaps.link_changed(LINK, up=False)
 
     def find(self):
         self.feed.is_up = True
-        self.repairs.link_changed(LINK, up=True)
+        self.gaps.link_changed(LINK, up=True)
 
     async def mended(self):
         async with asyncio.timeout(10):
-            while self.repairs._gaps:  # noqa: ASYNC110  (what is waited for has no event of its own)
+            while self.gaps._gaps or not self.repairs.is_idle:  # noqa: ASYNC110  (it has no event of its own)
                 await asyncio.sleep(0)
+
+    def notice(self, *notices):
+        async def scenario():
+            for notice in notices:
+                self.repairs.take_notice(notice)
+            await self.mended()
+
+        asyncio.run(scenario())
+
+    def put_in_order(self):
+        async def scenario():
+            self.repairs.put_in_order()
+            await self.mended()
+
+        asyncio.run(scenario())
 
     def digests(self):
         return [self.market.digest(sym) for sym in range(len(SYMBOLS))]
@@ -120,7 +153,7 @@ def market_rows(steps):
         at_ns += ms * NS_PER_MS
         price = round(max(1.0, price + cents / 100), 2)
         rows[n] = (
-            sym, RowKind.TRADE if is_trade else RowKind.QUOTE, RowFlag.ELIGIBLE, price, 1.0 + n % 7, price + 0.02, 5.0,
+            sym, RowKind.TRADE if is_trade else RowKind.QUOTE, RowFlag.ELIGIBLE, 0, price, 1.0 + n % 7, price + 0.02, 5.0,
             at_ns, at_ns + NS_PER_MS, n if is_trade else 0,
         )  # fmt: skip
     return rows
@@ -160,7 +193,7 @@ def test_a_gap_that_is_filled_leaves_the_state_of_a_run_without_one(steps, place
         world.take(rows[max(found, asked) :].copy())
         await world.mended()
         assert world.digests() == [plain.digest(0), plain.digest(1)]
-        assert world.repairs.fault is None
+        assert world.gaps.fault is None
         assert not world.reloaded
 
     asyncio.run(scenario())
@@ -192,7 +225,7 @@ def test_what_is_asked_for_begins_a_little_before_the_last_row_and_ends_a_little
     assert symbols == SYMBOLS
     assert start_ns == rows["venue_ns"][39] - 2 * NS_PER_S
     assert end_ns == world.now_ns + 2_300 * NS_PER_MS
-    assert world.repairs.counts.gaps == 1
+    assert world.gaps.filled[LINK].gaps == 1
     assert world.repairs.counts.trades == int((rows["kind"][40:60] == RowKind.TRADE).sum())
     assert sorted(world.feed.heard_of) == sorted(
         rows["trade_id"][40:60][rows["kind"][40:60] == RowKind.TRADE].tolist()
@@ -211,8 +244,8 @@ def test_a_quiet_market_is_asked_as_often_as_it_pays_and_then_believed():
     world = World(Past(rows[:50]))
     played(world, rows, 50, len(rows))
     assert len(world.past.asked) == 3
-    assert world.repairs.counts.gaps == 1
-    assert not world.repairs.open_gaps
+    assert world.gaps.filled[LINK].gaps == 1
+    assert not world.gaps.open_gaps
 
 
 def test_a_gap_within_a_gap_is_one_gap():
@@ -234,7 +267,7 @@ def test_a_gap_within_a_gap_is_one_gap():
 
     asyncio.run(scenario())
     assert world.digests() == [plain.digest(0), plain.digest(1)]
-    assert world.repairs.counts.gaps == 1
+    assert world.gaps.filled[LINK].gaps == 1
 
 
 def test_a_venue_that_does_not_answer_is_asked_again_and_it_is_said():
@@ -248,31 +281,14 @@ def test_a_venue_that_does_not_answer_is_asked_again_and_it_is_said():
         world.find()
         world.take(rows[60:].copy())
         async with asyncio.timeout(10):
-            while world.repairs.open_gaps:
-                faults.append(world.repairs.fault)
+            while world.gaps.open_gaps:
+                faults.append(world.gaps.fault)
                 await asyncio.sleep(0.0002)
 
     asyncio.run(scenario())
     assert "a gap is not filled: no" in faults
-    assert world.repairs.fault is None
-    assert world.repairs.counts.gaps == 1
-
-
-def test_a_gap_that_no_history_fills_stays_open_and_is_told(monkeypatch):
-    monkeypatch.setattr("hands.runtime.repairs.GIVE_UP_AFTER", 2)
-    rows = a_minute()
-    world = World(Past(rows, answers=[VenueUnavailable("never")] * 9))
-
-    async def scenario():
-        world.take(rows[:40].copy())
-        world.lose()
-        world.find()
-        await asyncio.sleep(0.1)
-        await world.repairs.stop()
-
-    asyncio.run(scenario())
-    assert world.repairs.open_gaps == (LINK,)
-    assert "never" in world.repairs.fault
+    assert world.gaps.fault is None
+    assert world.gaps.filled[LINK].gaps == 1
 
 
 @pytest.mark.parametrize("why", ["too long", "too many pages", "too many rows since", "too many bars since"])
@@ -296,7 +312,7 @@ def test_a_gap_that_is_too_much_is_loaded_anew(why):
 
     asyncio.run(scenario())
     assert world.reloaded == [SYMBOLS]
-    assert world.repairs.counts.gaps == 0
+    assert world.gaps.filled[LINK].gaps == 0
 
 
 def test_rows_that_leave_the_ring_while_history_is_asked_are_not_forgotten_silently(monkeypatch):
@@ -326,9 +342,16 @@ def test_rows_that_leave_the_ring_while_history_is_asked_are_not_forgotten_silen
 
 def test_before_the_first_row_there_is_no_gap():
     world = World(Past(new_rows(0)))
-    world.lose()
-    world.find()
-    assert not world.repairs.open_gaps
+
+    async def scenario():
+        world.lose()
+        world.find()
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.past.asked == []
+    assert world.gaps.filled[LINK].gaps == 0
+    assert world.reloaded == []
 
 
 def test_a_mute_symbol_is_asked_for_since_its_own_last_row():
@@ -342,7 +365,7 @@ def test_a_mute_symbol_is_asked_for_since_its_own_last_row():
     async def scenario():
         before = heard[heard["venue_ns"] < rows["venue_ns"][90]]
         world.take(before.copy())
-        world.repairs.note_mute(LINK, "SPY")
+        world.gaps.note_mute(LINK, "SPY")
         world.lose()
         world.find()
         world.take(rows[90:].copy())
@@ -394,14 +417,14 @@ def test_a_corrected_trade_is_as_if_it_had_been_right_at_once():
     place = trade_at(rows, 70)
     world = World(Past(rows))
     world.take(rows.copy())
-    world.repairs.take_notice(correction(rows[place]))
+    world.notice(correction(rows[place]))
     right = rows.copy()
     right["trade_id"][place], right["price"][place], right["size"][place] = 9001, 77.77, 3.0
     plain = Market(SYMBOLS, (5, 60))
     plain.consume(right, 0, len(right))
     assert world.digests() == [plain.digest(0), plain.digest(1)]
     assert world.repairs.counts.corrected == 1
-    world.repairs.take_notice(cancel(right[place]))  # and the corrected one can be taken back too
+    world.notice(cancel(right[place]))  # and the corrected one can be taken back too
     assert world.repairs.counts.corrected == 2
 
 
@@ -410,7 +433,7 @@ def test_a_cancelled_trade_is_as_if_only_time_had_passed():
     place = trade_at(rows, 70)
     world = World(Past(rows))
     world.take(rows.copy())
-    world.repairs.take_notice(cancel(rows[place]))
+    world.notice(cancel(rows[place]))
     right = rows.copy()
     right["flags"][place] = 0
     plain = Market(SYMBOLS, (5, 60))
@@ -430,7 +453,7 @@ def test_a_correction_of_what_is_not_at_hand_is_counted_and_changes_nothing(what
     world.take(rows[60:].copy())
     before = world.digests()
     notice = correction(rows[place], **({"original_price": 1.0} if what == "unknown" else {}))
-    world.repairs.take_notice(notice)
+    world.notice(notice)
     assert world.digests() == before
     assert (world.repairs.counts.corrected, world.repairs.counts.too_old) == (0, 1)
 
@@ -449,7 +472,7 @@ def test_a_correction_during_a_gap_keeps_what_was_spliced():
         async with asyncio.timeout(10):
             while not world.repairs.counts.trades:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-        assert world.repairs.open_gaps
+        assert world.gaps.open_gaps
         world.repairs.take_notice(cancel(rows[place]))
         await world.mended()
 
@@ -483,7 +506,7 @@ def test_trades_that_came_out_of_order_are_put_in_order(steps, places):
     world.take(came)
     world.now_ns += 5 * NS_PER_S
     world.feed.disordered = [0, 1]
-    world.repairs.put_in_order()
+    world.put_in_order()
     assert world.digests() == [plain.digest(0), plain.digest(1)]
     assert world.repairs.counts.ordered == 2
 
@@ -496,12 +519,12 @@ def test_what_is_too_fresh_to_be_put_in_order_waits():
         world.recent.start_anew(sym, world.now_ns)
     world.take(shuffled(rows, [10]))
     world.feed.disordered = [0]
-    world.repairs.put_in_order()
+    world.put_in_order()
     assert world.repairs.counts.ordered == 0
     world.now_ns += 6 * NS_PER_S
-    world.repairs.put_in_order()
+    world.put_in_order()
     assert world.repairs.counts.ordered == 1
-    world.repairs.put_in_order()
+    world.put_in_order()
     assert world.repairs.counts.ordered == 1, "once is enough"
 
 
@@ -538,13 +561,13 @@ def test_a_silence_after_which_rows_come_again_is_checked_and_filled():
 
     async def scenario():
         world.take(rows[:40].copy())
-        world.repairs.silence_over(LINK)
+        world.gaps.silence_over(LINK)
         world.take(rows[60:].copy())
         await world.mended()
 
     asyncio.run(scenario())
     assert world.digests() == [plain.digest(0), plain.digest(1)]
-    assert world.repairs.counts.gaps == 1
+    assert world.gaps.filled[LINK].gaps == 1
 
 
 def test_a_silence_in_which_nothing_traded_is_no_gap_and_is_not_looked_into_all_the_time():
@@ -555,14 +578,14 @@ def test_a_silence_in_which_nothing_traded_is_no_gap_and_is_not_looked_into_all_
         world.take(rows[:40].copy())
         for place in range(40, 60):
             world.past.rows = rows[: place + 1]
-            world.repairs.silence_over(LINK)
+            world.gaps.silence_over(LINK)
             world.take(rows[place : place + 1].copy())
             await world.mended()
 
     asyncio.run(scenario())
-    assert world.repairs.counts.gaps == 0
+    assert world.gaps.filled[LINK].gaps == 0
     assert len(world.past.asked) <= 3
-    assert world.repairs.open_gaps == ()
+    assert world.gaps.open_gaps == ()
 
 
 def test_a_history_that_names_its_trades_in_another_way_is_not_believed():
@@ -582,13 +605,12 @@ def test_a_history_that_names_its_trades_in_another_way_is_not_believed():
 
 def audited(world):
     world.feed.expects_data = True
-    audit = Audit(
-        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
-    )
+    audit = world.audit()
 
     async def scenario():
         world.now_ns += 5 * NS_PER_S
         await audit.compare(LINK, world.feed)
+        await world.mended()
 
     asyncio.run(scenario())
     return audit
@@ -630,15 +652,17 @@ def test_the_audit_does_not_disturb(why):
     rows = a_minute()
     world = World(Past(rows))
     world.take(rows.copy())
-    if why == "in a gap":
-        world.lose()
-        world.feed.is_up = True
-    audit = Audit(
-        world.market, world.repairs, {LINK: world.feed}, world.past, lambda: world.now_ns, every_s=15.0
-    )
-    world.feed.expects_data = why != "nothing expected"
-    world.feed.is_up = why != "down"
-    asyncio.run(audit.compare(LINK, world.feed))
+    audit = world.audit()
+
+    async def scenario():
+        if why == "in a gap":
+            world.lose()
+        world.feed.expects_data = why != "nothing expected"
+        world.feed.is_up = why != "down"
+        await audit.compare(LINK, world.feed)
+        await world.gaps.stop()
+
+    asyncio.run(scenario())
     assert world.past.asked == []
 
 
@@ -669,14 +693,7 @@ def test_the_audit_goes_round_by_itself_and_says_when_it_cannot():
     world = World(Past(rows, answers=[VenueUnavailable("gone")]))
     world.take(rows.copy())
     world.feed.expects_data = True
-    audit = Audit(
-        world.market,
-        world.repairs,
-        {LINK: world.feed},
-        world.past,
-        lambda: world.now_ns + 5 * NS_PER_S,
-        every_s=0.001,
-    )
+    audit = world.audit(lambda: world.now_ns + 5 * NS_PER_S, every_s=0.001)
 
     async def scenario():
         audit.start()
@@ -709,3 +726,205 @@ def test_another_feeds_trades_are_no_strangers():
     asyncio.run(scenario())
     assert world.digests() == [plain.digest(0), plain.digest(1)]
     assert not world.reloaded
+
+
+# --- a little at a time --------------------------------------------------------------------------------------
+
+
+def turns_until(world, begin):
+    """Begin some work and return how often the loop went round until all was repaired."""
+    turns = 0
+
+    async def scenario():
+        nonlocal turns
+        work = begin()
+        work = asyncio.create_task(work) if work is not None else None
+        while (work is not None and not work.done()) or world.gaps._gaps or not world.repairs.is_idle:
+            turns += 1
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    return turns
+
+
+def a_busy_stretch(count=80_000):
+    rows = new_rows(count)
+    rows["sym"], rows["kind"], rows["flags"] = np.arange(count) % 16 == 1, RowKind.TRADE, RowFlag.ELIGIBLE
+    rows["price"], rows["size"] = 100 + np.arange(count) % 50 * 0.01, 1.0
+    rows["venue_ns"] = T + np.arange(count) * 100_000
+    rows["recv_ns"], rows["trade_id"] = rows["venue_ns"], np.arange(count) + 1
+    return rows
+
+
+def put_down(world):
+    world.gaps.link_changed(LINK, up=False)
+
+
+def put_up(world):
+    world.gaps.link_changed(LINK, up=True)
+
+
+@pytest.mark.parametrize("what", ["a gap", "a correction", "an order", "an audit"])
+def test_trap_28_a_repair_of_many_rows_lets_the_loop_go_round(what):
+    """Whatever is repaired with a ring full of rows, no turn of the loop takes more than some thousand of them."""
+    rows = a_busy_stretch()
+    world = World(Past(rows), capacity=1 << 17)
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows.copy(), 0, len(rows))
+    lost = slice(70_000, 70_000) if what in ("a correction", "an order") else slice(70_000, 70_100)
+    world.take(rows[: lost.start].copy())
+    heard, enough = rows[lost.stop :].copy(), 80_000 // REPLAYED_AT_ONCE - 1
+
+    def a_gap():
+        world.gaps.note_mute(LINK, "AAPL")  # so that what is known begins with the first row
+        put_down(world)
+        put_up(world)
+        world.take(heard)
+
+    def a_correction():
+        world.take(heard)
+        world.repairs.take_notice(cancel(rows[100]))
+        plain.rebuild(Market(SYMBOLS, (5, 60)).checkpoint(int(rows["sym"][100])), without(rows, 100))
+
+    def an_order():
+        world.take(heard)
+        world.feed.disordered = [0]
+        world.now_ns += 6 * NS_PER_S
+        world.repairs.put_in_order()
+
+    def an_audit():
+        world.take(heard)
+        world.now_ns += 5 * NS_PER_S
+        return world.audit().compare(LINK, world.feed)
+
+    begin = {"a gap": a_gap, "a correction": a_correction, "an order": an_order, "an audit": an_audit}[what]
+    assert turns_until(world, begin) >= enough
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+def without(rows, place):
+    """Return the rows of the symbol of the one at `place`, that one taken back."""
+    found = rows[rows["sym"] == rows["sym"][place]].copy()
+    found["flags"][found["trade_id"] == rows["trade_id"][place]] = 0
+    return found
+
+
+def test_rows_that_come_while_a_symbol_is_made_anew_are_not_lost():
+    rows = a_busy_stretch(60_000)
+    world = World(Past(rows), capacity=1 << 17)
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows.copy(), 0, len(rows))
+    plain.rebuild(Market(SYMBOLS, (5, 60)).checkpoint(0), without(rows, 100))
+
+    async def scenario():
+        world.take(rows[:50_000].copy())
+        world.repairs.take_notice(cancel(rows[100]))
+        for first in range(50_000, 60_000, 2000):
+            await asyncio.sleep(0)
+            assert not world.repairs.is_idle
+            world.take(rows[first : first + 2000].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.repairs.counts.corrected == 1
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+def test_a_correction_from_before_a_gap_survives_the_filling():
+    """The gap's mark was taken before the correction; going back to it would take the correction back."""
+    rows = a_minute()
+    place = trade_at(rows, 20)
+    right = rows.copy()
+    right["flags"][place] = 0
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(right, 0, len(right))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        world.repairs.take_notice(cancel(rows[place]))
+        while not world.repairs.is_idle:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        world.find()
+        world.take(rows[60:].copy())
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.repairs.counts.corrected == 1
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+def test_a_symbol_that_was_loaded_anew_during_its_gap_is_left_as_it_is():
+    rows = a_minute()
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        await asyncio.sleep(0)
+        world.find()
+        world.take(rows[60:].copy())
+        for sym in range(2):
+            world.recent.start_anew(sym, world.now_ns)
+        before = world.digests()
+        await world.mended()
+        assert world.digests() == before
+
+    asyncio.run(scenario())
+    assert world.reloaded == []
+
+
+def test_more_corrections_than_can_wait_are_counted_and_left(monkeypatch):
+    monkeypatch.setattr("hands.runtime.repairs.NOTICES_MAX", 2)
+    rows = a_minute()
+    world = World(Past(rows))
+    world.take(rows.copy())
+    places = [trade_at(rows, place) for place in (30, 50, 70)]
+    world.notice(*(cancel(rows[place]) for place in places))
+    assert (world.repairs.counts.corrected, world.repairs.counts.too_old) == (2, 1)
+
+
+def test_the_marks_from_before_a_gap_outlast_it():
+    """A link may be away for minutes, while others bring rows and marks are renewed every minute."""
+    rows = a_minute()
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(rows, 0, len(rows))
+    world = World(Past(rows))
+
+    async def scenario():
+        world.take(rows[:40].copy())
+        world.lose()
+        for minute in range(1, 5):
+            await asyncio.sleep(0)
+            world.recent.mark_some(world.now_ns + minute * 61 * NS_PER_S, 10)
+        world.find()
+        world.take(rows[60:].copy())
+        world.recent.mark_some(world.now_ns + 310 * NS_PER_S, 10)
+        world.recent.mark_some(world.now_ns + 370 * NS_PER_S, 10)
+        await world.mended()
+
+    asyncio.run(scenario())
+    assert world.reloaded == []
+    assert world.digests() == [plain.digest(0), plain.digest(1)]
+
+
+def test_marks_that_were_taken_before_a_repair_of_what_preceded_them_are_not_gone_back_to():
+    rows = a_minute()
+    early, late = trade_at(rows, 20), trade_at(rows, 80)
+    sym = int(rows["sym"][early])
+    late += int(np.flatnonzero((rows["sym"][late:] == sym) & (rows["kind"][late:] == RowKind.TRADE))[0])
+    right = rows.copy()
+    right["flags"][[early, late]] = 0
+    plain = Market(SYMBOLS, (5, 60))
+    plain.consume(right, 0, len(right))
+    world = World(Past(rows))
+    world.take(rows[:60].copy())
+    world.recent.mark(sym, world.now_ns)
+    world.take(rows[60:].copy())
+    world.notice(cancel(rows[early]))
+    world.notice(cancel(rows[late]))
+    assert world.repairs.counts.corrected == 2
+    assert world.digests() == [plain.digest(0), plain.digest(1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hands.core.events import SessionReport
 from hands.core.market import Market, RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
@@ -44,6 +46,17 @@ def test_a_question_just_after_midnight_does_not_put_cryptos_new_day_off() -> No
     )
     assert trade(market, 0, 200.0, MIDNIGHT_NS + 2 * NS_PER_S) == 200.0
     assert trade(market, 0, 300.0, MIDNIGHT_NS + DAY_NS + NS_PER_S) == 300.0, "and every day after"
+
+
+@pytest.mark.parametrize("off_ms", [-900, -20, 20, 900])
+def test_the_first_trades_of_a_session_are_its_own_however_its_open_was_estimated(off_ms: int) -> None:
+    """The report's times were moved to our clock; the rows have the venue's."""
+    market = Market(("AAPL",))
+    opens_ns = MIDNIGHT_NS + 14 * 3600 * NS_PER_S
+    told = report(MIDNIGHT_NS, is_open=False, next_open_ns=opens_ns + off_ms * NS_PER_MS)
+    SessionResets(market, MIDNIGHT_NS).take(told)
+    assert trade(market, 0, 100.0, opens_ns - NS_PER_MS) == 100.0
+    assert trade(market, 0, 200.0, opens_ns) == 200.0
 
 
 def test_an_equitys_session_begins_at_the_open_that_was_told_first() -> None:

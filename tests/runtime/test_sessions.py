@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hands.core.events import SessionReport
@@ -151,13 +152,14 @@ def test_the_venues_last_word_stands_until_the_session_should_have_turned(known:
         poller, told, _ = polled(known, now)
         last_word = known.report(now[0])
         assert last_word is not None
+        last_word = msgspec.structs.replace(last_word, ahead_max_ns=7)
         poller._take_session(last_word)
         for clock, expected in (("12:30", 1), ("13:00", 2)):
             now[0] = at(BLACK_FRIDAY, clock)
             with pytest.raises(VenueUnavailable):
                 await poller._ask_session()
             assert len(told) == expected
-        assert (told[-1].is_open, told[-1].phase) == (False, "post")
+        assert (told[-1].is_open, told[-1].phase, told[-1].ahead_max_ns) == (False, "post", 7)
         await poller.stop()
 
     asyncio.run(scenario())

@@ -24,7 +24,9 @@ from hands.journal.reader import open_ledger
 from hands.journal.schema import encode_row
 from hands.journal.store import JournalStore
 from hands.runtime import status
+from hands.runtime.gaps import Filled
 from hands.runtime.what_if import what_if
+from hands.venues.alpaca.market_feed import FeedCounts
 
 NOW = Ns(1_790_000_000 * NS_PER_S)
 
@@ -163,12 +165,13 @@ def test_what_if_says_what_the_engine_then_says(state: State) -> None:
         ticket = state.ticket(drop(state, data))
         assert ticket is not None
         told = receipt(state, ticket)
-        for name in ("verdict", "code", "order", "sizing", "retry"):
+        for name in ("verdict", "code", "order", "sizing", "retry", "nearest_admissible"):
             assert asked[name] == told[name]
         assert [(c["check"], c["ok"]) for c in asked["checks"]] == [
             (c["check"], c["ok"]) for c in told["checks"]
         ]
-        state.tickets.clear()
+        if ticket.is_live:
+            state.finish(ticket)
 
 
 def test_what_if_has_no_consequences(state: State) -> None:
@@ -214,3 +217,56 @@ def test_down_tells_what_the_ledger_knows(state: State, state_dir: Path) -> None
     assert (reason["code"], reason["detail"], reason["since"]) == ("OPERATOR", "enough", time_text(NOW + 1))
     assert [verdict["code"] for verdict in found["verdicts"]] == ["OK"]
     json.dumps(found)
+
+
+# --- streams -------------------------------------------------------------------------------------------------
+
+
+class Feed:
+    """What a stream says of itself."""
+
+    is_up = True
+    up_since_ns = NOW - 60 * NS_PER_S
+    last_row_ns = NOW - 250 * NS_PER_MS
+    symbols = ("AAPL", "SPY")
+    venue_offset_ns = -1_300 * NS_PER_MS
+    repeated = 3
+    from_future = 5
+    counts = FeedCounts(frames=9, rows=90, malformed=1, unknown_symbols=2, unreadable_frames=4)
+
+
+def test_a_stream_says_since_when_it_is_up_and_what_was_lost_and_repaired() -> None:
+    filled = Filled(gaps=2, trades=17, last_ns=NOW - NS_PER_S)
+    found = status.stream(Feed(), filled, NOW, 5 * NS_PER_S, is_filling=True, suspicious=8)  # type: ignore[arg-type]
+    assert found == {
+        "up": True,
+        "since": time_text(Ns(NOW - 55 * NS_PER_S)),
+        "symbols": 2,
+        "last_age_ms": 250.0,
+        "rows": 90,
+        "repeated": 3,
+        "dropped": 12,
+        "suspicious": 8,
+        "offset_ms": -1300.0,
+        "gaps": {"filled": 2, "trades": 17, "last": time_text(Ns(NOW + 4 * NS_PER_S)), "filling": True},
+    }
+
+
+def test_what_could_not_be_used_is_a_fault_of_the_stream() -> None:
+    found = status.feed_fault(Feed())  # type: ignore[arg-type]
+    assert found == (
+        "4 frames that could not be read, 1 malformed rows, 2 rows of symbols that were not asked for, "
+        "5 rows stamped in the future"
+    )
+
+
+def test_a_stream_that_is_down_and_has_brought_nothing_says_so() -> None:
+    feed = Feed()
+    feed.is_up, feed.last_row_ns = False, 0
+    found = status.stream(feed, Filled(), NOW, 0, is_filling=False, suspicious=0)  # type: ignore[arg-type]
+    assert (found["up"], found["since"], found["last_age_ms"], found["gaps"]["last"]) == (
+        False,
+        None,
+        None,
+        None,
+    )

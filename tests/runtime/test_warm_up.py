@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from hands.core.bars import BAR
 from hands.core.events import Link
-from hands.core.market import Bar, Market, RowFlag, RowKind, new_rows
+from hands.core.market import Bar, Market, RowFlag, RowKind, TriggerDirection, TriggerOn, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.runtime.recent import Recent
-from hands.runtime.warm_up import MINUTE_NS, WarmUp, put_together
+from hands.runtime.warm_up import JOINS_MAX, MINUTE_NS, WarmUp, put_together
 from hands.venues.alpaca.history import PastTrades
 from hands.venues.alpaca.snapshots import VenueUnavailable
 
@@ -33,6 +34,13 @@ class Feed:
         """What history told of would be recognised on the stream."""
 
 
+def past_trades(rows):
+    found = PastTrades()
+    for sym in np.unique(rows["sym"]).tolist():
+        found.add(sym, rows[rows["sym"] == sym])
+    return found
+
+
 @dataclass
 class Past:
     """History of `rows`, minutes put together from them; `failures` are raised first."""
@@ -50,7 +58,7 @@ class Past:
         return self.rows[np.isin(self.rows["sym"], syms) & within]
 
     async def trades(self, symbols, start_ns, end_ns):
-        return PastTrades(self._asked("trades", symbols, start_ns, end_ns), True)
+        return past_trades(self._asked("trades", symbols, start_ns, end_ns))
 
     async def minute_bars(self, symbols, start_ns, end_ns):
         rows = self._asked("bars", symbols, start_ns, end_ns)
@@ -58,6 +66,17 @@ class Past:
 
 
 def minutes(rows, end_ns):
+    """As `History` gives them."""
+    bars = minute_bars(rows, end_ns)
+    found = np.zeros(len(bars), BAR)
+    for record, bar in zip(found, bars, strict=True):
+        record["start_ns"], record["notional"] = bar.start_ns, bar.volume * bar.vwap
+        for name in ("open", "high", "low", "close", "volume", "trades"):
+            record[name] = getattr(bar, name)
+    return found
+
+
+def minute_bars(rows, end_ns):
     found = []
     for start_ns in np.unique(rows["venue_ns"] // MINUTE_NS * MINUTE_NS).tolist():
         part = rows[rows["venue_ns"] // MINUTE_NS * MINUTE_NS == start_ns]
@@ -96,20 +115,22 @@ def a_day(seed=3, every_s=7):
 class World:
     """An engine that starts at `NOW`."""
 
-    def __init__(self, past, *, intervals_s=(60, 300), session=OPEN):
+    def __init__(self, past, *, intervals_s=(60, 300), session=OPEN, capacity=1 << 17):
         self.market = Market(SYMBOLS, intervals_s)
         self.now_ns = NOW
-        self.recent = Recent(self.market, NOW)
+        self.recent = Recent(self.market, NOW, capacity=capacity)
         feeds = {Link.EQUITY_DATA: Feed(SYMBOLS[:1]), Link.CRYPTO_DATA: Feed(SYMBOLS[1:])}
         self.past = past
         self.warm_up = WarmUp(
             self.market, self.recent, feeds, past, lambda: self.now_ns, lambda symbol, now_ns: session,
-            retries_s=(0.0, 0.0, 0.0),
+            retries_s=(0.0, 0.0, 0.0), seldom_s=0.001,
         )  # fmt: skip
 
     def take(self, rows):
         rows = rows.copy()
-        self.market.consume(rows, 0, len(rows))
+        at = 0
+        while at < len(rows):
+            at = self.market.consume(rows, at, len(rows))
         self.recent.keep(rows, len(rows))
 
     def load(self):
@@ -181,6 +202,116 @@ def test_it_goes_on_as_if_it_had_always_been_there():
             same(on_bars(world.market, sym, interval_s), on_bars(plain, sym, interval_s))
 
 
+def printed(sym, at_ns, price, recv_ns=NOW):
+    row = new_rows(1)
+    row["sym"], row["kind"], row["flags"], row["price"], row["size"] = (
+        sym,
+        RowKind.TRADE,
+        RowFlag.ELIGIBLE,
+        price,
+        1.0,
+    )
+    row["venue_ns"], row["recv_ns"], row["trade_id"] = at_ns, recv_ns, 99
+    return row
+
+
+def test_after_a_load_from_bars_alone_a_late_print_is_late():
+    """Nothing traded in the window of trades; that must not make a report of an hour ago the last price."""
+    rows = a_day()
+    world = World(Past(rows[rows["venue_ns"] < NOW - 3600 * NS_PER_S]))
+    slot = world.market.arm(0, TriggerOn.TRADE, TriggerDirection.BELOW, 140.0)
+    world.load()
+    assert world.market.indicators(0).rsi is not None
+    assert world.market.last_trade(0) is None
+    world.take(printed(0, NOW - 1800 * NS_PER_S, 120.0, recv_ns=NOW - 1800 * NS_PER_S))
+    assert world.market.last_trade(0) is None
+    assert world.market.trigger(slot) is not None
+    world.take(printed(0, NOW - 5 * NS_PER_S, 130.0))
+    assert world.market.last_trade(0).price == 130 * NS_PER_S
+    assert world.market.trigger(slot) is None
+
+
+def test_a_load_keeps_the_time_that_was_seen_live():
+    """As the one above, by what came live: an old print cannot follow a new quote, reloaded or not."""
+    rows = a_day()
+    world = World(Past(rows[rows["venue_ns"] < NOW - 3600 * NS_PER_S]))
+    quote = printed(0, NOW, 150.0)
+    quote["kind"], quote["price2"] = RowKind.QUOTE, 150.1
+    world.take(quote)
+    world.load()
+    world.take(printed(0, NOW - 30 * NS_PER_S, 120.0, recv_ns=NOW - 30 * NS_PER_S))
+    assert world.market.last_trade(0) is None
+
+
+@pytest.mark.parametrize("begun_ago_s", [0, 60, 2 * 86_400])
+def test_the_session_that_was_told_long_ago_does_not_wipe_out_what_was_loaded(begun_ago_s):
+    """A daemon that has run for days loads anew: the reset it was told of is over, at whatever row it begins again."""
+    rows = a_day()
+    so_far = rows[rows["venue_ns"] <= NOW]
+    world = World(Past(so_far))
+    for sym in range(2):
+        world.market.set_session(sym, OPEN - begun_ago_s * NS_PER_S, DAY_NS if begun_ago_s else 0)
+    world.take(so_far[-4:])
+    world.load()
+    plain = listening_all_along(so_far)
+    for sym in range(2):
+        found, expected = world.market.indicators(sym), plain.indicators(sym)
+        assert (found.volume, found.vwap) == (expected.volume, pytest.approx(expected.vwap, rel=1e-9))
+
+
+def test_what_history_told_of_counts_as_observed():
+    """Nothing traded in the window: that is known, and a window of a minute before it is one without a trade."""
+    world = World(Past(a_day()[:0]), intervals_s=(1, 60))
+    world.load()
+    world.take(printed(0, NOW, 150.0))
+    assert world.market.indicators(0, 1).vwap_rolling == 150.0
+
+
+@pytest.mark.parametrize("capacity", [16, 1 << 17])
+def test_what_left_the_ring_before_it_could_be_spliced_is_asked_for(capacity):
+    """While history answers, more comes live than the ring holds: between the two nothing may be missing."""
+    rows = a_day(every_s=1)
+    world = World(Past(rows), capacity=capacity)
+    answer = world.past.trades
+
+    async def slowly(symbols, start_ns, end_ns):
+        found = await answer(symbols, start_ns, min(end_ns, world.now_ns))
+        if len([kind for kind, *_ in world.past.asked if kind == "trades"]) <= 2:
+            later = (rows["venue_ns"] > world.now_ns) & (rows["venue_ns"] <= world.now_ns + 25 * NS_PER_S)
+            world.now_ns += 25 * NS_PER_S
+            world.take(rows[later])
+        return found
+
+    world.past.trades = slowly
+    world.load()
+    asked = [start_ns for kind, _, start_ns, _ in world.past.asked if kind == "trades"]
+    assert (len(asked) > 2) is (capacity == 16)
+    plain = listening_all_along(rows[rows["venue_ns"] <= world.now_ns])
+    for sym in range(2):
+        for interval_s in (60, 300):
+            assert world.market.forming(sym, interval_s) == plain.forming(sym, interval_s)
+        assert world.market.last_trade(sym) == plain.last_trade(sym)
+
+
+def test_a_stream_that_is_always_ahead_of_history_is_told_of_and_not_asked_after_for_ever(caplog):
+    rows = a_day(every_s=1)
+    world = World(Past(rows[rows["venue_ns"] <= NOW]), capacity=16)
+    answer = world.past.trades
+
+    async def slowly(symbols, start_ns, end_ns):
+        found = await answer(symbols, start_ns, end_ns)
+        world.now_ns += 100 * NS_PER_S
+        flood = np.concatenate([printed(n % 2, world.now_ns + n, 150.0, world.now_ns) for n in range(20)])
+        world.take(flood)
+        return found
+
+    world.past.trades = slowly
+    world.load()
+    assert len([kind for kind, *_ in world.past.asked if kind == "trades"]) == 2 * (1 + JOINS_MAX)
+    assert "AAPL may lack some" in caplog.text
+    assert world.market.indicators(0).rsi is not None
+
+
 def test_before_it_is_warm_there_are_no_numbers_and_afterwards_ticks_have_theirs():
     rows = a_day(every_s=1)
     so_far = rows[rows["venue_ns"] <= NOW]
@@ -244,10 +375,25 @@ def test_a_venue_without_history_is_told_and_asked_again():
     world.load()
     assert world.warm_up.fault is None
     assert world.market.indicators(0).rsi_14 is not None
-    gone = World(Past(rows[:0], failures=[VenueUnavailable("HTTP 403 no")] * 9))
-    gone.load()
-    assert "begin with the first tick: HTTP 403 no" in gone.warm_up.fault
-    assert gone.market.indicators(0).rsi_14 is None
+
+
+def test_a_history_that_is_back_after_an_outage_is_loaded_without_a_restart():
+    rows = a_day()
+    world = World(Past(rows[rows["venue_ns"] <= NOW], failures=[VenueUnavailable("HTTP 503 no")] * 12))
+    faults = []
+
+    async def scenario():
+        world.warm_up.start()
+        async with asyncio.timeout(30):
+            while not world.warm_up.is_over:
+                faults.append(world.warm_up.fault)
+                await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert "without history, indicators begin with the first tick: HTTP 503 no" in faults
+    assert not world.past.failures
+    assert world.warm_up.fault is None
+    assert world.market.indicators(0).rsi_14 is not None
 
 
 def test_just_after_a_minute_its_bar_is_waited_for(monkeypatch):
@@ -285,7 +431,7 @@ def test_minutes_make_the_bars_that_their_trades_make():
     market = Market(("AAPL",), (300,))
     market.consume(of_one.copy(), 0, len(of_one))
     expected = market.bars(0, 300, 100)[:-1]
-    made = {bar.start_ns: bar for bar in put_together(minutes(of_one, NOW), 300 * NS_PER_S)}
+    made = {bar.start_ns: bar for bar in put_together(minutes(of_one, NOW), 300 * NS_PER_S, 1000)}
     for bar in expected[-50:]:
         found = made[bar.start_ns]
         assert (found.open, found.high, found.low, found.close, found.trades) == (

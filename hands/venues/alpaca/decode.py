@@ -159,6 +159,11 @@ def _optional_price(fields: Mapping[str, Any], name: str) -> Price | None:
     return None if value is None else Price(value)
 
 
+def _optional_usd(fields: Mapping[str, Any], name: str) -> Usd | None:
+    value = _optional_nano(fields, name)
+    return None if value is None else Usd(value)
+
+
 def _optional_time(fields: Mapping[str, Any], name: str) -> Ns | None:
     value = fields.get(name)
     if value is None or value == "":
@@ -304,10 +309,13 @@ def decode_account(data: bytes, *, asked_ns: int, ts_ns: int) -> AccountReport:
             _nano(fields, "non_marginable_buying_power", max(0, min(cash, buying_power)))
         ),
         shorting_enabled=_flag(fields, "shorting_enabled"),
-        trading_blocked=_flag(fields, "trading_blocked"),
-        account_blocked=_flag(fields, "account_blocked"),
-        suspended_by_user=_flag(fields, "trade_suspended_by_user"),
+        # What would stop us is believed to, where the venue does not say.
+        trading_blocked=_flag(fields, "trading_blocked", default=True),
+        account_blocked=_flag(fields, "account_blocked", default=True),
+        suspended_by_user=_flag(fields, "trade_suspended_by_user", default=True),
         crypto_status=_optional_text(fields, "crypto_status") or "",
+        multiplier=_nano(fields, "multiplier", NANO) // NANO,
+        last_equity=_optional_usd(fields, "last_equity"),
     )
 
 
@@ -350,7 +358,14 @@ def decode_asset(data: bytes) -> Asset:
         lot=Qty((_nano(fields, "min_trade_increment", 1) or 1) if crypto else NANO),
         min_order_qty=Qty(_nano(fields, "min_order_size", 0) if crypto else NANO),
         price_increment=Price(increment) if increment else None,
+        easy_to_borrow=_easy_to_borrow(fields),
     )
+
+
+def _easy_to_borrow(fields: Mapping[str, Any]) -> bool:
+    """The venue says it in a word, and still in the flag that the word replaces."""
+    word = _optional_text(fields, "borrow_status")
+    return word == "easy_to_borrow" if word is not None else _flag(fields, "easy_to_borrow")
 
 
 def decode_clock(data: bytes) -> VenueClock:

@@ -102,6 +102,12 @@ def open_orders_path(after_order_id: str | None = None) -> str:
     return f"{ORDERS_PATH}?{urlencode(fields)}"
 
 
+def orders_since_path(after: str) -> str:
+    """Return the path of a page of all orders with their legs, oldest first, sent later than `after` (RFC 3339)."""
+    fields = {"status": "all", "limit": str(PAGE_LIMIT), "nested": "true", "direction": "asc", "after": after}
+    return f"{ORDERS_PATH}?{urlencode(fields)}"
+
+
 def asset_path(symbol: str) -> str:
     """Return the path of one asset; a pair's slash must be escaped ("BTC%2FUSD")."""
     return f"/v2/assets/{quote(symbol, safe='')}"

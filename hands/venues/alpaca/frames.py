@@ -21,6 +21,7 @@ from msgspec import field
 from msgspec.msgpack import Ext
 
 from hands.core.market import ROW, RowFlag, RowKind, new_rows
+from hands.core.rows import exchange_of
 from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.packed import PackedFrames
 from hands.venues.alpaca.timestamps import TIMESTAMP_EXT, parse_rfc3339, parse_timestamp_ext
@@ -46,6 +47,7 @@ class Trade(Message, Generic[Time], tag="t"):
     trade_id: int = field(name="i", default=0)
     conditions: tuple[str, ...] | None = field(name="c", default=None)
     tape: str = field(name="z", default="")
+    exchange: str | None = field(name="x", default=None)
 
 
 class Quote(Message, Generic[Time], tag="q"):
@@ -102,6 +104,7 @@ class Correction(Notice[Time], tag="c", kw_only=True):
     size: float = field(name="cs")
     conditions: tuple[str, ...] | None = field(name="cc", default=None)
     tape: str = field(name="z", default="")
+    exchange: str | None = field(name="x", default=None)
 
     @property
     def flags(self) -> int:
@@ -116,6 +119,7 @@ class CancelError(Notice[Time], tag="x", kw_only=True):
     price: float = field(name="p")
     size: float = field(name="s")
     action: str = field(name="a", default="")
+    exchange: str | None = field(name="x", default=None)
 
 
 class TradingStatus(Notice[Time], tag="s", kw_only=True):
@@ -128,33 +132,16 @@ class TradingStatus(Notice[Time], tag="s", kw_only=True):
     tape: str = field(name="z", default="")
 
 
-class LimitBand(Notice[Time], tag="l", kw_only=True):
-    """The limit-up limit-down band."""
-
-    limit_up: float = field(name="u")
-    limit_down: float = field(name="d")
-    indicator: str = field(name="i", default="")
+class LimitBand(Message, tag="l"): ...
 
 
-class _Bar(Notice[Time], kw_only=True):
-    """A bar as the venue made it, `time` being its start."""
-
-    open: float = field(name="o")
-    high: float = field(name="h")
-    low: float = field(name="l")
-    close: float = field(name="c")
-    volume: float = field(name="v")
-    trades: int = field(name="n", default=0)
-    vwap: float = field(name="vw", default=0.0)
+class MinuteBar(Message, tag="b"): ...
 
 
-class MinuteBar(_Bar[Time], tag="b"): ...
+class UpdatedBar(Message, tag="u"): ...
 
 
-class UpdatedBar(_Bar[Time], tag="u"): ...
-
-
-class DailyBar(_Bar[Time], tag="d"): ...
+class DailyBar(Message, tag="d"): ...
 
 
 class Imbalance(Message, tag="i"): ...
@@ -167,16 +154,11 @@ class News(Message, tag="n"): ...
 
 
 Control = Success | Failure | Subscription
-_Ignored = Imbalance | OrderBook | News
-_JsonNotice = (
-    MinuteBar[str] | UpdatedBar[str] | DailyBar[str] | TradingStatus[str] | LimitBand[str] | Correction[str]
-    | CancelError[str]
-)  # fmt: skip
+_Ignored = LimitBand | MinuteBar | UpdatedBar | DailyBar | Imbalance | OrderBook | News
+"""What is not asked for, should it come all the same: bars are made here, and docs/market-data.md says why no bands."""
 _Stamp = Ext | str
-_PackedNotice = (
-    MinuteBar[_Stamp] | UpdatedBar[_Stamp] | DailyBar[_Stamp] | TradingStatus[_Stamp] | LimitBand[_Stamp]
-    | Correction[_Stamp] | CancelError[_Stamp]
-)  # fmt: skip
+_JsonNotice = TradingStatus[str] | Correction[str] | CancelError[str]
+_PackedNotice = TradingStatus[_Stamp] | Correction[_Stamp] | CancelError[_Stamp]
 _JsonMessage = Trade[str] | Quote[str] | Control | _JsonNotice | _Ignored
 _PackedMessage = Trade[_Stamp] | Quote[_Stamp] | Control | _PackedNotice | _Ignored
 AnyNotice = _PackedNotice | _JsonNotice
@@ -305,7 +287,7 @@ class FrameDecoder:
                         unknown += 1
                         continue
                     pack(
-                        buffer, at, sym, _QUOTE, _ELIGIBLE, message.bid, message.bid_size, message.ask,
+                        buffer, at, sym, _QUOTE, _ELIGIBLE, 0, message.bid, message.bid_size, message.ask,
                         message.ask_size, _venue_ns(message.time), recv_ns, 0,
                     )  # fmt: skip
                     at += width
@@ -317,8 +299,8 @@ class FrameDecoder:
                     conditions = message.conditions
                     flags = flags_of(conditions, message.tape) if conditions else _ELIGIBLE
                     pack(
-                        buffer, at, sym, _TRADE, flags, message.price, message.size, 0.0,
-                        0.0, _venue_ns(message.time), recv_ns, message.trade_id,
+                        buffer, at, sym, _TRADE, flags, exchange_of(message.exchange), message.price, message.size,
+                        0.0, 0.0, _venue_ns(message.time), recv_ns, message.trade_id,
                     )  # fmt: skip
                     at += width
                 elif message is None:

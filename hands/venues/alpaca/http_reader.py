@@ -64,9 +64,13 @@ class ResponseReader:
         return self.complete and self._keep_alive and not self._surplus
 
     def response(self) -> Response:
-        """Return the response, which must be complete."""
+        """Return the response, which must be complete; once, since the body is not kept.
+
+        The parser and this reader hold each other, so they stay until the garbage collector comes: megabytes must not.
+        """
         assert self.complete, "the response is not complete"
-        return Response(self._status, self._headers, bytes(self._body))
+        body, self._body = bytes(self._body), bytearray()
+        return Response(self._status, self._headers, body)
 
     # --- httptools' callbacks: they only collect, because an exception in them would be swallowed
 

@@ -19,7 +19,7 @@ import numpy as np
 from hands.core.events import AnyEvent, Link, TradingStatusReport, VenueClockMeasured
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.venues.alpaca.arrivals import Arrivals
-from hands.venues.alpaca.clock_offset import ClockOffset
+from hands.venues.alpaca.clock_offset import ClockOffset, latest_ns
 from hands.venues.alpaca.endpoints import Credentials, Endpoints, Feed
 from hands.venues.alpaca.frames import (
     AnyNotice,
@@ -46,6 +46,9 @@ SUSPECT_NS = 2 * NS_PER_S
 EXCUSED_MAX = 16
 """A market that is quiet for long is asked about ever more seldom, at least once in so many times `mute_after_s`."""
 
+WORDS_MAX = 200
+"""What of the venue's words about a halt is passed on: they end up in receipts, logs and the journal."""
+
 _ALREADY_AUTHENTICATED = 403
 _BUSY = frozenset({406, 407})
 _REFUSED = frozenset({400, 402, 405, 408, 409, 410, 411, 412, 413})
@@ -69,8 +72,12 @@ class MarketFeed:
     """Streams trades and quotes of `symbols`; `index` gives each its number in the market.
 
     `on_rows(rows, count)` gets the first `count` of `rows`, each trade once, and they are overwritten by the next frame;
-    `on_notice` what the venue says beside them; `on_resumed` is told when rows come again after a silence, before them. `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is
-    asked to judge it (by default it is dropped); None: as long as it likes. `expect_data` changes it while running.
+    `on_notice` what the venue says beside them; `on_resumed` is told when rows come again after a silence, before them.
+    `mute_after_s` is how long an open connection may bring no row at all before `on_silence` is asked to judge it (by
+    default it is dropped); None: as long as it likes. `expect_data` changes it while running.
+
+    `last_row_ns`: when the last row came, 0 before the first. `ahead_max_ns`, to be set: the most that our clock can be
+    ahead of the venue's, by its own word (`ClockBound`).
     """
 
     def __init__(
@@ -113,8 +120,10 @@ class MarketFeed:
         self._offset_told_ns: int | None = None
         self._wants_statuses = link is Link.EQUITY_DATA
         self._asked_statuses = False
+        self._speaks_text = False
         self._data_seen_ns = 0
-        self._last_row_ns = 0
+        self.last_row_ns = 0
+        self.ahead_max_ns: int | None = None
         self._excused = 1
         self._watch: asyncio.TimerHandle | None = None
         self._connection = StandingConnection(
@@ -162,6 +171,16 @@ class MarketFeed:
         return self._clock_offset.offset_ns or 0
 
     @property
+    def heard_ns(self) -> int:
+        """When the newest row came, or the connection was up; 0 before that."""
+        return max(self.last_row_ns, self.up_since_ns)
+
+    @property
+    def from_future(self) -> int:
+        """Rows that were left out for a stamp that cannot be."""
+        return self._arrivals.from_future
+
+    @property
     def repeated(self) -> int:
         """Trades that came twice, and were passed on once."""
         return self._arrivals.repeated
@@ -200,7 +219,7 @@ class MarketFeed:
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def _take_message(self, data: bytes, is_text: bool) -> None:
-        del is_text  # the first byte tells the encoding
+        self._speaks_text = is_text
         counts, recv_ns = self.counts, self._connection.received_ns
         counts.frames += 1
         try:
@@ -211,13 +230,13 @@ class MarketFeed:
         count = result.count
         if count:
             rows = self._decoder.rows
-            if recv_ns - self._last_row_ns > SUSPECT_NS:
+            if recv_ns - self.last_row_ns > SUSPECT_NS and recv_ns - self.up_since_ns > SUSPECT_NS:
                 self._note_resumed()
-            self._data_seen_ns = self._last_row_ns = recv_ns
+            self._data_seen_ns = self.last_row_ns = recv_ns
             self._excused = 1
             if recv_ns >= self._clock_offset.due_ns:
                 self._read_clock_offset(recv_ns, int(rows["venue_ns"][count - 1]))
-            count = self._arrivals.look(rows, count)
+            count = self._arrivals.look(rows, count, latest_ns(recv_ns, self.ahead_max_ns))
             if count:
                 counts.rows += count
                 self._on_rows(rows, count)
@@ -303,7 +322,7 @@ class MarketFeed:
         if len(missing) == len(self.symbols):
             self._connection.give_up("the venue subscribed us to nothing", at_least_s=self._pace.refused_s)
             return
-        self._data_seen_ns = self._last_row_ns = self.up_since_ns = self._clock()
+        self._data_seen_ns = self.up_since_ns = self._clock()
         self._connection.declare_up(f"not subscribed: {', '.join(missing)[:500]}" if missing else "")
         if self._wants_statuses:  # asked for apart: a feed that has none must not cost us the market
             self._asked_statuses = True
@@ -325,7 +344,9 @@ class MarketFeed:
             self._on_silence(self.link)
 
     def _send(self, message: Mapping[str, object]) -> None:
-        self._connection.send(msgspec.msgpack.encode(message), text=False)
+        """Answer in the encoding that the venue speaks, which need not be the one that was asked for."""
+        encode = msgspec.json.encode if self._speaks_text else msgspec.msgpack.encode
+        self._connection.send(encode(message), text=self._speaks_text)
 
 
 def _status_report(notice: TradingStatus[Any], halted: bool, now_ns: int) -> TradingStatusReport:
@@ -335,6 +356,6 @@ def _status_report(notice: TradingStatus[Any], halted: bool, now_ns: int) -> Tra
         halted=halted,
         venue_ns=notice.venue_ns,
         code=notice.code,
-        text=notice.text,
-        reason=" ".join(word for word in (notice.reason_code, notice.reason_text) if word),
+        text=notice.text[:WORDS_MAX],
+        reason=" ".join(word for word in (notice.reason_code, notice.reason_text) if word)[:WORDS_MAX],
     )

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar, cast
 import numpy as np
 from numba import njit
 
+from hands.core.compiled import entry_point
 from hands.core.market import ROW, RowFlag, RowKind
 
 PAD: Final = 64
@@ -32,19 +33,21 @@ _INSIDE: Final = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": Tru
 # The members a row is made of, by slot; every other member has slot 0.
 _TYPE, _SYMBOL, _TIME, _PRICE, _SIZE, _ID, _TAPE, _CONDITIONS = range(1, 9)
 _BID, _BID_SIZE, _ASK, _ASK_SIZE = range(9, 13)
-_SLOTS: Final = 13
+_EXCHANGE: Final = 13
+_SLOTS: Final = 14
 MEMBERS: Final = {
-    "T": _TYPE, "S": _SYMBOL, "t": _TIME, "p": _PRICE, "s": _SIZE, "i": _ID, "z": _TAPE, "c": _CONDITIONS,
+    "T": _TYPE, "S": _SYMBOL, "t": _TIME, "p": _PRICE, "s": _SIZE, "i": _ID, "z": _TAPE, "c": _CONDITIONS, "x": _EXCHANGE,
     "bp": _BID, "bs": _BID_SIZE, "ap": _ASK, "as": _ASK_SIZE,
 }  # fmt: skip
 
 # The form of a value, and what is kept of it: a number's bits, a time's nanoseconds, where a text or another begins.
 _ABSENT, _WHOLE, _FLOAT, _STAMP, _TEXT, _NIL, _OTHER = range(7)
 
-# The columns of a ROW as eight-byte words; word 0 holds symbol, kind and flags.
+# The columns of a ROW as eight-byte words; word 0 holds symbol, kind, flags and exchange.
 _W_HEAD, _W_PRICE, _W_SIZE, _W_PRICE2, _W_SIZE2, _W_VENUE, _W_RECV, _W_ID = range(8)
 _KIND_TRADE, _KIND_QUOTE = 1 << 32, 2 << 32
 _FLAG_ELIGIBLE, _FLAG_VOLUME = 1 << 40, 2 << 40
+_AT_EXCHANGE: Final = 48
 assert ROW.itemsize == 64
 assert (RowKind.TRADE, RowKind.QUOTE) == (_KIND_TRADE >> 32, _KIND_QUOTE >> 32)
 assert (RowFlag.ELIGIBLE, RowFlag.VOLUME) == (_FLAG_ELIGIBLE >> 40, _FLAG_VOLUME >> 40)
@@ -76,10 +79,6 @@ def _inlined(function: _F) -> _F:
 
 def _called(function: _F) -> _F:
     return cast("_F", njit(**_INSIDE)(function))
-
-
-def _entry_point(function: _F) -> _F:
-    return cast("_F", njit(cache=True, **_OPTIONS)(function))
 
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -313,14 +312,19 @@ def _put_trade(data: np.ndarray, desk: Any, words: np.ndarray, floats: np.ndarra
     tape = 0
     if desk.form[_TAPE] != _ABSENT:
         tape = _letter(data, desk, _TAPE)
+    exchange = 0
+    if desk.form[_EXCHANGE] != _ABSENT:
+        exchange = _letter(data, desk, _EXCHANGE)
     counts = _counts(data, desk)
     head = _KIND_TRADE
     if counts & (PRICE_ON_UTP if tape == 0x43 else PRICE_ON_CTS):
         head |= _FLAG_ELIGIBLE
     elif counts & (VOLUME_ON_UTP if tape == 0x43 else VOLUME_ON_CTS):
         head |= _FLAG_VOLUME
+    if exchange > 0:
+        head |= exchange << _AT_EXCHANGE
     words[i, _W_HEAD] = head
-    return ok and tape >= 0 and counts >= 0
+    return ok and tape >= 0 and exchange >= 0 and counts >= 0
 
 
 @_called
@@ -338,12 +342,12 @@ def _put_quote(desk: Any, words: np.ndarray, floats: np.ndarray, i: int) -> bool
 # --- frames ------------------------------------------------------------------------------------------------------
 
 
-@_entry_point
+@entry_point
 def end_of(data: np.ndarray, at: int, end: int) -> int:
     return _skip(data, at, end)
 
 
-@_entry_point
+@entry_point
 def decode(
     data: np.ndarray,
     end: int,

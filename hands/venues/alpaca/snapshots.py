@@ -15,10 +15,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from hands.core.events import AccountReport, Asset, AssetsReport, SessionReport, TruthReport, VenueOrder
-from hands.core.units import NS_PER_S, Ns
+from hands.core.events import (
+    AccountReport,
+    Asset,
+    AssetsReport,
+    DayOrdersReport,
+    SessionReport,
+    TruthReport,
+    VenueOrder,
+)
+from hands.core.orders import is_ours
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.core.vocab import OrderClass
 from hands.venues.alpaca import encode
+from hands.venues.alpaca.clock_offset import ClockBound
 from hands.venues.alpaca.decode import (
     DecodeError,
     TradingDay,
@@ -37,9 +47,12 @@ from hands.venues.alpaca.endpoints import Credentials, Endpoints, origin_of
 from hands.venues.alpaca.http import HttpError, HttpPool
 from hands.venues.alpaca.http_reader import Response
 from hands.venues.alpaca.rate import RateBudget
+from hands.venues.alpaca.timestamps import rfc3339
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGES_MAX = 40
+DAY_OVERLAP_NS = NS_PER_MS
+"""By how much the pages of the day's orders overlap: the venue may cut its times to the millisecond."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -84,6 +97,7 @@ class Snapshots:
         self._feed = endpoints.feed
         self._slashes = slash_forms(symbols)
         self._opens: dict[str, Ns | None] = {}
+        self._clock_bound = ClockBound()
         self._budget = budget if budget is not None else RateBudget()
         self._data_budget = data_budget if data_budget is not None else RateBudget()
         self._trading = HttpPool(
@@ -151,6 +165,7 @@ class Snapshots:
         except DecodeError as error:
             raise _unreadable("clock", error) from None
         ahead_ns = (asked_ns + answered_ns) // 2 - clock.timestamp_ns
+        ahead_max_ns = self._clock_bound.answered(clock.timestamp_ns, answered_ns)
         open_ns = await self._open_of(clock.next_close_ns) if clock.is_open else None
         known = open_ns is not None and open_ns <= clock.timestamp_ns
         return SessionReport(
@@ -159,6 +174,7 @@ class Snapshots:
             next_open_ns=Ns(clock.next_open_ns + ahead_ns),
             next_close_ns=Ns(clock.next_close_ns + ahead_ns),
             open_ns=Ns(open_ns + ahead_ns) if open_ns is not None and known else None,
+            ahead_max_ns=ahead_max_ns,
         )
 
     async def _open_of(self, close_ns: int) -> Ns | None:
@@ -230,6 +246,34 @@ class Snapshots:
                 raise VenueUnavailable("a full page of open orders brought nothing new")
             after = page[-1].order_id
         raise VenueUnavailable(f"more than {PAGES_MAX} pages of open orders")
+
+    async def day_orders(self, since_ns: int) -> DayOrdersReport:
+        """Return every order of ours sent since `since_ns`, ended ones too, with its legs.
+
+        The venue pages by the time of sending, and leaves out what was sent at that very moment: the pages overlap.
+
+        Raises:
+            VenueUnavailable: any page of it could not be had, or not within the budget.
+        """
+        found: dict[str, VenueOrder] = {}
+        after_ns = since_ns - DAY_OVERLAP_NS
+        for _ in range(PAGES_MAX):
+            _afford(self._budget, self._budget.regular_max)
+            response = await self._get(self._trading, encode.orders_since_path(rfc3339(after_ns)))
+            try:
+                page = decode_orders(response.body, self._slashes)
+            except DecodeError as error:
+                raise _unreadable("orders of the day", error) from None
+            new = [order for order in page if order.order_id not in found]
+            found.update((order.order_id, order) for order in new)
+            if sum(1 + len(order.legs) for order in page) < encode.PAGE_LIMIT:
+                ours = tuple(order for order in found.values() if is_ours(order.client_order_id))
+                return DayOrdersReport(ts_ns=Ns(self._clock()), since_ns=Ns(since_ns), orders=ours)
+            last_ns = max((order.submitted_ns or 0 for order in page), default=0)
+            if not new or last_ns - DAY_OVERLAP_NS <= after_ns:  # it would be the same page again
+                raise VenueUnavailable("a full page of the day's orders brought nothing new")
+            after_ns = last_ns - DAY_OVERLAP_NS
+        raise VenueUnavailable(f"more than {PAGES_MAX} pages of the day's orders")
 
     async def order(self, client_order_id: str) -> VenueOrder | None:
         """Return one order with its legs, None if the venue has never heard of it. Raises `VenueUnavailable`."""

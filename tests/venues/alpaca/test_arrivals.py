@@ -57,6 +57,16 @@ def test_each_trade_is_passed_on_once_and_every_quote_as_often_as_it_comes(frame
     assert arrivals.take_disordered() == []
 
 
+def test_trap_29_what_is_stamped_in_the_future_is_left_out_and_makes_nothing_late():
+    arrivals = Arrivals(1)
+    rows = rows_of((0, T, 1, 1.0, 11), (0, Q, 0, 1.0, 12), (0, T, 2, 1.0, 5), (0, T, 3, 1.0, 10))
+    assert arrivals.look(rows, 4, 10) == 2
+    assert rows["trade_id"][:2].tolist() == [2, 3]
+    assert (arrivals.from_future, arrivals.repeated, arrivals.take_disordered()) == (2, 0, [])
+    late = rows_of((0, T, 1, 1.0, 11))
+    assert arrivals.look(late, 1, 11) == 1, "it was not taken for one that had come"
+
+
 def test_trades_without_an_id_are_not_taken_for_repetitions():
     """Two that look the same may be two."""
     arrivals = Arrivals(1)

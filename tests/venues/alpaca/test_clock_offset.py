@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from hands.core.units import NS_PER_MS, NS_PER_S
-from hands.venues.alpaca.clock_offset import ClockOffset
+from hands.venues.alpaca.clock_offset import ClockOffset, latest_ns
 
 T = 1_700_000_000 * NS_PER_S
 
@@ -70,6 +70,20 @@ def test_an_hours_measurement_is_of_bounded_size():
     assert len(clock._minutes) <= 60
 
 
+@pytest.mark.parametrize(
+    ("ahead_max_s", "latest_s"),
+    [
+        (None, 5),
+        (0, 5),
+        (-30, 35),
+        (3_600, 5),
+    ],  # unknown; equal; ours is behind; ours is ahead, or the answer was old
+)
+def test_how_far_ahead_a_stamp_can_be_depends_on_the_clocks(ahead_max_s, latest_s):
+    ahead_max_ns = None if ahead_max_s is None else ahead_max_s * NS_PER_S
+    assert latest_ns(T, ahead_max_ns) == T + latest_s * NS_PER_S
+
+
 @pytest.mark.data
 def test_a_venue_that_runs_ahead_of_us_makes_no_quote_old_and_none_from_the_future(data_dir):
     """The recording's own clock is a median 1.27 s behind the exchange's."""
@@ -85,3 +99,14 @@ def test_a_venue_that_runs_ahead_of_us_makes_no_quote_old_and_none_from_the_futu
     assert -1.4e9 < clock.offset_ns < -1.25e9
     assert abs(statistics.median(ways)) < 0.05e9
     assert max(ways) < 1e9
+
+
+def test_trap_29_stamps_from_far_ahead_are_none_of_its_business_however_few_others_there_are():
+    """In the first seconds nothing can be left out yet: two wrong stamps would have made every quote old for an hour."""
+    clock = ClockOffset()
+    for second in range(8):
+        played(clock, 1, 0, from_s=second, per_second=2)
+        if second in (3, 5, 6):
+            recv_ns = T + second * NS_PER_S + 999 * NS_PER_MS
+            clock.sample(recv_ns, recv_ns + 50 * NS_PER_S)
+    assert clock.offset_ns >= 5 * NS_PER_MS

@@ -284,6 +284,13 @@ def test_an_account_needs_nothing_that_is_being_phased_out():
     assert (account.cash, account.equity) == (nano("1000.5"), nano("2000"))
     assert account.suspended_by_user
     assert account.shorting_enabled
+    assert account.last_equity is None
+
+
+def test_an_account_says_what_it_was_worth_at_the_last_close():
+    fields = ACCOUNT | {"last_equity": "1999.5"}
+    account = decode.decode_account(json.dumps(fields).encode(), asked_ns=5, ts_ns=6)
+    assert account.last_equity == nano("1999.5")
 
 
 def test_an_absent_crypto_buying_power_is_taken_as_the_smaller_amount():

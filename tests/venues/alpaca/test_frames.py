@@ -14,14 +14,11 @@ from msgspec.msgpack import Ext
 from hands.core.market import ROW, RowFlag
 from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.frames import (
-    DailyBar,
     Failure,
     FrameDecoder,
     FrameError,
-    MinuteBar,
     Subscription,
     Success,
-    UpdatedBar,
 )
 
 INDEX = {"AAPL": 0, "SPY": 1, "BTC/USD": 2}
@@ -36,7 +33,6 @@ QUOTE = {
 }  # fmt: skip
 PAIR_TRADE = {"T": "t", "S": "BTC/USD", "p": 50000.5, "s": 0.000123, "t": T_TEXT, "i": 2**60, "tks": "B"}
 PAIR_QUOTE = {"T": "q", "S": "BTC/USD", "bp": 50000, "bs": 1.5, "ap": 50001, "as": 2, "t": T_TEXT}
-OTHERS = [{"T": "i", "S": "AAPL", "t": T_TEXT, "p": 1}, {"T": "o"}, {"T": "n", "id": 1}]
 BAR = {
     "S": "SPY",
     "o": 388.98,
@@ -48,14 +44,19 @@ BAR = {
     "vw": 389.1,
     "t": T_TEXT,
 }
-NOTICES = [
+OTHERS = [
+    {"T": "i", "S": "AAPL", "t": T_TEXT, "p": 1},
+    {"T": "o"},
+    {"T": "n", "id": 1},
     {"T": "b"} | BAR,
     {"T": "u"} | BAR,
     {"T": "d"} | BAR,
+    {"T": "l", "S": "SPY", "u": 3.24, "d": 2.65, "i": "B", "t": T_TEXT, "z": "C"},
+]
+NOTICES = [
     {
         "T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "T12", "rm": "Trading Halted", "t": T_TEXT, "z": "C",
     },
-    {"T": "l", "S": "SPY", "u": 3.24, "d": 2.65, "i": "B", "t": T_TEXT, "z": "C"},
     {
         "T": "c", "S": "AAPL", "x": "M", "oi": 52983525033527, "op": 39.1582, "os": 440000, "oc": [" ", "7"],
         "ci": 52983525034326, "cp": 39.1809, "cs": 440001, "cc": [" ", "7"], "z": "B", "t": T_TEXT,
@@ -83,11 +84,19 @@ def test_trades_and_quotes_become_rows(encoded):
     assert (result.count, result.controls, result.unknown_symbols, result.malformed) == (4, (), 0, 0)
     assert decoder.rows.dtype == ROW
     assert decoder.rows[:4].tolist() == [
-        (0, 1, 1, 126.55, 1.0, 0.0, 0.0, T_NS, 99, 96921),
-        (1, 2, 1, 87.66, 1.0, 87.68, 4.0, T_NS, 99, 0),
-        (2, 1, 1, 50000.5, 0.000123, 0.0, 0.0, T_NS, 99, 2**60),
-        (2, 2, 1, 50000.0, 1.5, 50001.0, 2.0, T_NS, 99, 0),
+        (0, 1, 1, ord("D"), 126.55, 1.0, 0.0, 0.0, T_NS, 99, 96921),
+        (1, 2, 1, 0, 87.66, 1.0, 87.68, 4.0, T_NS, 99, 0),
+        (2, 1, 1, 0, 50000.5, 0.000123, 0.0, 0.0, T_NS, 99, 2**60),
+        (2, 2, 1, 0, 50000.0, 1.5, 50001.0, 2.0, T_NS, 99, 0),
     ]
+
+
+@pytest.mark.parametrize(("exchange", "kept"), [("D", 68), ("", 0), (None, 0), ("NY", 0), ("é", 0)])
+def test_an_exchange_is_its_letter_and_anything_else_costs_no_trade(encoded, exchange, kept):
+    decoder = FrameDecoder(INDEX)
+    assert decoder.decode(encoded([TRADE | {"x": exchange}, TRADE]), 99).count == 2
+    assert decoder.rows["exchange"][:2].tolist() == [kept, 68]
+    assert decoder.rows["price"][:2].tolist() == [126.55, 126.55]
 
 
 def test_other_kinds_of_data_are_ignored(encoded):
@@ -100,12 +109,9 @@ def test_notices_are_handed_on_as_what_they_are(encoded):
     decoder = FrameDecoder(INDEX)
     result = decoder.decode(encoded([*NOTICES, TRADE]), 1)
     assert (result.count, result.malformed, result.unknown_symbols) == (1, 0, 0)
-    minute, updated, daily, status, band, correction, cancel = result.notices
+    status, correction, cancel = result.notices
     assert {notice.venue_ns for notice in result.notices} == {T_NS}
-    assert [type(bar) for bar in (minute, updated, daily)] == [MinuteBar, UpdatedBar, DailyBar]
-    assert (minute.open, minute.close, minute.volume, minute.vwap) == (388.98, 389.12, 49378.0, 389.1)
     assert (status.code, status.reason_code, status.tape) == ("H", "T12", "C")
-    assert (band.limit_up, band.limit_down, band.indicator) == (3.24, 2.65, "B")
     assert (correction.original_id, correction.original_price, correction.original_size) == (
         52983525033527, 39.1582, 440000.0,
     )  # fmt: skip
@@ -118,9 +124,9 @@ def test_notices_are_handed_on_as_what_they_are(encoded):
     ("notice", "malformed", "unknown"),
     [
         (NOTICES[0] | {"t": "noon"}, 1, 0),
-        (NOTICES[0] | {"c": "1"}, 1, 0),
-        (NOTICES[3] | {"sc": None}, 1, 0),
-        (NOTICES[3] | {"S": "ZZZ"}, 0, 1),
+        (NOTICES[1] | {"cp": "1"}, 1, 0),
+        (NOTICES[0] | {"sc": None}, 1, 0),
+        (NOTICES[0] | {"S": "ZZZ"}, 0, 1),
     ],
 )
 def test_a_notice_that_cannot_be_read_or_used_is_counted(encoded, notice, malformed, unknown):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,7 +11,9 @@ import pytest
 
 from hands.core.market import RowFlag
 from hands.core.units import NS_PER_S
-from hands.venues.alpaca.history import History
+from hands.venues.alpaca.endpoints import Endpoints
+from hands.venues.alpaca.history import PAGE_LIMIT, SYMBOLS_AT_ONCE, History
+from hands.venues.alpaca.http_reader import Response
 from hands.venues.alpaca.rate import RateBudget
 from hands.venues.alpaca.snapshots import VenueUnavailable
 
@@ -69,10 +73,10 @@ def test_trades_of_both_kinds_become_rows(ask):
     async def scenario(history):
         found = await history.trades(["BTC/USD", "AAPL", "SPY"], T, T + NS_PER_S)
         assert found.complete
-        assert found.rows.tolist() == [
-            (0, 1, RowFlag.ELIGIBLE, 126.55, 1.0, 0.0, 0.0, T + 208123456, 99, 96921),
-            (0, 1, RowFlag.VOLUME, 126.55, 1.0, 0.0, 0.0, T + 208123456, 99, 2),
-            (2, 1, RowFlag.ELIGIBLE, 50000.5, 0.25, 0.0, 0.0, T + NS_PER_S, 99, 2**60),
+        assert [*found.of(0).tolist(), *found.of(2).tolist()] == [
+            (0, 1, RowFlag.ELIGIBLE, ord("D"), 126.55, 1.0, 0.0, 0.0, T + 208123456, 99, 96921),
+            (0, 1, RowFlag.VOLUME, ord("D"), 126.55, 1.0, 0.0, 0.0, T + 208123456, 99, 2),
+            (2, 1, RowFlag.ELIGIBLE, 0, 50000.5, 0.25, 0.0, 0.0, T + NS_PER_S, 99, 2**60),
         ]
 
     (path, query), (coins, query_of_coins) = ask(scenario, answer)
@@ -95,7 +99,7 @@ def test_pages_are_followed_to_the_end(ask):
 
     async def scenario(history):
         found = await history.trades(["AAPL"], T, T)
-        assert found.rows["trade_id"].tolist() == [0, 1, 2, 3]
+        assert found.of(0)["trade_id"].tolist() == [0, 1, 2, 3]
         assert found.complete
 
     assert len(ask(scenario, answer)) == 4
@@ -107,17 +111,25 @@ def test_history_without_end_is_cut_off_and_says_so(ask):
 
     async def scenario(history):
         found = await history.trades(["AAPL"], T, T)
-        assert (len(found.rows), found.complete) == (3, False)
+        assert (found.count, found.complete) == (3, False)
 
     assert len(ask(scenario, answer, pages_max=3)) == 3
 
 
-def test_what_never_traded_is_left_out(ask):
-    trades = [TRADE | {"u": "canceled"}, TRADE | {"u": "incorrect"}, TRADE | {"u": "corrected", "i": 5}]
+def test_what_never_traded_stands_apart(ask):
+    trades = [
+        TRADE | {"u": "canceled"},
+        TRADE | {"u": "incorrect", "i": 4},
+        TRADE | {"u": "corrected", "i": 5},
+    ]
 
     async def scenario(history):
         found = await history.trades(["AAPL"], T, T)
-        assert found.rows["trade_id"].tolist() == [5]
+        assert found.of(0)["trade_id"].tolist() == [5]
+        found.join(await history.trades(["AAPL"], T, T))
+        assert (found.count, found.syms, list(found.taken_back)) == (2, [0], [0])
+        assert found.taken_back[0]["trade_id"].tolist() == [96921, 4, 96921, 4]
+        assert found.taken_back[0]["venue_ns"].tolist() == [T + 208123456] * 4
 
     ask(scenario, lambda path, query: {"trades": {"AAPL": trades, "ZZZ": [TRADE]}})
 
@@ -127,7 +139,7 @@ def test_a_page_of_thousands_is_read_whole(ask):
 
     async def scenario(history):
         found = await history.trades(["AAPL"], T, T)
-        assert found.rows["trade_id"].tolist() == list(range(1700))
+        assert found.of(0)["trade_id"].tolist() == list(range(1700))
 
     ask(scenario, lambda path, query: {"trades": {"AAPL": trades}})
 
@@ -139,16 +151,7 @@ def test_minutes_without_a_trade_are_no_bars(ask):
     async def scenario(history):
         found = await history.minute_bars(["AAPL"], T, T)
         (bar,) = found["AAPL"]
-        assert bar.start_ns == T - 44 * NS_PER_S
-        assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap, bar.trades) == (
-            1,
-            3,
-            0.5,
-            2,
-            100,
-            1.75,
-            7,
-        )
+        assert bar.item() == (T - 44 * NS_PER_S, 1, 3, 0.5, 2, 100, 175, 7)
 
     ((_, query),) = ask(scenario, lambda path, query: {"bars": {"AAPL": [BAR, empty]}})
     assert query["timeframe"] == "1Min"
@@ -179,7 +182,7 @@ def test_what_is_refused_or_cannot_be_read_is_no_history(ask, answer):
 def test_a_trade_under_an_id_that_no_row_can_hold_is_left_out(ask, trade_id):
     async def scenario(history):
         past = await history.trades(["AAPL"], T, T)
-        assert len(past.rows) == 1
+        assert past.count == 1
 
     ask(scenario, lambda path, query: {"trades": {"AAPL": [TRADE | {"i": trade_id}, TRADE]}})
 
@@ -188,7 +191,8 @@ def test_a_trade_under_an_id_that_no_row_can_hold_is_left_out(ask, trade_id):
 def test_a_minute_that_no_bar_can_hold_is_none(ask, change):
     async def scenario(history):
         try:
-            assert await history.minute_bars(["AAPL"], T, T) == {"AAPL": []}
+            found = await history.minute_bars(["AAPL"], T, T)
+            assert [*map(len, found.values())] == [0]
         except VenueUnavailable:
             assert "t" in change
 
@@ -216,11 +220,115 @@ def test_history_waits_while_others_have_used_the_budget(ask, run):
     ask(scenario, lambda path, query: {"trades": {}}, budget=quick)
 
 
-def test_many_symbols_are_asked_for_in_portions(ask):
+@pytest.mark.parametrize(("kind", "portions"), [("trades", [100, 100, 50]), ("minute_bars", [50] * 5)])
+def test_many_symbols_are_asked_for_in_portions(ask, kind, portions):
     names = [f"S{number}" for number in range(250)]
 
     async def scenario(history):
-        await history.trades(names, T, T)
+        await getattr(history, kind)(names, T, T)
 
-    asked = ask(scenario, lambda path, query: {"trades": {}})
-    assert [query["symbols"].count(",") + 1 for _, query in asked] == [100, 100, 50]
+    asked = ask(scenario, lambda path, query: {})
+    assert [query["symbols"].count(",") + 1 for _, query in asked] == portions
+
+
+def test_five_days_of_minutes_of_the_busiest_stocks_are_no_more_pages_than_are_asked_for():
+    minutes_a_day = 16 * 60
+    items = SYMBOLS_AT_ONCE["bars"] * 5 * minutes_a_day
+    assert items / PAGE_LIMIT["bars"] <= 0.75 * inspect.signature(History).parameters["pages_max"].default
+
+
+class Host:
+    """A data host of `trades` for each symbol, in pages of `PAGE_LIMIT`, whose clock only waiting moves."""
+
+    def __init__(self, trades):
+        self.now_s = 0.0
+        self.sent_s = []
+        self._trades = trades
+
+    def monotonic(self):
+        return self.now_s
+
+    async def sleep(self, seconds):
+        self.now_s += seconds
+
+    async def fetch(self, method, path):
+        self.budget.note()
+        self.sent_s.append(self.now_s)
+        self.now_s += 0.05
+        query = parse_qs(urlsplit(path).query)
+        symbols, first = query["symbols"][0].split(","), int(query.get("page_token", ["0"])[0])
+        places = range(first, min(first + PAGE_LIMIT["trades"], len(symbols) * self._trades))
+        found = {}
+        for place in places:
+            found.setdefault(symbols[place // self._trades], []).append(
+                {"t": TRADE["t"], "p": 1.5, "s": 1, "i": place}
+            )
+        token = str(places.stop) if places.stop < len(symbols) * self._trades else None
+        return Response(200, {}, json.dumps({"trades": found, "next_page_token": token}).encode())
+
+    def most_in_a_minute(self):
+        return max(sum(at <= other < at + 60 for other in self.sent_s) for at in self.sent_s)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "trades", "others", "requests", "within_s"),
+    [
+        (1, 10, 0, 1, 1),
+        (30, 3, 0, 1, 1),
+        (200, 1, 0, 2, 1),
+        (200, 1, 149, 2, 61),
+        (200, 10, 0, 20, 1),
+        (200, 10, 145, 20, 61),
+        (1000, 20, 0, 200, 61),
+    ],
+)
+def test_trap_25_the_filling_of_a_gap_stays_within_the_data_hosts_budget(
+    run, credentials, monkeypatch, symbols, trades, others, requests, within_s
+):
+    """200 a minute are allowed for everybody under one key: history takes three quarters and waits for more.
+
+    `others`: what the latest quotes, asked for just before, have used of it.
+    """
+    monkeypatch.setitem(PAGE_LIMIT, "trades", 100)
+    host = Host(trades)
+    budget = host.budget = RateBudget(entries_max=150, monotonic=host.monotonic)
+    for _ in range(others):
+        budget.note()
+    names = [f"S{number}" for number in range(symbols)]
+    index = {name: number for number, name in enumerate(names)}
+
+    async def scenario():
+        endpoints = Endpoints.of("http://127.0.0.1:1")
+        history = History(endpoints, credentials, index, lambda: 99, budget=budget)
+        monkeypatch.setattr(history._pool, "fetch", host.fetch)
+        monkeypatch.setattr("hands.venues.alpaca.history.asyncio.sleep", host.sleep)
+        found = await history.trades(names, T, T)
+        assert found.complete
+        assert found.count == symbols * trades
+
+    run(scenario())
+    assert len(host.sent_s) == requests
+    assert host.most_in_a_minute() + (others if within_s < 60 else 0) <= 150
+    assert host.now_s <= within_s + requests * 0.05
+
+
+def test_of_several_who_wait_for_room_each_takes_one(run, credentials, monkeypatch):
+    """They all wake up when one request has left the window."""
+    host = Host(1)
+    budget = host.budget = RateBudget(entries_max=2, monotonic=host.monotonic)
+    sleep = asyncio.sleep
+
+    async def slowly(seconds):
+        until_s = host.now_s + seconds
+        await sleep(0)
+        host.now_s = max(host.now_s, until_s)
+
+    async def scenario():
+        history = History(Endpoints.of("http://127.0.0.1:1"), credentials, INDEX, lambda: 99, budget=budget)
+        monkeypatch.setattr(history._pool, "fetch", host.fetch)
+        monkeypatch.setattr("hands.venues.alpaca.history.asyncio.sleep", slowly)
+        await asyncio.gather(*(history.trades(["AAPL"], T, T) for _ in range(7)))
+
+    run(scenario())
+    assert len(host.sent_s) == 7
+    assert host.most_in_a_minute() <= 2

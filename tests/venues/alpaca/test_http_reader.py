@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from hands.venues.alpaca.http_reader import HEADERS_MAX, ResponseReader
@@ -105,3 +107,13 @@ def test_bodies_and_headers_are_bounded():
     assert "body of more than 4" in read(PLAIN, body_max=4).fault
     huge = b"HTTP/1.1 200 OK\r\n" + b"A: %s\r\n" % (b"x" * 1000) * (HEADERS_MAX // 1000 + 1)
     assert "headers" in read(huge + b"\r\n", 4096).fault
+
+
+def test_a_body_is_not_kept_by_the_reader_that_gave_it_away():
+    """Reader and parser hold each other: until the collector comes, pages of history would stay."""
+    reader = read(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, cut=4096, body_max=200_000
+    )
+    assert len(reader.response().body) == 100_000
+    held = [one for one in gc.get_referents(reader) if isinstance(one, bytes | bytearray)]
+    assert sum(map(len, held)) == 0

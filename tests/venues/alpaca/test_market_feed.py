@@ -155,7 +155,7 @@ def test_rows_flow_after_the_whole_conversation(watch, wait_until, credentials):
             {"action": "subscribe", "trades": ["AAPL", "SPY"], "quotes": ["AAPL", "SPY"]},
             {"action": "subscribe", "statuses": ["AAPL", "SPY"]},
         ]
-        assert rows[0][:5] == (0, 1, 1, 150.5, 10.0)
+        assert rows[0][:6] == (0, 1, 1, 0, 150.5, 10.0)
         assert [(event.link, event.up, event.reason) for event in links] == [(Link.EQUITY_DATA, True, "")]
         assert feed.is_up
         assert (feed.counts.rows, feed.counts.malformed) == (1, 0)
@@ -186,9 +186,7 @@ def test_the_link_is_not_up_before_the_subscription_is_confirmed(watch, wait_unt
     watch(scenario, no_ack)
 
 
-def test_the_subscription_survives_a_lost_connection(watch, wait_until):
-    """Trap 25."""
-
+def test_trap_25_the_subscription_survives_a_lost_connection(watch, wait_until):
     async def scenario(feed, venue, rows, links):
         await wait_until(lambda: len(rows) == 3)
         await wait_until(lambda: feed.is_up)
@@ -199,9 +197,8 @@ def test_the_subscription_survives_a_lost_connection(watch, wait_until):
     watch(scenario, good_then_gone, good_then_gone, good)
 
 
-@pytest.mark.parametrize("code", [402, 406, 409, 410, 411, 405, 413])
-def test_a_refusal_is_reported_once_and_never_a_hot_loop(watch, wait_until, code):
-    """Trap 25: 429 storms and connection limits."""
+@pytest.mark.parametrize("code", [402, 406, 407, 409, 410, 411, 405, 413])
+def test_trap_25_a_refusal_is_reported_once_and_never_a_hot_loop(watch, wait_until, code):
 
     async def scenario(feed, venue, rows, links):
         await wait_until(lambda: venue.connections == 2)
@@ -221,6 +218,35 @@ def test_a_refusal_waits_longer_than_a_loss(watch, wait_until):
         assert venue.connections == 1
 
     watch(scenario, failing(402), pace=Pace(first_s=0.0, most_s=0.0, refused_s=3600.0))
+
+
+def good_then_slow(code):
+    """Serve like `good`, and then say that the client does not keep up."""
+
+    async def step(venue, ws):
+        wanted = await greet_and_authenticate(venue, ws)
+        await venue.tell(ws, {"T": "subscription", "trades": wanted["trades"], "quotes": wanted["quotes"]})
+        await venue.trade(ws)
+        await venue.tell(ws, {"T": "error", "code": code, "msg": "slow client"})
+        await ws.wait_closed()
+
+    return step
+
+
+def test_trap_28_a_client_that_is_called_slow_comes_back_later_and_says_why(watch, wait_until):
+    """The venue may still be clearing up: not at once, though the connection before was good."""
+    waits = []
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: len(rows) == 2)
+        assert [event.up for event in links] == [True, False, True]
+        assert "407" in links[1].reason
+        waits.append(time.monotonic())
+
+    began = time.monotonic()
+    patient = Pace(first_s=0.001, most_s=0.002, busy_first_s=0.2, busy_s=0.4)
+    watch(scenario, good_then_slow(407), good, pace=patient)
+    assert waits[0] - began >= 0.1, "half of what is waited at least is never jittered away"
 
 
 def test_a_server_that_never_greets_is_left(watch, wait_until):
@@ -287,7 +313,7 @@ def test_a_bug_in_what_takes_the_rows_reaches_the_loop(run, credentials, wait_un
                 {"AAPL": 0},
                 fail,
                 lambda _: None,
-                lambda: 1,
+                time.time_ns,
                 Link.EQUITY_DATA,
                 pace=Pace(first_s=60.0),
             )
@@ -331,7 +357,7 @@ def test_garbage_on_the_stream_harms_nothing(watch, wait_until):
     watch(scenario, noisy)
 
 
-def test_too_many_connections_at_the_door_is_waited_out(run, credentials, wait_until):
+def test_trap_25_too_many_connections_at_the_door_is_waited_out(run, credentials, wait_until):
     async def play():
         attempts, links = [], []
 
@@ -388,6 +414,18 @@ def test_halts_and_resumptions_are_events_and_other_codes_are_none(watch, wait_u
     watch(scenario, script)
 
 
+def test_of_the_venues_words_about_a_halt_only_so_many_are_passed_on(watch, wait_until):
+    """They end up in the journal, the log and the receipts of whatever is denied for them."""
+    script = talking((STATUS | {"sc": "H", "sm": "h" * 5_000, "rm": "r" * 5_000},), (TRADE,))
+
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: rows)
+        (report,) = (event for event in links if isinstance(event, TradingStatusReport))
+        assert (len(report.text), len(report.reason)) == (200, 200)
+
+    watch(scenario, script)
+
+
 def test_what_the_venue_says_beside_its_market_is_handed_on(watch, wait_until):
     notices = []
 
@@ -431,6 +469,40 @@ def test_a_trade_that_comes_twice_is_passed_on_once(watch, wait_until):
 
     script = talking((TRADE, later), (TRADE,), (later, TRADE | {"i": 9}, TRADE))
     watch(scenario, script)
+
+
+def stamped(at_ns, trade_id):
+    packed = struct.pack(">Q", (at_ns % NS_PER_S) << 34 | at_ns // NS_PER_S)
+    return TRADE | {"i": trade_id, "t": msgspec.msgpack.Ext(-1, packed)}
+
+
+@pytest.mark.parametrize(("ahead_max_s", "expected"), [(None, [2]), (-30, [1, 2])])
+def test_trap_29_a_row_from_the_future_is_left_out_unless_it_is_our_clock_that_is_behind(
+    watch, wait_until, ahead_max_s, expected
+):
+    """What came after it would seem late: no last price, no trigger, no quote until its time has come."""
+
+    async def says(venue, ws):
+        await talking(
+            *[(stamped(time.time_ns() + n * NS_PER_S, trade_id),) for trade_id, n in ((1, 20), (2, 1))]
+        )(venue, ws)
+
+    async def scenario(feed, venue, rows, links):
+        feed.ahead_max_ns = None if ahead_max_s is None else ahead_max_s * NS_PER_S
+        await wait_until(lambda: len(rows) == len(expected))
+        assert [row[-1] for row in rows] == expected
+        assert feed.from_future == 2 - len(expected)
+
+    watch(scenario, says)
+
+
+def test_a_new_connection_is_heard_of_but_the_last_row_stays_the_last(watch, wait_until):
+    async def scenario(feed, venue, rows, links):
+        await wait_until(lambda: [event.up for event in links] == [True, False, True])
+        assert len(rows) == 1
+        assert 0 < feed.last_row_ns < feed.up_since_ns == feed.heard_ns
+
+    watch(scenario, good_then_gone, mute)
 
 
 def test_the_crypto_feed_is_not_asked_for_statuses(watch, wait_until):

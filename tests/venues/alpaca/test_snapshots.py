@@ -90,6 +90,18 @@ def test_the_session_is_moved_to_our_clock(ask):
     assert report.open_ns == VENUE_NS + (-1800 + 7) * NS_PER_S
 
 
+def test_our_clock_is_ahead_by_no_more_than_the_quickest_answer_shows(ask):
+    """It was read before the answer came, so the way there counts against us, not the way and half of it back."""
+    spans = ((6, 8), (6, 7), (1, 9))
+    ticks = iter([VENUE_NS + s * NS_PER_S for asked, answered in spans for s in (asked, answered, answered)])
+    routes = {"/v2/clock": CLOCK | {"is_open": False}}
+
+    async def scenario(snapshots, _):
+        return [(await snapshots.session()).ahead_max_ns // NS_PER_S for _ in spans]
+
+    assert ask(scenario, routes, clock=lambda: next(ticks)) == [8, 7, 7]
+
+
 @pytest.mark.parametrize("calendar", [[], [{"date": "2026-11-20", "open": "11:00", "close": "16:00"}]])
 def test_an_opening_that_cannot_be_is_unknown(ask, calendar):
     report = ask(lambda s, _: s.session(), {"/v2/clock": CLOCK, "/v2/calendar": calendar})
@@ -156,6 +168,55 @@ def test_a_full_page_that_brings_nothing_new_is_not_taken_for_the_last(ask):
     rows = [order(f"o{n}") for n in range(500)]
     with pytest.raises(VenueUnavailable, match="nothing new"):
         ask(lambda s, _: s.truth(), {"/v2/orders": rows, "/v2/positions": []})
+
+
+DAY = "/v2/orders?status=all&limit=500&nested=true&direction=asc&after="
+SINCE_NS = 1_000 * NS_PER_S
+
+
+def ours(number, at_ms, **changes):
+    name = f"hands-00000000-0000-4000-8000-{number:012d}-entry-1"
+    return order(name, submitted_at=f"1970-01-01T00:16:{40 + at_ms / 1000:06.3f}Z", **changes)
+
+
+def test_the_days_orders_are_read_to_the_last_page_and_only_ours_are_kept(ask):
+    """Pages overlap by a millisecond: what was sent at the very moment at which one ends is on the next."""
+    rows = [ours(n, n // 2, legs=[order(f"leg{n}")] if n % 7 == 0 else None) for n in range(700)]
+    rows[5] = order("somebody-elses", submitted_at="1970-01-01T00:16:40.002Z")
+    first, second = rows[:440], rows[436:]
+    routes = {
+        f"{DAY}1970-01-01T00%3A16%3A39.999000000Z": first,
+        f"{DAY}1970-01-01T00%3A16%3A40.218000000Z": second,
+    }
+
+    async def scenario(snapshots, server):
+        return await snapshots.day_orders(SINCE_NS), server.lines
+
+    report, lines = ask(scenario, routes)
+    assert [o.order_id for o in report.orders] == [row["id"] for n, row in enumerate(rows) if n != 5]
+    assert report.since_ns == SINCE_NS
+    assert len(report.orders[0].legs) == 1
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("at_ms", [0, 10_000])
+def test_a_full_page_of_the_days_orders_that_brings_nothing_new_is_not_taken_for_the_last(ask, at_ms):
+    rows = [ours(n, at_ms) for n in range(500)]
+    with pytest.raises(VenueUnavailable, match="nothing new"):
+        ask(lambda s, _: s.day_orders(SINCE_NS), {"/v2/orders": rows})
+
+
+def test_the_days_orders_wait_for_the_request_budget_page_by_page(ask):
+    budget = RateBudget(entries_max=1, regular_max=1, queries_max=9)
+    rows = [ours(n, n) for n in range(500)]
+    with pytest.raises(VenueUnavailable, match="request budget"):
+        ask(lambda s, _: s.day_orders(SINCE_NS), {"/v2/orders": rows}, budget=budget)
+
+
+@pytest.mark.parametrize("answer", [(500, "down"), (200, "[{}]"), (404, "<html>")])
+def test_a_list_of_the_days_orders_that_is_not_one_counts_as_no_answer(ask, answer):
+    with pytest.raises(VenueUnavailable):
+        ask(lambda s, _: s.day_orders(SINCE_NS), {"/v2/orders": answer})
 
 
 def test_regular_questions_stop_first_then_pressing_ones_and_the_rest_is_for_protection(ask):

@@ -11,7 +11,15 @@ import uuid
 import pytest
 
 from hands.core.commands import CancelOrder, QueryOrder
-from hands.core.events import Link, LinkReport, OrderReport, RequestAnswered, RequestFailed, RequestKind
+from hands.core.events import (
+    Link,
+    LinkReport,
+    OrderReport,
+    RequestAnswered,
+    RequestFailed,
+    RequestKind,
+    TradingStatusReport,
+)
 from hands.core.orders import ApprovedEntry, ReducingOrder, client_order_id
 from hands.core.units import Ns, Price, Qty, nano
 from hands.core.vocab import AssetClass, Leg, OrderClass, OrderStatus, OrderType, Side, TimeInForce
@@ -155,10 +163,10 @@ def entry(order_class=OrderClass.BRACKET):
 
 def test_the_market_arrives_exactly(play):
     async def scenario(shell):
-        assert {row[:7] for row in shell.rows} == {
-            (0, 2, 1, 150.0, 500.0, 150.02, 500.0),
-            (0, 1, 1, 150.01, 100.0, 0.0, 0.0),
-            (1, 2, 1, 50000.0, 1.0, 50001.0, 2.0),
+        assert {row[:8] for row in shell.rows} == {
+            (0, 2, 1, 0, 150.0, 500.0, 150.02, 500.0),
+            (0, 1, 1, ord("V"), 150.01, 100.0, 0.0, 0.0),
+            (1, 2, 1, 0, 50000.0, 1.0, 50001.0, 2.0),
         }
         bid, ask, *_ = await shell.snapshots.latest_quote("AAPL")
         assert (bid, ask) == (150.0, 150.02)
@@ -255,3 +263,63 @@ def test_the_streams_come_back_by_themselves(play, wait_until):
         await wait_until(lambda: len(shell.rows) > before, "data again")
 
     play(scenario)
+
+
+def test_msgpack_and_json_bring_the_same_rows_and_notices(run, exchange, wait_until, monkeypatch):
+    """We ask for msgpack; a venue that answers in JSON, as its default is, is understood just as well."""
+    heard = {}
+
+    async def listen(content_type):
+        monkeypatch.setattr("hands.venues.alpaca.market_feed.CONTENT_TYPE", content_type)
+        rows, notices, links = [], [], []
+        feed = MarketFeed(
+            Endpoints.of(exchange), KEYS, ["AAPL"], {"AAPL": 0}, lambda array, count: rows.extend(array[:count].copy()),
+            links.append, time.time_ns, Link.EQUITY_DATA, pace=QUICK, on_notice=notices.append,
+        )  # fmt: skip
+        control = HttpPool(origin_of(exchange), KEYS)
+        await control.fetch("POST", "/sim/v1/reset", b"{}")
+        await feed.start()
+        await wait_until(lambda: feed.counts.frames == 4, "the market and its statuses are subscribed to")
+        market = [
+            {"symbol": "AAPL", "price": 150.01, "size": 100, "conditions": ["@"]},
+            {"symbol": "AAPL", "price": 150.5, "size": 7, "conditions": ["Z"]},
+            {"symbol": "AAPL", "bid": 150.0, "ask": 150.02, "bid_size": 500, "ask_size": 300},
+            {"symbol": "AAPL", "correct": 1, "price": 149.5},
+            {"symbol": "AAPL", "cancel": 2},
+            {"symbol": "AAPL", "status": "H", "reason": "T12"},
+        ]
+        response = await control.fetch("POST", "/sim/v1/market", json.dumps(market).encode())
+        assert response.status == 200, response.body
+        await wait_until(lambda: len(rows) == 3 and len(notices) == 3, "the market")
+        assert (feed.counts.malformed, feed.counts.unknown_symbols, feed.counts.unreadable_frames) == (
+            0,
+            0,
+            0,
+        )
+        await feed.stop()
+        await control.close()
+        names = ("sym", "kind", "flags", "exchange", "price", "size", "price2", "size2", "trade_id")
+        correction, cancel, status = notices
+        heard[content_type] = (
+            [tuple(row[name].item() for name in names) for row in rows],
+            (
+                correction.original_id,
+                correction.original_price,
+                correction.trade_id,
+                correction.price,
+                correction.flags,
+            ),
+            (cancel.trade_id, cancel.price, cancel.size),
+            (status.code, status.reason_code),
+            [event.halted for event in links if isinstance(event, TradingStatusReport)],
+        )
+
+    async def scenario():
+        for content_type in ("application/msgpack", "application/json"):
+            await listen(content_type)
+
+    run(scenario())
+    packed, text = heard.values()
+    assert packed == text
+    assert [row[:3] for row in packed[0]] == [(0, 1, 1), (0, 1, 2), (0, 2, 1)]
+    assert packed[1:] == ((1, 150.01, 3, 149.5, 1), (2, 150.5, 7.0), ("H", "T12"), [True])
