@@ -53,9 +53,9 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(call part,ruff format,$(BIN)/ruff format --check .)
 	$(call part,mypy,$(BIN)/mypy --strict)
 
-test: lint ## lint, then every test; those that start a daemon run one at a time, beside nothing else
+test: lint ## lint, then every test on two cores; those that start a daemon by themselves
 	$(call part,tests on two cores,$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not e2e')
-	$(call part,tests with processes,$(BIN)/python -m pytest -q -m e2e)
+	$(call part,tests with processes,$(BIN)/python -m pytest -q -n 2 --dist loadfile -m e2e)
 
 bench: $(STAMP) ## latency and throughput against a floor and against peers
 	@$(BIN)/python -m bench
