@@ -223,6 +223,7 @@ def test_closing_lets_waiting_clients_go(state_dir: Path) -> None:
     asyncio.run(session())
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("turns", range(8))
 def test_a_client_that_arrives_as_the_server_closes_is_hung_up_on(state_dir: Path, turns: int) -> None:
     async def session() -> None:
