@@ -127,6 +127,7 @@ def breaches(s: Scenario, order: Outcome) -> list[str]:
         "session": doc.crypto or (s.session is not None and s.session.is_open),
         "trading state": not s.reasons and s.agent not in s.latched,
     }
+    hair = ROUNDING if any(trade.crypto and trade.received for trade in s.trades) else D(0)
     for who in reckoning.scopes(s):
         exposed = sum((reckoning.exposure(t) for t in reckoning.of(s, who)), notional)
         lost = reckoning.loss_today(s, who) + sum((reckoning.risk(s, t) for t in reckoning.of(s, who)), loses)
@@ -134,7 +135,7 @@ def breaches(s: Scenario, order: Outcome) -> list[str]:
         rules |= {
             f"max_gross_exposure of {who}": exposed <= e * reckoning.limit(s, "max_gross_exposure", who),
             f"max_daily_loss of {who}": lost
-            <= (s.day.equity or D(0)) * reckoning.limit(s, "max_daily_loss", who),
+            <= (s.day.equity or D(0)) * reckoning.limit(s, "max_daily_loss", who) + hair,
             f"max_concurrent of {who}": len(reckoning.of(s, who)) < reckoning.limit(s, "max_concurrent", who),
             f"max_daily_trades of {who}": trades < reckoning.limit(s, "max_daily_trades", who),
         }

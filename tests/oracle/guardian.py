@@ -106,6 +106,10 @@ def about_the_market(s: Scenario) -> Iterator[tuple[str, bool]]:
     doc, quote = s.document, s.quotes.get(s.document.asset)
     yield "NO_MARKET_DATA", quote is None or not (0 < quote.bid < quote.ask)
     assert quote is not None
+    yield (
+        "NO_MARKET_DATA",
+        -quote.lag_ns > 60 * SECOND,
+    )  # stamped so far ahead of its receipt, it never was the market
     yield "STALE_MARKET_DATA", age_of(s, quote) > own(s, "quote_age_max_ms") * MS
     mid = (quote.bid + quote.ask) / 2
     yield "SPREAD_TOO_WIDE", not doc.touch and quote.ask - quote.bid > own(s, "max_spread") * mid
