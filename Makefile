@@ -3,7 +3,7 @@
 
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak accept kill-tests clean
+.PHONY: help setup demo test lint bench soak accept kill-tests crash-matrix clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -19,7 +19,7 @@ SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info
 part = @began=$$(date +%s); echo "== $(1)"; $(2) && echo "== $(1): $$(($$(date +%s) - began)) s"
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## .venv with Hands and its tools
 
@@ -60,13 +60,20 @@ test: lint ## lint, then every test on two cores; those that start a daemon by t
 bench: $(STAMP) ## latency and throughput against a floor and against peers
 	@$(BIN)/python -m bench
 
-soak: $(STAMP) ## the property tests for much longer, then the end-to-end tests again and again (SOAK_ROUNDS=5)
+soak: $(STAMP) ## everything for much longer: properties, end-to-end rounds (SOAK_ROUNDS=5), storms, a day, an hour
 	$(call part,properties,HANDS_SOAK=1 $(BIN)/python -m pytest -q -m 'not e2e')
 	@set -e; round=1; while [ $$round -le $(SOAK_ROUNDS) ]; do \
 	    echo "== end to end, round $$round of $(SOAK_ROUNDS)"; \
 	    HANDS_SOAK=1 $(BIN)/python -m pytest -q -m e2e; \
 	    round=$$((round + 1)); \
 	done
+	$(call part,two thousand storms,$(BIN)/python -m tests.storms --seeds 0-1999)
+	$(call part,24 hours on a virtual clock,$(BIN)/python -m tests.storms --hours 24)
+	$(call part,an hour on the wall clock,$(BIN)/python -m tests.crash.hour)
+
+crash-matrix: $(STAMP) ## crash after every durable and every network step: in memory, then real processes by SIGKILL
+	$(call part,crashes in memory,$(BIN)/python -m tests.crash)
+	$(call part,processes killed,$(BIN)/python -m tests.crash.real)
 
 kill-tests: $(STAMP) ## take out every check, limit and latch, one at a time: a named test must fail for each
 	@$(BIN)/python -m tests.kill

@@ -26,6 +26,7 @@ from bench import (
     ingest,
     intent_to_wire,
     kernel,
+    naked,
     peers,
     verdict,
 )
@@ -44,6 +45,7 @@ class Name(StrEnum):
     VERDICT = "verdict"
     FLOOD = "flood"
     ENDURANCE = "endurance"
+    NAKED = "naked"
 
 
 def main(
@@ -63,7 +65,7 @@ def main(
     indicators: one market row through the kernel, in a batch and alone, beside nautilus_trader and talipp where they are
     installed, and how far from TA-Lib. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
     start, import. verdict: one document before the guardian, accepted and refused. endurance: twelve hours of market with everything going wrong, memory hour by hour, every number
-    recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits.
+    recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits. naked: whole trades, and for how long of each nothing protected it.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
     meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
@@ -148,6 +150,17 @@ def _footprint(quick: bool, console: Console) -> dict[str, Any]:
         return footprint.measure(room)
 
 
+def _naked(quick: bool, console: Console) -> dict[str, Any]:
+    size = naked.QUICK if quick else naked.FULL
+    with _room() as room, _progress(console) as progress:
+        task = progress.add_task("naked", total=naked.trades_planned(size))
+
+        def tell(name: str) -> None:
+            progress.update(task, advance=1, description=f"naked: {name}")
+
+        return naked.measure(room, size, tell)
+
+
 def _verdict(quick: bool, console: Console) -> dict[str, Any]:
     with console.status("verdict"):
         return dict(verdict.measure(quick=quick))
@@ -168,6 +181,7 @@ _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.VERDICT: _verdict,
     Name.FLOOD: _flood,
     Name.ENDURANCE: _endurance,
+    Name.NAKED: _naked,
 }
 
 

@@ -35,6 +35,8 @@ def show(console: Console, result: Mapping[str, Any], left_out: Sequence[str]) -
     if "intent_to_wire" in result:
         _show_latencies(console, result["intent_to_wire"])
         _show_waterfall(console, result["intent_to_wire"]["waterfall"])
+    if "naked" in result:
+        _show_naked(console, result["naked"])
     plain = {name: values for name, values in result.items() if name in _PLAIN}
     if plain:
         table = Table(box=None, pad_edge=False)
@@ -79,6 +81,17 @@ def _show_latencies(console: Console, found: Mapping[str, Any]) -> None:
             table.add_row(f"{title}, every {steady['interval_ms']:g} ms", str(steady["n"]), *cells)
     console.print(table)
     console.print(f"{found['ratio_p50']} x the floor at p50; target: under 1 000 µs", highlight=False)
+
+
+def _show_naked(console: Console, found: Mapping[str, Any]) -> None:
+    table = Table(title="time without a stop per trade, ms", title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "n", "p50", "p90", "p99", "max"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, values in found.items():
+        if isinstance(values, Mapping) and "n" in values:
+            cells = [f"{values[quantile]:,.2f}" for quantile in ("p50_ms", "p90_ms", "p99_ms", "max_ms")]
+            table.add_row(name.replace("_", " "), str(values["n"]), *cells)
+    console.print(table)
 
 
 def _show_waterfall(console: Console, stages: Sequence[Mapping[str, Any]]) -> None:

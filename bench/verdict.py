@@ -198,9 +198,7 @@ def measure(*, quick: bool = False) -> dict[str, dict[str, float]]:
         "denied_middle": lambda: desk.verdicts(
             count, desk.document("AAPL", trigger_price=160, take_profit=180), "PRICE_COLLAR"
         ),
-        "denied_last": lambda: desk.verdicts(
-            count, desk.document("AAPL", trailing_stop_pct=0.02), "VENUE_RULE"
-        ),
+        "denied_last": lambda: desk.verdicts(count, desk.document("AAPL", qty=0.5), "SIZE_TOO_SMALL"),
         "document": lambda: desk.documents(count // 4),
         "denied_first": lambda: _latched(desk).verdicts(count, desk.document("AAPL"), "AGENT_LATCHED"),
     }

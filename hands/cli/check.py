@@ -31,11 +31,14 @@ NEEDS_NO_MARKET = (
 
 class Kind(StrEnum):
     INTENT = "intent"
+    CANCEL = "cancel"
+    CLOSE = "close"
+    AMEND = "amend"
     RECEIPT = "receipt"
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="An intent; - reads it from stdin.", allow_dash=True)],
+    file: Annotated[Path, typer.Argument(help="A document; - reads it from stdin.", allow_dash=True)],
     *,
     quote: Annotated[str | None, typer.Option(metavar="BID,ASK", help="Judge against this market.")] = None,
     equity: Annotated[str | None, typer.Option(metavar="USD", help="... with this account.")] = None,
@@ -76,13 +79,13 @@ def check(
 
 def _document(file: Path, *, stamp: bool, as_json: bool) -> bytes:
     from hands.cli.documents import stamped
-    from hands.core.intents import Intent, read_document
+    from hands.core.intents import Refusal, read_document
 
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         fail(ExitCode.USAGE, f"{file}: {error.strerror}", as_json=as_json)
-    if stamp and isinstance(read_document(data), Intent):
+    if stamp and not isinstance(read_document(data), Refusal):
         return stamped(data)
     return data
 
@@ -102,7 +105,7 @@ def _offline(
     data: bytes, agent: str, limits: LimitsFile, quote: str | None, equity: str | None, *, as_json: bool
 ) -> dict[str, Any]:
     """Return the receipt on a made-up state: everything with a quote and an equity, else what needs no market."""
-    from hands.core.intents import Intent, read_document
+    from hands.core.intents import Change, Intent, read_document
     from hands.core.risk import CHECKS
     from hands.core.units import NumberError
     from hands.runtime.what_if import what_if
@@ -114,6 +117,8 @@ def _offline(
         state = ordinary_state(limits, symbol, now_ns, quote, equity)
     except (NumberError, ValueError) as error:
         fail(ExitCode.USAGE, f"--quote BID,ASK --equity USD: {error}", as_json=as_json)
+    if isinstance(found, Change):
+        return what_if(state, data, agent, now_ns, ())  # only the daemon knows its target
     if quote is not None:
         return what_if(state, data, agent, now_ns)
     asked = tuple(check for check in CHECKS if check.name in NEEDS_NO_MARKET)
@@ -198,7 +203,9 @@ def _take_quote(state: State, quote: str, now_ns: int) -> None:
 
 
 def schema(
-    kind: Annotated[Kind, typer.Argument(help="intent or receipt")],
+    kind: Annotated[
+        Kind, typer.Argument(help="intent, cancel, close, amend (what an agent writes) or receipt")
+    ],
     *,
     as_json: JsonFlag = False,
 ) -> None:
@@ -208,12 +215,12 @@ def schema(
     """
     import json
 
-    if kind is Kind.INTENT:
-        from hands.core.intents import intent_schema
-
-        document = intent_schema()
-    else:
+    if kind is Kind.RECEIPT:
         from hands.cli.schemas import receipt_schema
 
         document = receipt_schema()
+    else:
+        from hands.core.intents import document_schema
+
+        document = document_schema(str(kind))
     typer.echo(json.dumps(document, indent=None if as_json else 2))

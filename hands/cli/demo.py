@@ -1,7 +1,7 @@
 """`hands demo`: the whole product on the embedded exchange, in under a minute.
 
-Owns the stage: a fresh folder, the exchange and the daemon as processes, the market, the picture, and the end. The
-idea: nothing in it is staged but the market; the daemon is the one that `hands run` starts, reached over the same
+Owns the stage: a fresh folder, the exchange, the daemon and the watchdog as processes, the market, the picture, and the
+end. The idea: nothing in it is staged but the market; the daemon is the one that `hands run` starts, reached over the same
 sockets and folders, and the demo fails if anything differs from what was expected.
 """
 
@@ -52,8 +52,8 @@ def demo(
 ) -> None:
     """Play the whole product on the embedded exchange, and end by itself in under a minute.
 
-    Starts the simulator and the daemon as two processes, drops good intents and one for every common refusal, moves
-    the market, and holds what came against what was expected and against the exchange's own books. Exit 0 only if
+    Starts the simulator, the daemon and the watchdog as processes, drops good intents and one for every common refusal,
+    moves the market, and holds what came against what was expected and against the exchange's own books. Exit 0 only if
     every expectation held. --json: the summary as one JSON object on the last line.
 
     Example: hands demo --state var/my-demo
@@ -117,13 +117,23 @@ class Stage:
         self._news = ""
         self._script: Script | None = None
         self._view: dict[str, Any] | None = None
+        self._is_interrupted = False
+        self._is_ending = False
         self.expectations: list[Expectation] = []
+
+    def _interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Cancel until it is noticed: a cancellation is lost where what is waited for comes in the same moment."""
+        self._is_interrupted = True
+        if not self._is_ending:
+            task.cancel()
+            asyncio.get_running_loop().call_later(0.2, self._interrupt, task)
 
     async def play(self) -> dict[str, Any]:
         """Play it and return the summary.
 
         Raises:
             ChildFailed, DemoFailed: it could not be played to its end.
+            CancelledError: somebody interrupted it.
         """
         import aiohttp
 
@@ -131,11 +141,13 @@ class Stage:
 
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._interrupt, task)
         exchange, daemon = Child("sim", self._folder), Child("run", self._folder)
+        self._dog = Child("watchdog", self._folder)
         try:
             async with asyncio.timeout(OVER_WITHIN_S), aiohttp.ClientSession() as session:
-                return await self._perform(exchange, daemon, session)
+                summary = await self._perform(exchange, daemon, session)
         except TimeoutError:
             raise DemoFailed(
                 f"not over within {OVER_WITHIN_S:g} s\n{exchange.tail()}\n{daemon.tail()}"
@@ -143,8 +155,13 @@ class Stage:
         except aiohttp.ClientError as error:
             raise DemoFailed(f"the exchange does not answer: {error}\n{exchange.tail()}") from error
         finally:
+            self._is_ending = True
+            await self._dog.stop()
             await daemon.stop()
             await exchange.stop()
+        if self._is_interrupted:
+            raise asyncio.CancelledError
+        return summary
 
     async def _perform(
         self, exchange: Child, daemon: Child, session: aiohttp.ClientSession
@@ -162,7 +179,7 @@ class Stage:
             endless.append(asyncio.create_task(self._watch()))
         try:
             await self._start_daemon(daemon, url, market)
-            endless.append(asyncio.create_task(daemon.ended()))
+            endless += [asyncio.create_task(child.ended()) for child in (daemon, self._dog)]
             await self._play_script(market, endless)
         finally:
             for task in endless:
@@ -174,10 +191,11 @@ class Stage:
         self._say("starting the daemon")
         limits = self._folder / "risk_limits.toml"
         limits.write_text(shipped_limits(tuple(market.levels), datetime.now(UTC)), "utf-8")
-        await daemon.start(
-            ["run", "--json", "--alpaca-url", url, "--limits", str(limits), "--state", str(self._folder),
-             "--config", str(self._root / CONFIG), "--intents", str(self._folder / "intents")]
-        )  # fmt: skip
+        places = ["--json", "--alpaca-url", url, "--limits", str(limits), "--state", str(self._folder),
+                  "--config", str(self._root / CONFIG)]  # fmt: skip
+        await daemon.start(["run", *places, "--intents", str(self._folder / "intents")])
+        self._say("starting the watchdog, which should have nothing to do")
+        await self._dog.start(["watchdog", *places])
         await self._until_quoted()
 
     async def _play_script(self, market: DemoMarket, endless: Sequence[asyncio.Task[None]]) -> None:
@@ -228,9 +246,13 @@ class Stage:
         from hands.cli.demo_truth import episodes, reckon, summary
         from hands.core.limits import read_limits
         from hands.core.units import NS_PER_MS
+        from hands.runtime.beat import watchdog_acts, watchdog_beside
 
         script = self._script
         assert script is not None
+        watched = watchdog_beside(self._folder)
+        acts = watchdog_acts(self._folder)
+        await self._dog.stop()
         self._say("stopping the daemon; what is held stays protected")
         code = await daemon.stop()
         async with session.get(f"{url}/sim/v1/truth") as answer:
@@ -241,6 +263,8 @@ class Stage:
         finished = episodes(self._folder)
         naked_max_ms = limits.hard.unprotected_max_ms // NS_PER_MS
         self.expectations += [
+            Expectation("the watchdog looks on", "alive", watched, watched == "alive"),
+            Expectation("orders that the watchdog had to send", "0", str(acts), acts == 0),
             Expectation("the daemon stops cleanly", "0", str(code), code == 0),
             *reckon(script.acts, truth, finished, naked_max_ms),
         ]

@@ -5,14 +5,13 @@ Owns how a story is told to people (`hands.journal.stories` finds it). May not a
 
 from __future__ import annotations
 
-import re
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hands.cli.output import ExitCode, JsonFlag, fail, print_json, say, table
 from hands.cli.places import DEFAULT_CONFIG, ConfigFlag, StateFlag, state_folder
+from hands.cli.times import began_ns, clock_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-SINCE = re.compile(r"([1-9]\d{0,5})([smhd])")
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 MESSAGE_MAX = 80
 
 
@@ -69,10 +66,7 @@ def _explain_since(folder: Path, since: str, *, as_json: bool) -> None:
 
     from hands.journal.stories import summary
 
-    match = SINCE.fullmatch(since)
-    if match is None:
-        fail(ExitCode.USAGE, f"--since takes 90s, 30m, 24h or 7d, not {since!r}", as_json=as_json)
-    since_ns = max(0, time.time_ns() - int(match.group(1)) * SECONDS[match.group(2)] * 10**9)
+    since_ns = began_ns(since, as_json=as_json)
     with closing(_ledger(folder, as_json=as_json)) as db:
         found = summary(db, since_ns)
     if as_json:
@@ -86,7 +80,7 @@ def summary_lines(found: Document) -> list[str]:
     """Return the verdicts of a time as a table, the commonest first."""
     rows = [
         [
-            row["count"], row["verdict"], row["code"], row["agent"], row["symbol"], _clock(row["last_ns"]),
+            row["count"], row["verdict"], row["code"], row["agent"], row["symbol"], clock_text(row["last_ns"]),
             (row["intent_id"] or "-")[:8], _short(row["message"]),
         ]
         for row in found["verdicts"]
@@ -133,30 +127,53 @@ def story_lines(found: Document) -> list[str]:
     intent, receipt = found["intent"], found["receipt"]
     if intent is None or not isinstance(receipt, dict):
         return [f"{found['intent_id']}: never judged", *_refusal_lines(found["rejections"])]
-    lines = [
-        (
-            f"{found['intent_id']}  {intent['symbol']} {intent['direction']} of agent {intent['agent']}"
-            f" ({intent['strategy_ref']})"
-        ),
-        (
-            f"  {_clock(intent['received_ns'])} asked: trigger {_number(intent['trigger_price'])}, stop {_number(intent['stop_loss'])},"
-            f" target {_number(intent['take_profit'])}, confidence {_number(intent['confidence'])}"
-        ),
-        f"  {_clock(intent['decided_ns'])} {receipt['verdict']} {receipt['code']}: {receipt['message']}",
-        *_check_lines(receipt),
-        *_size_lines(receipt),
-        *_order_lines(found),
-        *_end_lines(found),
-        *_latency_lines(found["latencies_us"]),
-        f"  now {receipt['state']}: {receipt['next']}",
-    ]
+    if intent["kind"] != "intent":
+        lines = _change_lines(intent, receipt)
+    else:
+        lines = [
+            f"{found['intent_id']}  {_whose(intent)}",
+            f"  {clock_text(intent['received_ns'])} asked: {_asked(intent)}",
+            f"  {clock_text(intent['decided_ns'])} {receipt['verdict']} {receipt['code']}: {receipt['message']}",
+            *_check_lines(receipt),
+            *_size_lines(receipt),
+            *_order_lines(found),
+            *_end_lines(found),
+            *_latency_lines(found["latencies_us"]),
+            f"  now {receipt['state']}: {receipt['next']}",
+        ]
     others = [each for each in found["rejections"] if each["code"] != receipt["code"]]
     return lines + _refusal_lines(others)
 
 
+def _whose(intent: Document) -> str:
+    return f"{intent['symbol']} {intent['direction']} of agent {intent['agent']} ({intent['strategy_ref']})"
+
+
+def _asked(intent: Document) -> str:
+    """Return the numbers of an intent; an adopted holding has only those that the operator gave."""
+    names = {
+        "trigger": "trigger_price",
+        "stop": "stop_loss",
+        "target": "take_profit",
+        "confidence": "confidence",
+    }
+    return ", ".join(
+        f"{word} {_number(intent[name])}" for word, name in names.items() if intent[name] is not None
+    )
+
+
+def _change_lines(intent: Document, receipt: Document) -> list[str]:
+    """Return the story of a document that changes an intent: what it says of another is all there is."""
+    return [
+        f"{intent['intent_id']}  {intent['kind']} of {receipt.get('target_id')} by agent {intent['agent']}",
+        f"  {clock_text(intent['decided_ns'])} {receipt['verdict']} {receipt['code']}: {receipt['message']}",
+        f"  now {receipt['state']}: {receipt['next']}",
+    ]
+
+
 def _refusal_lines(rejections: list[Document]) -> list[str]:
     return [
-        f"  {_clock(each['at_ns'])} a document under this id was refused, {each['code']}: {_detail(each)}"
+        f"  {clock_text(each['at_ns'])} a document under this id was refused, {each['code']}: {_detail(each)}"
         for each in rejections
     ]
 
@@ -203,7 +220,7 @@ def _order_lines(found: Document) -> list[str]:
         )
         for fill in found["fills"]
     ]
-    return [f"  {_clock(at_ns)} {line}" for at_ns, line in sorted(happened, key=_when)]
+    return [f"  {clock_text(at_ns)} {line}" for at_ns, line in sorted(happened, key=_when)]
 
 
 def _when(happened: tuple[int, str]) -> int:
@@ -247,14 +264,6 @@ def _latency_lines(latencies: dict[str, float | None]) -> list[str]:
 
 def _us(value: float) -> str:
     return f"{value / 1000:.2f} ms" if value >= 1000 else f"{value:g} us"
-
-
-def _clock(ns: int | None) -> str:
-    """Return a moment as UTC to the millisecond."""
-    from hands.core.receipts import time_text
-
-    text = time_text(ns)
-    return "-" if text is None else f"{text[:10]} {text[11:23]}"
 
 
 def _number(value: float) -> str:

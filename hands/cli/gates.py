@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hands.cli.explain import SECONDS, SINCE
 from hands.cli.output import ExitCode, JsonFlag, fail, print_json, say, table
 from hands.cli.places import DEFAULT_CONFIG, ConfigFlag, StateFlag, state_folder
+from hands.cli.times import SECONDS, SPAN
 
 if TYPE_CHECKING:
     from hands.core.hindsight import Gate, Hindsight, Minute, Refused
@@ -92,14 +92,14 @@ def _span(since: str | None, from_: str | None, to: str | None, *, as_json: bool
                 as_json=as_json,
             )
         return from_ns, to_ns
-    match = SINCE.fullmatch(since or "24h")
+    match = SPAN.fullmatch(since or "24h")
     if match is None:
         fail(ExitCode.USAGE, f"--since takes 90s, 30m, 24h or 7d, not {since!r}", as_json=as_json)
     return now_ns - int(match.group(1)) * SECONDS[match.group(2)] * NANO, to_ns
 
 
 def _moment(flag: str, text: str, *, as_json: bool) -> int:
-    from hands.core.intents import parse_time_ns
+    from hands.core.members import parse_time_ns
 
     try:
         return parse_time_ns(f"{date.fromisoformat(text)}T00:00:00Z" if len(text) == 10 else text)

@@ -1,6 +1,6 @@
 """The operator's commands: what is, and stopping and resuming.
 
-Owns `status`, `quote`, `halt` and `resume`. They ask the running daemon over its control socket; `halt` falls back
+Owns `status`, `quote`, `halt`, `reduce-only` and `resume`. They ask the running daemon over its control socket; `halt` falls back
 on the HALT file, which works with the daemon wedged or down. May not change anything by itself otherwise.
 """
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hands.cli.holdings import remarks
 from hands.cli.output import ExitCode, JsonFlag, fail, harmless, print_json, say, table
 from hands.cli.places import (
     DEFAULT_CONFIG,
@@ -23,6 +24,7 @@ from hands.cli.places import (
     state_folder,
     unreadable,
 )
+from hands.cli.status_view import status_lines
 from hands.runtime.control import NoDaemon, call, noted_drop_folder
 
 HALT_TIMEOUT_S = 2.0
@@ -52,7 +54,7 @@ def status(
     if as_json:
         print_json(document)
     else:
-        say("\n".join(_status_lines(document)))
+        say("\n".join(status_lines(document)))
     fine = document["state"] == "ACTIVE" and document["ready"]
     raise typer.Exit(int(ExitCode.FINE if fine else ExitCode.NEGATIVE))
 
@@ -63,79 +65,15 @@ def _down(folder: Path) -> dict[str, Any]:
     from contextlib import closing
 
     from hands.journal.reader import LedgerUnreadable, open_ledger
+    from hands.runtime.beat import watchdog_beside
     from hands.runtime.status import down
 
     try:
         with closing(open_ledger(folder / "hands.db")) as db:
-            return down(db)
+            return down(db) | {"watchdog": {"state": watchdog_beside(folder)}}
     except (LedgerUnreadable, sqlite3.Error) as error:
         empty: dict[str, Any] = {"reasons": [], "trades": [], "verdicts": []}
         return {"state": "DOWN", "venue": None, "ready": False, "ledger": str(error)} | empty
-
-
-def _status_lines(document: dict[str, Any]) -> list[str]:
-    venue = document.get("venue") or "no venue"
-    lines = [f"{document['state']} on {venue}{', dry run' if document.get('dry_run') else ''}"]
-    if document.get("message"):
-        lines.append(f"  {document['message']}")
-    if document.get("not_ready"):
-        lines.append(f"  not ready: {document['not_ready']}")
-    lines.extend(
-        f"  {r['code']} since {r['since']}: {r['detail']} (clears: {r['clears']})"
-        for r in document["reasons"]
-    )
-    lines.extend(
-        f"  the changed limits file is not taken up: {problem}"
-        for problem in ((document.get("limits") or {}).get("refused") or {}).get("problems", ())
-    )
-    account, day = document.get("account"), document.get("day")
-    if account:
-        lines.append(f"  equity {account['equity']} USD, buying power {account['buying_power']} USD")
-    if day:
-        lines.append(
-            f"  today: {day['trades']} of {day['max_daily_trades']} trades, {day['live']} of "
-            f"{day['max_concurrent']} live, realised {day['realised_usd']} USD, loss {day['loss_usd']} of "
-            f"{day['max_daily_loss_usd']} USD"
-        )
-    down = [name for name, up in document.get("links", {}).items() if not up]
-    if down:
-        lines.append(f"  links down: {', '.join(down)}")
-    lines.extend(_stream_line(name, stream) for name, stream in document.get("streams", {}).items())
-    trades = document.get("trades", [])
-    if trades:
-        rows = [
-            [
-                t["symbol"],
-                t["direction"],
-                t["state"],
-                t["stop_loss"],
-                t["take_profit"],
-                t.get("pnl_usd"),
-                t["intent_id"],
-            ]
-            for t in trades
-        ]
-        lines += ["", *table(("symbol", "", "state", "stop", "target", "P&L", "intent"), rows)]
-    return lines
-
-
-def _stream_line(name: str, stream: dict[str, Any]) -> str:
-    """Return how a market-data stream is, in one line."""
-    gaps, age_ms = stream["gaps"], stream["last_age_ms"]
-    words = [
-        f"up since {stream['since']}" if stream["up"] else "down",
-        "nothing came yet" if age_ms is None else f"last message {age_ms / 1000:.1f} s ago",
-        f"venue clock {-stream['offset_ms']:+.1f} ms",
-    ]
-    if gaps["filled"]:
-        words.append(f"{gaps['filled']} gaps filled with {gaps['trades']} trades, last at {gaps['last']}")
-    if gaps["filling"]:
-        words.append("a gap is being filled")
-    if stream["dropped"]:
-        words.append(f"{stream['dropped']} messages dropped")
-    if stream["suspicious"]:
-        words.append(f"{stream['suspicious']} suspicious prints held aside")
-    return f"  {name}: {', '.join(words)}"
 
 
 def quote(
@@ -227,6 +165,30 @@ def _write_halt(folder: Path, reason: str, *, as_json: bool) -> Path:
     return path.absolute()
 
 
+def reduce_only(
+    *,
+    reason: Annotated[str, typer.Option(help="Kept in the ledger and shown by `hands status`.")] = "",
+    config: ConfigFlag = DEFAULT_CONFIG,
+    state: StateFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Enter nothing any more, latched until `hands resume`: entries that wait or work are cancelled, agents may still close.
+
+    Positions keep their protection, targets and time exits go on. `hands halt` also refuses agents' documents;
+    `hands flatten` gets out.
+
+    Example: hands reduce-only --reason "quiet until the numbers are out"
+    """
+    folder = state_folder(config, state, as_json=as_json)
+    said = " ".join(harmless(reason).split())[:200]
+    instead = "`hands halt` works without it: it writes a file, which halts as soon as the daemon looks"
+    answer = ask(folder, {"do": "reduce_only", "reason": said}, as_json=as_json, instead=instead)
+    if as_json:
+        print_json({name: answer[name] for name in ("ok", "message", "state")})
+    else:
+        say(f"{answer['message']}\n{answer['state']}; `hands resume` clears it.")
+
+
 def resume(
     *,
     agent: Annotated[str | None, typer.Option(help="Only lift the latch of this agent.")] = None,
@@ -239,18 +201,37 @@ def resume(
     Example: hands resume --agent momentum
     """
     folder = state_folder(config, state, as_json=as_json)
-    answer = ask(folder, {"do": "resume", "agent": agent}, as_json=as_json)
+    answer = ask(folder, {"do": "resume", "agent": agent}, as_json=as_json, instead=NOT_LIFTED)
     document = answer.get("status") or ask(folder, {"do": "status"}, as_json=as_json)["status"]
     blocking = [
         {"code": reason["code"], "clears": reason["clears"], "detail": reason["detail"]}
         for reason in document["reasons"]
     ]
+    if not document["ready"]:
+        blocking.append({"code": "NOT_READY", "clears": "auto", "detail": str(document["not_ready"])})
+    latched = [name for name, book in (document.get("agents") or {}).items() if book["latched"]]
+    closing = [trade for trade in document["trades"] if trade.get("exit_wanted")]
     if as_json:
-        print_json({"ok": not blocking, "state": document["state"], "blocking": blocking})
-    elif not blocking:
-        say(f"{document['state']}: nothing blocks")
+        found = {
+            "ok": not blocking,
+            "state": document["state"],
+            "blocking": blocking,
+            "agents_latched": latched,
+        }
+        print_json(found | {"closing": [trade["intent_id"] for trade in closing]})
     else:
-        say(f"{document['state']}: still blocked by")
-        say("\n".join(f"  {b['code']}: {b['detail']} (clears: {b['clears']})" for b in blocking))
+        say("\n".join(_resumed_lines(document["state"], blocking, latched, closing)))
     if blocking:
         raise typer.Exit(int(ExitCode.NEGATIVE))
+
+
+NOT_LIFTED = "what is latched stays so until a daemon is asked: start it with `hands run`"
+
+
+def _resumed_lines(
+    state: str, blocking: list[dict[str, Any]], latched: list[str], closing: list[dict[str, Any]]
+) -> list[str]:
+    lines = [f"{state}: still blocked by" if blocking else f"{state}: nothing blocks"]
+    lines += [f"  {b['code']}: {b['detail']} (clears: {b['clears']})" for b in blocking]
+    lines += [f"  agent {name} is latched: `hands resume --agent {name}`" for name in latched]
+    return lines + [f"  {t['symbol']}: still {'; '.join(remarks(t))}" for t in closing]

@@ -61,12 +61,24 @@ def intents_folder(config: Path, state: Path, intents: Path | None, *, as_json: 
     return noted_drop_folder(state) or _folder(config, "intents", DEFAULT_INTENTS, as_json=as_json)
 
 
-def ask(state: Path, request: dict[str, Any], *, as_json: bool, timeout_s: float = 5.0) -> dict[str, Any]:
-    """Return the daemon's answer; end with exit code 3 where there is no daemon, 1 where it says no."""
+def ask(
+    state: Path,
+    request: dict[str, Any],
+    *,
+    as_json: bool,
+    timeout_s: float = 5.0,
+    instead: str | None = None,
+) -> dict[str, Any]:
+    """Return the daemon's answer; end with exit code 3 where there is no daemon, 1 where it says no.
+
+    `instead` is what can be done without one. A request that cannot be meant ends with 2, all problems at once.
+    """
     try:
         answer = call(state, request, timeout_s)
     except NoDaemon as error:
-        fail(ExitCode.UNSAFE, str(error), as_json=as_json)
+        fail(ExitCode.UNSAFE, [str(error), *([instead] if instead else [])], as_json=as_json)
     if not answer.get("ok"):
-        fail(ExitCode.NEGATIVE, str(answer.get("error", "the daemon refused")), as_json=as_json)
+        code = ExitCode.USAGE if answer.get("usage") else ExitCode.NEGATIVE
+        problems = answer.get("problems") or [str(answer.get("error", "the daemon refused"))]
+        fail(code, problems, as_json=as_json)
     return answer

@@ -98,6 +98,7 @@ def receipt_schema() -> Schema:
         "order": _object(order, nullable=True),
         "position": _object({"qty": _DECIMAL, "avg_price": _DECIMAL}, nullable=True),
         "protection": _object(protection, nullable=True),
+        "levels": _object({"stop_loss": _DECIMAL, "take_profit": _MAYBE_DECIMAL}, nullable=True),
         "nearest_admissible": _nearest(),
         "retry": _one_of(Retry),
         "retry_at": _MAYBE_TIME,
@@ -107,4 +108,6 @@ def receipt_schema() -> Schema:
         "next": _TEXT,
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Hands receipt"}
-    return head | _object(properties)
+    whole = _object(properties)
+    whole["properties"]["target_id"] = _TEXT | {"description": "only of kinds cancel, close and amend"}
+    return head | whole

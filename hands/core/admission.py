@@ -7,46 +7,35 @@ a reason. May not approve anything itself: that is `hands.core.risk`.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from typing import Any
 
 from hands.core.breakers import count_fault, forgive, keep_watching
 from hands.core.budgets import spend
 from hands.core.case import Case
-from hands.core.commands import Alert, AnyCommand, ArchiveDocument, FetchQuote, RefuseDocument, SubmitEntry
-from hands.core.events import DocumentReceived, DocumentSettled, QuoteFetched
-from hands.core.freshness import confirm_quote, link_of
+from hands.core.change_ticket import ChangeTicket
+from hands.core.changes import AGENT, Step, answer, carry_out, own_target
+from hands.core.commands import AnyCommand, FetchQuote, SubmitEntry
+from hands.core.events import DocumentReceived, QuoteFetched
+from hands.core.filing import archive, known_id, refuse, use_up
+from hands.core.freshness import confirm_quote, link_of, note_answer
 from hands.core.ideas import Accepted
-from hands.core.intents import Intent, Refusal, read_document
+from hands.core.intents import Change, Intent, Refusal, read_document
 from hands.core.ledger_rows import bare_scene, intent_record, order_record, rejection_record, scene
 from hands.core.market import TriggerDirection, TriggerOn
 from hands.core.nearest import is_curable, may_suggest, nearest
 from hands.core.orders import ApprovedEntry
 from hands.core.other_trades import idea
-from hands.core.receipts import finding_row, refusal_receipt, time_text
+from hands.core.receipts import finding_row
 from hands.core.risk import EARLY, Judgement, approve, judge
 from hands.core.sizing import RATE_WINDOW_NS
-from hands.core.state import Seen, State, Waiting
-from hands.core.ticket import Arming, Order, Ticket
+from hands.core.state import State, Waiting
+from hands.core.ticket import Arming, Order, Stamps, Ticket
 from hands.core.units import NANO, Ns
 from hands.core.venue_rules import fee_rate
 from hands.core.vocab import Code, Leg, OrderType, Retry, TradeState, Verdict
 from hands.core.watch import arm, disarm
 
 Out = list[AnyCommand]
-
-_FAULTS = frozenset(
-    {
-        Code.MALFORMED_JSON,
-        Code.DUPLICATE_KEY,
-        Code.SCHEMA,
-        Code.NOT_FINITE,
-        Code.TOO_LARGE,
-        Code.DUPLICATE_INTENT,
-    }
-)
-"""Refusals that are the agent's own fault; a file somebody else put there latches nobody."""
 
 _QUIET = frozenset({Code.STALE_MARKET_DATA, Code.NO_MARKET_DATA})
 
@@ -61,19 +50,22 @@ ACCEPTED_KEPT_NS = 86_400 * NANO
 def document_received(state: State, event: DocumentReceived, out: Out) -> None:
     """Take a file from the drop folder: refuse it, recognise it, or judge it."""
     if event.fault is not None:
-        _refuse(state, event, Refusal(code=event.fault, message=event.fault_detail), out)
+        refuse(state, event, Refusal(code=event.fault, message=event.fault_detail), out)
         return
     wall_ns = state.now_ns + state.wall_offset_ns
     found = state.limits.turned_away(event.agent, wall_ns) or read_document(event.data)
     if isinstance(found, Refusal):
-        _refuse(state, event, found, out)
+        refuse(state, event, found, out)
         return
-    known, waiting = state.seen.get(found.intent_id), _waiting(state, found.intent_id)
+    known, waiting = state.seen.get(found.intent_id), state.waiting_ticket(found.intent_id)
     file = event.agent, event.name, event.data
     if waiting is not None and (waiting.agent, waiting.name, waiting.document) == file:
         return  # the very file that waits for its quote, noticed a second time
     if known is not None or waiting is not None:
-        _known_id(state, event, found, known, out)
+        known_id(state, event, found, known, out)
+        return
+    if isinstance(found, Change):
+        _change(state, event, found, out)
         return
     ticket = _ticket(
         state, found, event.agent, name=event.name, document=event.data, received_ns=state.now_ns
@@ -98,60 +90,6 @@ def _ticket(
     )
 
 
-def _waiting(state: State, intent_id: str) -> Ticket | None:
-    """Return the ticket under that id that waits for its quote, on whatever symbol."""
-    return next((queue[intent_id].ticket for queue in state.waiting.values() if intent_id in queue), None)
-
-
-def _known_id(state: State, event: DocumentReceived, intent: Intent, known: Seen | None, out: Out) -> None:
-    """Tell the file that a crash left behind (same bytes, not yet archived) from a second document."""
-    same_file = (
-        known is not None and not known.settled and (known.agent, known.name) == (event.agent, event.name)
-    )
-    if known is not None and same_file and known.sha256 == hashlib.sha256(event.data).hexdigest():
-        out.append(_archive(intent.intent_id, event.agent, event.name, event.data, known.at_ns, state))
-        return
-    message = "this intent_id has been judged before; the first document's receipt stands"
-    _refuse(
-        state, event, Refusal(code=Code.DUPLICATE_INTENT, message=message, intent_id=intent.intent_id), out
-    )
-
-
-def _archive(
-    intent_id: str, agent: str, name: str, data: bytes, judged_ns: int, state: State
-) -> ArchiveDocument:
-    wall_ns = judged_ns + state.wall_offset_ns
-    return ArchiveDocument(intent_id=intent_id, agent=agent, name=name, data=data, judged_ns=wall_ns)
-
-
-def _refuse(state: State, event: DocumentReceived, refusal: Refusal, out: Out) -> None:
-    answer = _refusal_receipt(state, event.agent, refusal, state.now_ns)
-    answer["stamps_ns"]["file_event"] = event.file_event_ns
-    answer["stamps_ns"]["decided"] = state.now_ns
-    out.append(RefuseDocument(agent=event.agent, name=event.name, data=event.data, receipt=answer))
-    detail = {"name": event.name, "message": refusal.message}
-    out.append(
-        rejection_record(
-            refusal.intent_id, event.agent, refusal.code, None, refusal.message[:200], detail, state.now_ns
-        )
-    )
-    if refusal.code in _FAULTS and state.limits.knows(event.agent):
-        limits = state.limits.effective(event.agent, "")
-        count_fault(state, out, event.agent, limits.rejections_latch)
-
-
-def _refusal_receipt(state: State, agent: str, refusal: Refusal, now_ns: Ns) -> dict[str, Any]:
-    return refusal_receipt(
-        refusal.code,
-        refusal.message,
-        intent_id=refusal.intent_id,
-        agent=agent,
-        venue=state.venue,
-        at=time_text(now_ns + state.wall_offset_ns) or "",
-        limits_sha256=state.limits.sha256,
-    )
-
-
 # --- judging -----------------------------------------------------------------------------------------------
 
 
@@ -169,12 +107,9 @@ def _judge_new(state: State, ticket: Ticket, out: Out, *, may_wait: bool) -> Non
         if len(queue) < WAITING_MAX:
             _wait_for_quote(state, ticket, queue, out)
             return
-    digest = hashlib.sha256(ticket.document).hexdigest()
-    seen = Seen(sha256=digest, agent=ticket.agent, name=ticket.name, at_ns=state.now_ns, settled=False)
-    state.seen[ticket.intent_id] = seen
-    state.changed["seen", ticket.intent_id] = seen
+    use_up(state, ticket.intent_id, ticket.agent, ticket.name, ticket.document)
     _answer(state, ticket, case, judgement, out)
-    out.append(_archive(ticket.intent_id, ticket.agent, ticket.name, ticket.document, state.now_ns, state))
+    out.append(archive(ticket.intent_id, ticket.agent, ticket.name, ticket.document, state.now_ns, state))
 
 
 def _answer(state: State, ticket: Ticket, case: Case, judgement: Judgement, out: Out) -> None:
@@ -303,6 +238,52 @@ def _remember(state: State, ticket: Ticket, case: Case) -> None:
         state.changed["accepted", intent_id] = None
 
 
+# --- changing one's mind ---------------------------------------------------------------------------------
+
+
+def _change(state: State, event: DocumentReceived, change: Change, out: Out) -> None:
+    """Answer a document that changes an intent, and carry it out. No limit, budget or latch has a say in it."""
+    found = ChangeTicket(
+        change=change,
+        agent=event.agent,
+        name=event.name,
+        document=event.data,
+        received_ns=state.now_ns,
+        limits_sha256=state.limits.sha256,
+        verdict=Verdict.REJECTED,
+        code=Code.OK,
+        state=TradeState.REJECTED,
+        message="",
+        stamps=Stamps(file_event=event.file_event_ns, decided=state.now_ns),
+    )
+    use_up(state, found.intent_id, event.agent, event.name, event.data)
+    step, ticket = answer(state, found), own_target(state, event.agent, change.target_id)
+    out.append(intent_record(found))
+    if isinstance(step, Step) and ticket is not None:
+        do_step(state, ticket, step, AGENT, out)
+    else:
+        detail = {"kind": change.kind, "target_id": change.target_id, "message": found.message}
+        out.append(
+            rejection_record(
+                found.intent_id, found.agent, found.code, None, found.message[:200], detail, state.now_ns
+            )
+        )
+    state.note_change(found)
+    out.append(archive(found.intent_id, found.agent, found.name, found.document, state.now_ns, state))
+
+
+def do_step(state: State, ticket: Ticket, step: Step, who: str, out: Out) -> None:
+    """Carry out what was decided about a trade, or about an intent that still waits for its quote: that one is judged
+    now, as one whose deadline has come."""
+    if not step.withdraws:
+        carry_out(state, ticket, step, who, out)
+        return
+    state.waiting[ticket.symbol].pop(ticket.intent_id)
+    ticket.deadline_ns = state.now_ns
+    _judge_new(state, ticket, out, may_wait=False)
+    ticket.message = f"cancelled by {who} while it waited for a quote"
+
+
 # --- waiting for a quote -----------------------------------------------------------------------------------
 
 
@@ -323,6 +304,7 @@ def quote_fetched(state: State, event: QuoteFetched, out: Out) -> None:
 
     While stopping nothing new is judged: the file is still in the drop folder, for the next start.
     """
+    note_answer(state, event)
     if event.ok:
         confirm_quote(state, event.symbol, event.venue_ns, event.asked_ns)
     if state.stopping:
@@ -392,18 +374,3 @@ def rejudge_touch(state: State, ticket: Ticket, out: Out) -> None:
     ticket.fired_ns = state.now_ns
     case = Case(state, ticket.intent, ticket.agent, state.now_ns, ticket.deadline_ns, arming=False, new=False)
     _answer(state, ticket, case, judge(case), out)
-
-
-# --- the file ----------------------------------------------------------------------------------------------
-
-
-def document_settled(state: State, event: DocumentSettled, out: Out) -> None:
-    """A judged document's file has left the drop folder: from now on the same bytes are a duplicate."""
-    known = state.seen.get(event.intent_id)
-    if known is None:
-        message = f"a document was archived that was never judged: {event.intent_id}"
-        out.append(Alert(level="critical", code="UNKNOWN_DOCUMENT", message=message))
-        return
-    settled = Seen(sha256=known.sha256, agent=known.agent, name=known.name, at_ns=known.at_ns, settled=True)
-    state.seen[event.intent_id] = settled
-    state.changed["seen", event.intent_id] = settled

@@ -62,6 +62,8 @@ ADVICE: dict[Code, str] = {
     Code.SIZE_TOO_SMALL: "Look at sizing.binding: a closer stop helps against the risk cap, a higher qty against qty.",
     Code.VENUE_RULE: "Change what the venue does not take, as the message says, and send it under a new id.",
     Code.APPROVAL_REQUIRED: "Wait for the operator's approval.",
+    # documents that change an intent
+    Code.NOTHING_TO_DO: "Read the receipt of target_id for how it stands; nothing was changed.",
 }
 
 NEAREST = "If the idea still holds with the values in nearest_admissible, send them under a new id; otherwise leave it."

@@ -6,8 +6,9 @@ Owns every change of `state.reasons`, the day's roll, and the measures behind th
 
 from __future__ import annotations
 
+import msgspec
+
 from hands.core.commands import Alert, AnyCommand, Record
-from hands.core.events import OperatorAction, OperatorRequest
 from hands.core.sizing import day_loss_allowed, day_loss_usd, sizing_equity, unrealised_usd
 from hands.core.state import DayBook, Reason, State
 from hands.core.ticket import Order, Ticket
@@ -33,6 +34,14 @@ def set_reason(
     out.append(Record(table="states", row=_row(state, reason, "set", detail)))
     level = "critical" if worst is TradingState.HALTED or clears == OPERATOR else "warning"
     out.append(Alert(level=level, code=code, message=f"{before} -> {state.trading_state}: {detail}"))
+
+
+def reword_reason(state: State, out: list[AnyCommand], reason: Reason, detail: str) -> None:
+    """Let a reason that is set say something else, and record that; it holds since it was set."""
+    state.reasons[reason.code] = reworded = msgspec.structs.replace(reason, detail=detail)
+    if reason.clears != AUTO:
+        state.changed["reason", reason.code] = reworded
+    out.append(Record(table="states", row=_row(state, reworded, "set", detail)))
 
 
 def clear_reason(state: State, out: list[AnyCommand], code: str) -> None:
@@ -62,54 +71,6 @@ def hold_reason(state: State, out: list[AnyCommand], code: str, detail: str | No
         clear_reason(state, out, code)
     else:
         set_reason(state, out, code, TradingState.REDUCE_ONLY, AUTO, detail)
-
-
-# --- the operator ------------------------------------------------------------------------------------------
-
-
-def operate(state: State, event: OperatorRequest, out: list[AnyCommand]) -> None:
-    """Carry out an operator's halt or resume. Nobody but the operator reaches this."""
-    match event.action:
-        case OperatorAction.HALT:
-            set_reason(
-                state,
-                out,
-                "OPERATOR",
-                TradingState.HALTED,
-                OPERATOR,
-                event.reason or "halted by the operator",
-            )
-        case OperatorAction.HALT_FILE:
-            set_reason(
-                state, out, "HALT_FILE", TradingState.HALTED, OPERATOR, "a HALT file appeared in the folder"
-            )
-        case OperatorAction.RESUME:
-            _resume(state, event, out)
-        case OperatorAction.STOP:
-            state.stopping = True
-
-
-def _resume(state: State, event: OperatorRequest, out: list[AnyCommand]) -> None:
-    """Clear what is latched; `event.reason` "HALT_FILE" says that the file is still there and keeps its reason."""
-    if event.agent is not None:
-        book = state.agent_book(event.agent)
-        book.faults, book.latched = 0, False
-        state.changed["agent", event.agent] = book
-        out.append(Alert(level="info", code="AGENT_RESUMED", message=f"agent {event.agent} may trade again"))
-        return
-    if "DRAWDOWN" in state.reasons:
-        state.performance.peak = None  # the operator accepts the loss: measure from here
-        state.changed["performance", ""] = state.performance
-    if state.breakers.venue_rejections:
-        state.breakers.venue_rejections = 0
-        state.changed["breakers", ""] = state.breakers
-    for code, reason in sorted(state.reasons.items()):
-        if reason.clears == OPERATOR and code != event.reason:
-            clear_reason(state, out, code)
-    for ticket in state.tickets.values():
-        if ticket.frozen:  # the operator has looked
-            ticket.frozen = ""
-            state.touch(ticket)
 
 
 # --- the day -----------------------------------------------------------------------------------------------

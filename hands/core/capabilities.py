@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from hands.core.intents import Refusal, parse_time_ns
+from hands.core.intents import Refusal
+from hands.core.members import parse_time_ns
 from hands.core.units import Ns, NumberError, Usd, nano_from_decimal
 from hands.core.vocab import Code, Direction
 

@@ -256,7 +256,7 @@ def session(case: Case) -> Result:
     if not venue.is_open or now >= venue.next_close_ns:
         finding = Finding("session", False, "closed", "open")
         return Denial(finding, "the regular session is closed", Retry.AFTER, venue.next_open_ns)
-    first, last = rules.no_entry_first_s, rules.no_entry_last_s
+    first, last = rules.no_entry_first_s, max(rules.no_entry_last_s, rules.flatten_before_close_s)
     since_open = None if venue.open_ns is None else now - venue.open_ns
     if first and (since_open is None or since_open < first):
         finding = Finding("session", False, since_open, first, SECONDS)
@@ -372,6 +372,7 @@ def geometry_market(case: Case) -> Result:
 
 
 def stop_far(case: Case) -> Result:
+    """The stop's distance from the limit; one that trails may not fall further behind either."""
     terms, most = case.terms, case.limits.max_stop_distance
     if terms is None:
         return unpriced(case, "stop_far")
@@ -380,10 +381,14 @@ def stop_far(case: Case) -> Result:
     if not finding.ok:
         message = f"the stop is {decimal_text(found)} of the limit away; at most {decimal_text(most)}"
         return Denial(finding, message)
+    if (trail := case.intent.trailing_stop_pct) is not None and trail > most:
+        message = f"trailing_stop_pct is {decimal_text(trail)}; at most {decimal_text(most)}"
+        return Denial(Finding("stop_far", False, trail, most, RATIO), message)
     return finding
 
 
 def stop_close(case: Case) -> Result:
+    """The stop's distance from the limit; one that trails may not come closer to the market either."""
     terms, least = case.terms, case.limits.min_stop_distance
     if terms is None:
         return unpriced(case, "stop_close")
@@ -392,6 +397,9 @@ def stop_close(case: Case) -> Result:
     if not finding.ok:
         message = f"the stop is only {decimal_text(found)} of the limit away; at least {decimal_text(least)}"
         return Denial(finding, message)
+    if (trail := case.intent.trailing_stop_pct) is not None and trail < least:
+        message = f"trailing_stop_pct is {decimal_text(trail)}; at least {decimal_text(least)}"
+        return Denial(Finding("stop_close", False, trail, least, RATIO), message)
     return finding
 
 
@@ -430,8 +438,6 @@ def venue_rule(case: Case) -> Result:
     if terms is None:
         return unpriced(case, "venue_rule")
     legal, problem = _SHAPED[case.is_crypto, case.is_long]
-    if problem is None and case.intent.trailing_stop_pct is not None:
-        problem = "trailing stops are not offered by this version"
     if problem is None and not case.is_crypto:
         market = None if case.arming else case.two_sided
         stop, target = terms.stop_loss, terms.take_profit

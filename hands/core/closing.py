@@ -67,6 +67,8 @@ def _unfilled_end(state: State, ticket: Ticket) -> tuple[TradeState, str]:
         return TradeState.VENUE_REJECTED, "the venue rejected the order"
     if entry is not None and refused and entry.refusal:
         return TradeState.EXPIRED, f"never filled: {entry.refusal}"
+    if ticket.cancel_note:
+        return TradeState.CANCELED, f"{ticket.cancel_note}, unfilled"
     if state.now_ns < ticket.deadline_ns:
         return TradeState.CANCELED, "cancelled before its deadline, unfilled"
     return TradeState.EXPIRED, "its deadline passed and nothing was filled"

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from hands.core.orders import ApprovedEntry, ReducingOrder
-from hands.core.units import Ns
+from hands.core.units import Ns, Price
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
@@ -33,6 +33,20 @@ class CancelOrder(Command, frozen=True, tag="cancel_order", kw_only=True):
     client_order_id: str
 
 
+class ReplaceOrder(Command, frozen=True, tag="replace_order", kw_only=True):
+    """Ask the venue to move a resting exit to other prices (PATCH); the answer comes back as RequestKind.REPLACE under
+    `client_order_id`, the id of the order that is to be replaced. Quantities are never raised this way.
+
+    `new_client_order_id` is the successor's. A price that is None stays as it is.
+    """
+
+    order_id: str
+    client_order_id: str
+    new_client_order_id: str
+    limit_price: Price | None = None
+    stop_price: Price | None = None
+
+
 class QueryOrder(Command, frozen=True, tag="query_order", kw_only=True):
     """Ask the venue for one order by our id, with its legs (nested).
 
@@ -44,7 +58,7 @@ class QueryOrder(Command, frozen=True, tag="query_order", kw_only=True):
 
 
 class FetchQuote(Command, frozen=True, tag="fetch_quote", kw_only=True):
-    """Ask the venue once for the latest quote of a symbol whose stream is quiet."""
+    """Ask the venue once for the latest quote of a symbol whose stream is quiet, or away while its coins are held."""
 
     symbol: str
 
@@ -57,9 +71,19 @@ class RequestTruth(Command, frozen=True, tag="request_truth", kw_only=True):
 
 
 class RequestDayOrders(Command, frozen=True, tag="request_day_orders", kw_only=True):
-    """Ask the venue, until it answers, for every order of ours that was sent since `since_ns`."""
+    """Ask the venue, until it answers, for every order of ours that was sent since `since_ns`.
+
+    `symbols`: of these, which are held and nobody here knows why, the older ones too.
+    """
 
     since_ns: Ns
+    symbols: tuple[str, ...] = ()
+
+
+class RequestFills(Command, frozen=True, tag="request_fills", kw_only=True):
+    """Ask the venue, until it answers, for every fill of the account later than `after_ns`."""
+
+    after_ns: Ns
 
 
 class ReceiptChanged(Command, frozen=True, tag="receipt_changed", kw_only=True):
@@ -94,6 +118,14 @@ class Record(Command, frozen=True, tag="record", kw_only=True):
     row: dict[str, Any]
 
 
+class OperatorAnswer(Command, frozen=True, tag="operator_answer", kw_only=True):
+    """What became of an operator's request: done or not, in one sentence, and the intents it concerned."""
+
+    ok: bool
+    message: str
+    intent_ids: tuple[str, ...] = ()
+
+
 class Alert(Command, frozen=True, tag="alert", kw_only=True):
     """Something the operator must see; `level` is "info", "warning" or "critical"."""
 
@@ -112,14 +144,17 @@ AnyCommand = (
     SubmitEntry
     | SubmitExit
     | CancelOrder
+    | ReplaceOrder
     | QueryOrder
     | FetchQuote
     | RequestTruth
     | RequestDayOrders
+    | RequestFills
     | ReceiptChanged
     | ArchiveDocument
     | RefuseDocument
     | Record
+    | OperatorAnswer
     | Alert
     | Stopped
 )

@@ -21,29 +21,54 @@ ON_THE_WAY = frozenset(
         OrderStatus.PENDING_REVIEW,
         OrderStatus.ACCEPTED_FOR_BIDDING,
         OrderStatus.PENDING_REPLACE,
+        OrderStatus.SUSPENDED,
     }
 )
 RESTING = frozenset({OrderStatus.NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
+RESTING_CLOSED = RESTING | {OrderStatus.DONE_FOR_DAY}
+"""What acts at the open, where the market is closed: some venues say of an order that it is done for the day."""
+
+ENDED = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED})
+"""Ends of an order that was in force; a `rejected` successor never took the place of what it was to replace."""
+
+RENEW_AFTER_NS = 80 * 24 * 3600 * NS_PER_S
+"""A resting order is renewed after 80 days, in a session: the venue lets it expire after 90. Replacing it is no
+renewal that anybody has documented, so its age is that of the first in its row."""
 
 
-def protected_qty(ticket: Ticket) -> Qty:
+def protected_qty(ticket: Ticket, *, in_session: bool = False) -> Qty:
     """Return how much of the position a live stop at the venue would sell; an OCO group counts once.
 
     A held leg counts only while its group is active: the entry filled completely and its target is not over, or its
     target works. While a target fills the venue shrinks the stop beside it and may not say so: the target's rest
-    is what counts.
+    is what counts. Of an order and the one that is to replace it the old one counts until it is told to be over; while
+    the venue is busy replacing it (`pending_replace`: whether it still acts then is not documented) neither does.
+    `in_session`: what is done for the day does not count.
     """
-    total = 0
+    total, acting = 0, RESTING if in_session else RESTING_CLOSED
     for order in ticket.exits:
-        if order.leg is not Leg.STOP_LOSS or not order.is_live:
+        if order.leg is not Leg.STOP_LOSS or not order.is_live or _waits_to_replace(ticket, order):
+            continue
+        if _gave_place(ticket, order):
             continue
         targets = _targets_beside(ticket, order)
-        working = next((target for target in targets if target.status in RESTING), None)
-        if order.status in RESTING or (
-            order.status is OrderStatus.HELD and _is_active(ticket, order, targets)
+        working = next((target for target in targets if target.status in acting), None)
+        if order.status in acting or (
+            order.status is OrderStatus.HELD and _is_active(ticket, order, targets, acting)
         ):
             total += order.remaining if working is None else min(order.remaining, working.remaining)
     return Qty(total)
+
+
+def _waits_to_replace(ticket: Ticket, order: Order) -> bool:
+    """Whether the order that this one is to replace still lives: then that one counts, or neither."""
+    before = ticket.orders.get(order.replaces or "")
+    return before is not None and before.is_live
+
+
+def _gave_place(ticket: Ticket, order: Order) -> bool:
+    """Whether the order that took the place of this one has ended: the word of this one's own end was lost."""
+    return any(each.replaces == order.client_order_id and each.status in ENDED for each in ticket.exits)
 
 
 def _targets_beside(ticket: Ticket, stop: Order) -> list[Order]:
@@ -57,22 +82,40 @@ def _targets_beside(ticket: Ticket, stop: Order) -> list[Order]:
     ]
 
 
-def _is_active(ticket: Ticket, held: Order, targets: list[Order]) -> bool:
+def _is_active(ticket: Ticket, held: Order, targets: list[Order], acting: frozenset[OrderStatus]) -> bool:
     """Whether the venue watches a held stop. Ending one leg ends the group, and the stop's end may never be told."""
-    if any(target.status in RESTING for target in targets):
+    if any(target.status in acting for target in targets):
         return True
+    if any(target.status is OrderStatus.DONE_FOR_DAY for target in targets):
+        return False
     parent = ticket.orders.get(held.parent or "")
     entry_filled = parent is not None and parent.leg is Leg.ENTRY and parent.status is OrderStatus.FILLED
     return entry_filled and (not targets or any(target.is_live for target in targets))
 
 
-def is_on_the_way(ticket: Ticket, order: Order) -> bool:
+def is_in_session(state: State, ticket: Ticket) -> bool:
+    """Whether the market of a trade is open as far as we know; that of coins always is."""
+    session = state.session
+    coins = ticket.plan is not None and ticket.plan.is_crypto
+    return coins or (session is not None and session.is_open and state.now_ns < session.next_close_ns)
+
+
+def is_on_the_way(ticket: Ticket, order: Order, *, in_session: bool = False) -> bool:
     """Whether it is too early to say what a live order covers: not acknowledged yet, or a pair whose stop the venue
-    has not named yet (the stream tells of a pair's head alone, and may be quicker than the answer)."""
-    if order.status in ON_THE_WAY:
+    has not named yet (the stream tells of a pair's head alone, and may be quicker than the answer); suspended, or done
+    for a day that has begun anew."""
+    if order.status in ON_THE_WAY or (in_session and order.status is OrderStatus.DONE_FOR_DAY):
         return True
     is_head = order.order_class is OrderClass.OCO and order.parent is None
     return is_head and not any(other.parent == order.client_order_id for other in ticket.exits)
+
+
+def is_due_for_renewal(state: State, live: list[Order]) -> bool:
+    """Whether what rests is so old that the venue will soon let it expire."""
+    oldest = min(
+        (order.first_ns or order.created_ns for order in live if order.order_id), default=state.now_ns
+    )
+    return state.now_ns >= oldest + RENEW_AFTER_NS
 
 
 def covers(ticket: Ticket, qty: int) -> bool:
@@ -108,7 +151,7 @@ def fresh_mark(state: State, ticket: Ticket) -> Price | None:
 def watch_clock(state: State, ticket: Ticket, entry: Order) -> None:
     """Keep the unprotected age: it runs while a live stop, or an exit on its way, covers less than is owned."""
     exiting = sum(o.remaining for o in ticket.exits if o.leg is Leg.EXIT and o.is_live)
-    covered = max(protected_qty(ticket), exiting)
+    covered = max(protected_qty(ticket, in_session=is_in_session(state, ticket)), exiting)
     if ticket.owned <= 0 or covers(ticket, covered):
         if ticket.naked_since_ns is not None or (ticket.protected_since_ns is None and covered):
             ticket.protected_since_ns = state.now_ns if ticket.owned > 0 else None

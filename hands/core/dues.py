@@ -6,6 +6,9 @@ anything: that is `hands.core.protection`.
 
 from __future__ import annotations
 
+from hands.core.commands import Alert, AnyCommand
+from hands.core.coverage import look_again
+from hands.core.freshness import halt_of
 from hands.core.state import State
 from hands.core.ticket import Ticket
 from hands.core.vocab import ExitReason
@@ -13,14 +16,18 @@ from hands.core.vocab import ExitReason
 
 def notice_dues(state: State, ticket: Ticket) -> None:
     """Notice that the trade should end now: held long enough, the session's end, an elected stop that did not fill."""
-    if ticket.exit_reason is not None or ticket.owned <= 0 or ticket.opened_ns is None or ticket.plan is None:
+    if (
+        ticket.basis
+        or ticket.exit_reason is not None
+        or ticket.owned <= 0
+        or ticket.opened_ns is None
+        or ticket.plan is None
+    ):
         return
     limits = state.limits.effective(ticket.agent, ticket.symbol)
     dues: list[tuple[int, ExitReason, str]] = []
-    if ticket.intent.max_hold_ns is not None:
-        dues.append(
-            (ticket.opened_ns + ticket.intent.max_hold_ns, ExitReason.TIME, "max_hold_seconds is over")
-        )
+    if ticket.max_hold_ns is not None:
+        dues.append((ticket.opened_ns + ticket.max_hold_ns, ExitReason.TIME, "max_hold_seconds is over"))
     before_close = state.limits.session.flatten_before_close_s
     if before_close and not ticket.plan.is_crypto and state.session is not None and state.session.is_open:
         dues.append((state.session.next_close_ns - before_close, ExitReason.TIME, "flatten_before_close_s"))
@@ -42,10 +49,32 @@ def want_exit(state: State, ticket: Ticket, reason: ExitReason, note: str) -> No
         state.touch(ticket)
 
 
+def stands_in_halt(state: State, ticket: Ticket) -> bool:
+    """Whether shares are halted at the venue: nothing of them trades, so nothing is sent or cancelled; looks again."""
+    coins = ticket.plan is not None and ticket.plan.is_crypto
+    if coins or halt_of(state, ticket.symbol) is None:
+        return False
+    look_again(state, ticket)
+    return True
+
+
+def tell_of_halt(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
+    """Tell the operator, once per halt, that a stop does not act while its symbol is halted."""
+    halt = halt_of(state, ticket.symbol)
+    if halt is None or ticket.owned <= 0 or ticket.halt_told_ns == halt.since_ns:
+        return
+    ticket.halt_told_ns = halt.since_ns
+    state.touch(ticket)
+    message = f"{ticket.symbol}: its stop does not act while the symbol is halted; an exit waits until it trades again"
+    out.append(Alert(level="warning", code="STOP_IN_HALT", message=message))
+
+
 def can_exit_now(state: State, ticket: Ticket) -> bool:
-    """Equities exit in the regular session; outside it protection stays and the exit waits for the open."""
+    """Equities exit in the regular session and not into a halt; else protection stays and the exit waits."""
     if ticket.plan is not None and ticket.plan.is_crypto:
         return True
+    if stands_in_halt(state, ticket):
+        return False
     session = state.session
     if session is not None and session.is_open and state.now_ns < session.next_close_ns:
         return True

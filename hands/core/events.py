@@ -57,6 +57,20 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: Ns
 
 
+class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
+    """One fill of the account as the venue's list of activities has it; `cum_qty` is its order's, this fill included.
+
+    Whether its id is the trade stream's, and how exactly its time is kept, is for `hands.core.executions` to doubt.
+    """
+
+    execution_id: str
+    order_id: str
+    qty: Qty
+    price: Price
+    cum_qty: Qty
+    at_ns: Ns
+
+
 class PositionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A position as the venue reports it; `qty` is signed (short < 0), `qty_available` is not held by orders."""
 
@@ -82,6 +96,7 @@ class RequestKind(StrEnum):
     SUBMIT = "submit"
     CANCEL = "cancel"
     QUERY = "query"
+    REPLACE = "replace"
 
 
 class RequestSent(Event, frozen=True, tag="request_sent", kw_only=True):
@@ -175,7 +190,7 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
 
     `open_ns` is the opening of the session in progress where it is known. `phase` is "pre", "regular", "post" or
     "closed" by the calendar, "" where that is not known. `ahead_max_ns` is the most that our clock can be ahead of the
-    venue's, by the answers of its clock; None where it did not answer.
+    venue's, `ahead_min_ns` the least, by the answers of its clock; None where it did not answer.
     """
 
     is_open: bool
@@ -184,6 +199,7 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     open_ns: Ns | None = None
     phase: str = ""
     ahead_max_ns: int | None = None
+    ahead_min_ns: int | None = None
 
 
 class TruthReport(Event, frozen=True, tag="truth", kw_only=True):
@@ -201,10 +217,20 @@ class TruthReport(Event, frozen=True, tag="truth", kw_only=True):
 
 
 class DayOrdersReport(Event, frozen=True, tag="day_orders", kw_only=True):
-    """Every order of ours that was sent since `since_ns`, whatever became of it: the answer to `RequestDayOrders`."""
+    """Every order of ours that was sent since `since_ns`, whatever became of it: the answer to `RequestDayOrders`.
+
+    Of the symbols that were named there, older ones besides.
+    """
 
     since_ns: Ns
     orders: tuple[VenueOrder, ...]
+
+
+class FillsReport(Event, frozen=True, tag="fills", kw_only=True):
+    """The fills of the account later than `after_ns`, oldest first and at most some thousands: what `RequestFills` asks."""
+
+    after_ns: Ns
+    fills: tuple[VenueFill, ...]
 
 
 class Link(StrEnum):
@@ -300,14 +326,30 @@ class OperatorAction(StrEnum):
     RESUME = "resume"
     HALT_FILE = "halt_file"
     STOP = "stop"
+    REDUCE_ONLY = "reduce_only"
+    FLATTEN = "flatten"
+    CANCEL = "cancel"
+    CLOSE = "close"
+    AMEND = "amend"
+    ADOPT = "adopt"
 
 
 class OperatorRequest(Event, frozen=True, tag="operator", kw_only=True):
-    """The operator acts: over the control socket, by the HALT file, or by stopping the process (STOP)."""
+    """The operator acts: over the control socket, by the HALT file, or by stopping the process (STOP).
+
+    `target` is an intent id or a symbol (FLATTEN: a symbol or None for everything; ADOPT: a symbol); `qty`, `stop_loss`,
+    `take_profit` and `max_hold_ns` are what CLOSE, AMEND and ADOPT may say, `new_id` the id that an adopted trade gets.
+    """
 
     action: OperatorAction
     agent: str | None = None
     reason: str = ""
+    target: str | None = None
+    qty: Qty | None = None
+    stop_loss: Price | None = None
+    take_profit: Price | None = None
+    max_hold_ns: int | None = None
+    new_id: str = ""
 
 
 # --- the engine's own --------------------------------------------------------------------------------------
@@ -338,9 +380,21 @@ class LimitsRead(Event, frozen=True, tag="limits_read", kw_only=True):
 
 
 class ClockStepped(Event, frozen=True, tag="clock_stepped", kw_only=True):
-    """The wall clock moved against the engine's steady one: wall = ts_ns + `wall_offset_ns` from now on."""
+    """The wall clock moved against the engine's steady one: wall = ts_ns + `wall_offset_ns` from now on.
+
+    `slept_ns`: for so long the machine was suspended, and no timer of ours ran; the steady clock went on.
+    """
 
     wall_offset_ns: int
+    slept_ns: int = 0
+
+
+class Fenced(Event, frozen=True, tag="fenced", kw_only=True):
+    """Somebody else may have acted for us: the watchdog's fence has been raised `epoch` times since this
+    session began, or we stood still for too long."""
+
+    epoch: int
+    reason: str
 
 
 class Wake(Event, frozen=True, tag="wake", kw_only=True):
@@ -357,6 +411,7 @@ AnyEvent = (
     | SessionReport
     | TruthReport
     | DayOrdersReport
+    | FillsReport
     | LinkReport
     | QuoteFetched
     | VenueClockMeasured
@@ -369,5 +424,6 @@ AnyEvent = (
     | Started
     | LimitsRead
     | ClockStepped
+    | Fenced
     | Wake
 )

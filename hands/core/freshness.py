@@ -1,6 +1,7 @@
 """How old a quote really is, and whether a symbol trades at all: what must be known of the market before it is priced.
 
-Owns the venue's clock offset per feed, the confirmations of quiet quotes, the halts, and the rules that follow:
+Owns the venue's clock offset per feed, the confirmations of quiet quotes, the halts, the questions about a market whose
+feed is away, and the rules that follow:
 
 - A quote is as old as its receipt, or, where it came late, as its venue stamp moved to our clock: the offset between
   the two clocks is that of the quickest messages lately, so a feed that has fallen behind does not pass for fresh.
@@ -13,6 +14,9 @@ Owns the venue's clock offset per feed, the confirmations of quiet quotes, the h
 - A symbol is halted from the venue's word until the venue's other word, or until it is seen to trade again: the word
   may have been lost with a connection, and nothing trades while it is halted. A halt is not later than its receipt,
   whatever its stamp says, nor earlier than the last trade that was known then.
+- Coins that are held need an eye on them: the venue rests a stop-limit, which a gap jumps over without a word, and keeps
+  no target. While their feed is away (a venue may refuse a new connection for as long as it counts the old one) they are
+  asked for, and the answers move the triggers. A feed that is up and silent is not ours to doubt: the shells judge it.
 
 May not deny anything: that is for the checks.
 """
@@ -24,11 +28,11 @@ from typing import Any, Final
 
 import msgspec
 
-from hands.core.commands import Alert, AnyCommand
-from hands.core.events import Link, TradingStatusReport, VenueClockMeasured
+from hands.core.commands import Alert, AnyCommand, FetchQuote
+from hands.core.events import Link, QuoteFetched, TradingStatusReport, VenueClockMeasured
 from hands.core.market import QuoteView
 from hands.core.state import Confirmation, Halt, State
-from hands.core.units import NS_PER_S
+from hands.core.units import NS_PER_S, Ns
 
 RESUMED_AFTER_NS: Final = NS_PER_S
 """A print stamped so long after a halt shows that it is over; nearer to it, it may be the last one before."""
@@ -40,6 +44,11 @@ WAY_MAX_NS: Final = NS_PER_S
 CLOCKS_APART_NS: Final = 5 * NS_PER_S
 """How far ahead of ours a venue's clock may be that was not measured."""
 
+ASK_EVERY_NS: Final = 3 * NS_PER_S // 2
+"""The least time between two questions about a coin whose feed is away: by the timer of whole seconds, two."""
+
+ASK_ANYWAY_NS: Final = 6 * NS_PER_S
+"""So long an answer is waited for: a little more than a request may take."""
 
 _CRYPTO_DATA, _EQUITY_DATA = Link.CRYPTO_DATA, Link.EQUITY_DATA
 
@@ -79,6 +88,25 @@ def confirm_quote(state: State, symbol: str, venue_ns: int | None, asked_ns: int
     """The venue, asked at `asked_ns`, says that its latest quote of `symbol` is the one of `venue_ns`."""
     if venue_ns is not None and asked_ns:
         state.confirmed[symbol] = Confirmation(venue_ns=venue_ns, asked_ns=asked_ns)
+
+
+def ask_unseen(state: State, out: list[AnyCommand]) -> None:
+    """Ask for the quotes of the coins that are held while their feed is away; called every second."""
+    if state.links.get(_CRYPTO_DATA, False) or not state.reconciled or state.dry_run:
+        return
+    for ticket in state.committed():
+        symbol, plan = ticket.symbol, ticket.plan
+        if plan is None or not plan.is_crypto or ticket.owned <= 0:
+            continue
+        if state.now_ns >= state.quote_again_ns.get(symbol, 0):
+            state.quote_again_ns[symbol] = Ns(state.now_ns + ASK_ANYWAY_NS)
+            out.append(FetchQuote(symbol=symbol))
+
+
+def note_answer(state: State, event: QuoteFetched) -> None:
+    """A question about a quote is over, whoever asked it and whatever came of it: the next need not wait for it."""
+    if event.symbol in state.quote_again_ns:
+        state.quote_again_ns[event.symbol] = Ns(event.asked_ns + ASK_EVERY_NS)
 
 
 def _clock_measured(state: State, event: VenueClockMeasured, _out: list[AnyCommand]) -> None:

@@ -1,38 +1,47 @@
-"""What an agent may say: the intent document, read with zero trust.
+"""What an agent may say: the documents it can drop, read with zero trust.
 
-Owns the strict reading of raw bytes into an `Intent` (or a `Refusal` that says what was found and what is
-allowed), and the JSON schema agents are given, which is made from the same table of members. May not judge: whether
-an intent is wise is `hands.core.risk`. The one idea: numbers are read from their *text*, digits and exponent bounded
-first, never through a float, and duplicate keys are caught by the parser's own hook, because most parsers silently
-keep the last one.
+Owns the strict reading of raw bytes into an `Intent`, a `Change` (of an intent that was sent before) or a `Refusal`
+that says what was found and what is allowed, and the JSON schemas agents are given, which are made from the same
+tables of members. May not judge: whether an intent is wise is `hands.core.risk`, whether there is anything to change
+`hands.core.changes`. The one idea: numbers are read from their *text*, digits and exponent bounded first, never
+through a float, and duplicate keys are caught by the parser's own hook, because most parsers silently keep the last.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import msgspec
 
-from hands.core.units import (
-    NANO,
-    NS_PER_S,
-    Ns,
-    NumberError,
-    Price,
-    Qty,
-    Ratio,
-    decimal_text,
-    nano_down,
-    nano_nearest,
-    parse_decimal,
+from hands.core.members import (
+    ASSET,
+    CONTEXT,
+    ID,
+    PRICE,
+    SECONDS,
+    SIGNATURE,
+    SIZE,
+    THESIS,
+    TIME,
+    UUID,
+    Member,
+    amount,
+    character_name,
+    first_three,
+    kind_of,
+    member,
+    name_of,
+    option,
+    shown,
+    text_of,
+    word,
 )
+from hands.core.units import Ns, NumberError, Price, Qty, Ratio, parse_decimal
 from hands.core.vocab import Code, Direction
 
 SIZE_MAX = 64 * 1024
@@ -40,26 +49,17 @@ DEPTH_MAX = 8
 VALUES_MAX = 200
 """More values than the fullest document has (20 members, one of them `context` with 64)."""
 
-SECONDS_MAX = 10**7
-_AMOUNT_MAX = 10**9
 _PLAIN_DIGITS = 18
 """A number without sign and exponent, of at most so many characters and nine decimals, needs no Decimal."""
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_SYMBOL = r"[A-Z][A-Z0-9.]{0,11}(/[A-Z]{2,6})?"
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z",
-    re.ASCII,
-)
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why bytes are not a document; `intent_id` where it could be made out."""
+    """Why bytes are not a document; `intent_id` and `kind` where they could be made out."""
 
     code: Code
     message: str
     intent_id: str | None = None
+    kind: str = "intent"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,187 +90,116 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         return self.direction is Direction.LONG
 
 
-def parse_time_ns(text: str) -> Ns:
-    """Return an RFC 3339 time with an offset as Unix nanoseconds, exactly. Raises ValueError."""
-    match = _TIME.match(text)
-    if match is None:
-        raise ValueError("must be an RFC 3339 time with an offset, like 2026-01-05T14:30:00Z")
-    date, clock, fraction, offset = match.groups()
-    moment = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if offset in 'Zz' else offset}")
-    return Ns(int(moment.timestamp()) * NS_PER_S + int((fraction or "0").ljust(9, "0")))
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that changes what became of an earlier intent, `target_id`; amounts as in `Intent`.
 
-
-# --- members: each reader takes the decoded value and returns what the Intent holds, or raises ValueError -----
-# A decoded number is an int of nano-units where its text says so plainly, else a Decimal (`_number`).
-
-_Reader = Callable[[Any], Any]
-
-
-class _Member(NamedTuple):
-    """One member of a document: how its value is read, the field of `Intent` it becomes, what agents are told."""
-
-    read: _Reader
-    field: str
-    schema: dict[str, Any]
-    required: bool = True
-
-
-def _amount(
-    low: int, high: int, *, low_open: bool = True, rounded: Callable[[Decimal], int] = nano_down
-) -> tuple[_Reader, dict[str, Any]]:
-    """Return the reader of a JSON number between whole `low` and `high`, in nano-units, and its schema.
-
-    Agents write all digits of a binary float (147.00000000000003): what is finer than a nano-unit is rounded.
+    A `close` without `qty` closes everything; an `amend` has at least one of the last three prices and durations.
     """
-    low_nano, high_nano = low * NANO + low_open, high * NANO
 
-    def read(value: Any) -> int:
-        if isinstance(value, Decimal):
-            found = rounded(value) if low <= value <= high and not value.is_signed() else -1
-        elif type(value) is int:
-            found = value
-        else:
-            raise ValueError(f"must be a JSON number, found {_kind(value)}")
-        if not low_nano <= found <= high_nano:
-            interval = f"{'(' if low_open else '['}{low:g}, {high:g}]"
-            raise ValueError(f"must be in {interval}, found {_shown(value)}")
-        return found
-
-    bound = "exclusiveMinimum" if low_open else "minimum"
-    return read, {"type": "number", bound: low, "maximum": high}
+    kind: Literal["cancel", "close", "amend"]
+    intent_id: str
+    target_id: str
+    qty: Qty | None = None
+    stop_loss: Price | None = None
+    take_profit: Price | None = None
+    max_hold_ns: Ns | None = None
+    timestamp_ns: Ns | None = None
+    thesis: str | None = None
+    context: dict[str, str | float] | None = None
+    signature: str | None = None
 
 
-def _text(most: int, least: int = 0) -> tuple[_Reader, dict[str, Any]]:
-    """Return the reader of a string of so many characters, and its schema."""
+# --- the documents: their members ----------------------------------------------------------------------------
 
-    def read(value: Any) -> str:
-        text = _string(value)
-        if not least <= len(text) <= most:
-            raise ValueError(f"must have {least} to {most} characters, found {len(text)}")
-        return text
-
-    bounds = {"minLength": least, "maxLength": most} if least else {"maxLength": most}
-    return read, {"type": "string", **bounds}
-
-
-def _pattern(pattern: str, what: str, alphabet: str) -> tuple[_Reader, dict[str, Any]]:
-    """Return the reader of a string of that form; where a character is out of place, it is named."""
-    match = re.compile(pattern, re.ASCII).fullmatch
-
-    def read(value: Any) -> str:
-        text = _string(value)
-        if match(text) is None:
-            odd = next((c for c in text[:64] if c not in alphabet), None)
-            where = "" if odd is None else f": {_character(odd)} at position {text.index(odd) + 1}"
-            raise ValueError(f"must be {what}, found {_shown(text)}{where}")
-        return text
-
-    return read, {"type": "string", "pattern": f"^{pattern}$"}
-
-
-def _word(words: dict[str, Any]) -> tuple[_Reader, dict[str, Any]]:
-    """Return the reader of one of `words`, which gives what stands behind it, and its schema."""
-
-    def read(value: Any) -> Any:
-        text = _string(value)
-        if text not in words:
-            allowed = " or ".join(repr(word) for word in words)
-            raise ValueError(f"must be {allowed}, found {_shown(text)}")
-        return words[text]
-
-    return read, {"type": "string", "enum": list(words)}
-
-
-def _time(value: Any) -> Ns:
-    return parse_time_ns(_string(value))
-
-
-def _context(value: Any) -> dict[str, str | float]:
-    if not isinstance(value, dict):
-        raise ValueError(f"must be an object, found {_kind(value)}")  # noqa: TRY004  (a reader's protocol)
-    if len(value) > 64:
-        raise ValueError(f"at most 64 members, found {len(value)}")
-    flat: dict[str, str | float] = {}
-    for key, member in value.items():
-        if len(_string(key)) > 64:
-            raise ValueError("its names have at most 64 characters")
-        if type(member) is int:
-            flat[key] = member / NANO
-        elif isinstance(member, Decimal):
-            flat[key] = float(member)
-        elif isinstance(member, str) and len(member) <= 256:
-            flat[key] = _string(member)
-        else:
-            raise ValueError(f"{key[:64]!a} must be a number or a string of at most 256 characters")
-    return flat
-
-
-def _string(value: Any) -> str:
-    """Return a string that can be stored everywhere."""
-    if not isinstance(value, str):
-        raise ValueError(f"must be a string, found {_kind(value)}")  # noqa: TRY004  (a reader's protocol)
-    odd = _UNSTORABLE.search(value)
-    if odd is not None:
-        raise ValueError(f"{_character(odd[0])} at position {odd.start() + 1} can be stored nowhere")
-    return value
-
-
-_PRICE = _amount(0, _AMOUNT_MAX, rounded=nano_nearest)
-_SECONDS = _amount(0, SECONDS_MAX)
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ID = _pattern(_UUID, "a canonical lower-case UUID", "0123456789abcdef-")
-_ASSET = _pattern(_SYMBOL, 'a symbol like "AAPL" or "SOL/USD"', f"{_LETTERS}0123456789./")
-_CONTEXT = {
-    "type": "object",
-    "maxProperties": 64,
-    "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "string", "maxLength": 256}]},
-}
-
-
-def _member(
-    field: str, kind: tuple[_Reader, dict[str, Any]], says: str = "", *, required: bool = True
-) -> _Member:
-    read, schema = kind
-    return _Member(read, field, schema | ({"description": says} if says else {}), required)
-
-
-def _option(field: str, kind: tuple[_Reader, dict[str, Any]], says: str = "") -> _Member:
-    return _member(field, kind, says, required=False)
-
-
-_MEMBERS: dict[str, _Member] = {
-    "intent_id": _member("intent_id", _ID, "canonical lower-case UUID; never used twice"),
-    "asset": _member("asset", _ASSET, '"AAPL", "SOL/USD"'),
-    "direction": _member("direction", _word({str(side): side for side in Direction})),
-    "trigger_price": _member(
-        "trigger_price", _PRICE, "the price the idea is about; the limit follows from it"
-    ),
-    "take_profit": _member("take_profit", _PRICE, "target price"),
-    "stop_loss": _member("stop_loss", _PRICE, "protective stop price"),
-    "confidence": _member("confidence", _amount(0, 1, low_open=False), "0..1"),
-    "strategy_ref": _member("strategy_ref", _text(128, 1)),
-    "timestamp": _member(
+_INTENT: dict[str, Member] = {
+    "intent_id": member("intent_id", ID, "canonical lower-case UUID; never used twice"),
+    "asset": member("asset", ASSET, '"AAPL", "SOL/USD"'),
+    "direction": member("direction", word({str(side): side for side in Direction})),
+    "trigger_price": member("trigger_price", PRICE, "the price the idea is about; the limit follows from it"),
+    "take_profit": member("take_profit", PRICE, "target price"),
+    "stop_loss": member("stop_loss", PRICE, "protective stop price"),
+    "confidence": member("confidence", amount(0, 1, low_open=False), "0..1"),
+    "strategy_ref": member("strategy_ref", text_of(128, 1)),
+    "timestamp": member(
         "timestamp_ns",
-        (_time, {"type": "string", "format": "date-time"}),
+        TIME,
         "when the idea was had: RFC 3339 with an offset",
     ),
-    "ttl_seconds": _member("ttl_ns", _SECONDS, "not sent, or cancelled where unfilled, after this long"),
-    "kind": _option("kind", _word({"intent": "intent"})),
-    "entry": _option(
-        "entry", _word({"now": "now", "touch": "touch"}), "touch: wait until trigger_price trades"
+    "ttl_seconds": member("ttl_ns", SECONDS, "not sent, or cancelled where unfilled, after this long"),
+    "kind": option("kind", word({"intent": "intent"})),
+    "entry": option(
+        "entry", word({"now": "now", "touch": "touch"}), "touch: wait until trigger_price trades"
     ),
-    "arm_seconds": _option("arm_ns", _SECONDS, "touch only: how long to wait"),
-    "qty": _option("qty", _amount(0, _AMOUNT_MAX), "a ceiling for the size, never a floor"),
-    "max_hold_seconds": _option("max_hold_ns", _SECONDS, "exit after this long in the position"),
-    "trailing_stop_pct": _option("trailing_stop_pct", _amount(0, 1)),
-    "thesis": _option("thesis", _text(4096), "kept for memory, never interpreted"),
-    "context": _option(
-        "context", (_context, _CONTEXT), "flat object of numbers and short strings, for memory"
-    ),
-    "approval_id": _option("approval_id", _text(128)),
-    "signature": _option("signature", _text(1024)),
+    "arm_seconds": option("arm_ns", SECONDS, "touch only: how long to wait"),
+    "qty": option("qty", SIZE, "a ceiling for the size, never a floor"),
+    "max_hold_seconds": option("max_hold_ns", SECONDS, "exit after this long in the position"),
+    "trailing_stop_pct": option("trailing_stop_pct", amount(0, 1)),
+    "thesis": THESIS,
+    "context": CONTEXT,
+    "approval_id": option("approval_id", text_of(128)),
+    "signature": SIGNATURE,
 }
-_REQUIRED = frozenset(name for name, member in _MEMBERS.items() if member.required)
+
+
+def _change(kind: str, **own: Member) -> dict[str, Member]:
+    """Return the members of a document that changes an earlier one: the common ones and its own."""
+    return {
+        "kind": member("kind", word({kind: kind})),
+        "intent_id": member("intent_id", ID, "this document's own id; never used twice"),
+        "target_id": member("target_id", ID, "the intent_id of the agent's own intent that is meant"),
+        **own,
+        "timestamp": option("timestamp_ns", TIME, "when it was decided: RFC 3339 with an offset"),
+        "thesis": THESIS,
+        "context": CONTEXT,
+        "signature": SIGNATURE,
+    }
+
+
+class _Document(NamedTuple):
+    """One kind of document: its members, what they become, and for which names at least one must be there."""
+
+    says: str
+    make: Callable[..., Intent | Change]
+    members: Mapping[str, Member]
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> list[str]:
+        return [name for name, found in self.members.items() if found.required]
+
+
+_DOCUMENTS: dict[str, _Document] = {
+    "intent": _Document(
+        "An intent to trade: what, at what price, with which stop and target, how sure, and until when.",
+        Intent,
+        _INTENT,
+    ),
+    "cancel": _Document(
+        "Takes back an intent that waits for its price, or what its entry has not filled.",
+        Change,
+        _change("cancel"),
+    ),
+    "close": _Document(
+        "Closes what an intent holds, or a part of it.",
+        Change,
+        _change("close", qty=option("qty", SIZE, "how much to close; left out: all of it")),
+    ),
+    "amend": _Document(
+        "Moves the stop closer, moves the target, or shortens how long the position is held.",
+        Change,
+        _change(
+            "amend",
+            stop_loss=option("stop_loss", PRICE, "the new stop; it can only be tightened"),
+            take_profit=option("take_profit", PRICE, "the new target"),
+            max_hold_seconds=option("max_hold_ns", SECONDS, "from the first fill; it can only be shortened"),
+        ),
+        one_of=("stop_loss", "take_profit", "max_hold_seconds"),
+    ),
+}
+KINDS = tuple(_DOCUMENTS)
+"""The kinds of document there are; one that does not say is an intent."""
+
+_REQUIRED = {kind: frozenset(document.required) for kind, document in _DOCUMENTS.items()}
 
 
 # --- from bytes to members -----------------------------------------------------------------------------------
@@ -337,10 +266,10 @@ def _shape_fault(text: str) -> str | None:
     return None
 
 
-def read_document(data: bytes) -> Intent | Refusal:
+def read_document(data: bytes) -> Intent | Change | Refusal:
     """Read a document's bytes strictly.
 
-    Returns the `Intent`, or the `Refusal` naming the first thing wrong; never raises on any bytes.
+    Returns the `Intent` or `Change`, or the `Refusal` naming the first thing wrong; never raises on any bytes.
     """
     if len(data) > SIZE_MAX:
         return Refusal(code=Code.TOO_LARGE, message=f"{len(data)} bytes; at most {SIZE_MAX} are read")
@@ -353,7 +282,7 @@ def read_document(data: bytes) -> Intent | Refusal:
     except UnicodeDecodeError as error:
         return Refusal(code=Code.MALFORMED_JSON, message=f"not UTF-8 at byte {error.start}")
     except json.JSONDecodeError as error:
-        found = f", found {_character(error.doc[error.pos])}" if error.pos < len(error.doc) else ""
+        found = f", found {character_name(error.doc[error.pos])}" if error.pos < len(error.doc) else ""
         message = f"{error.msg} at line {error.lineno} column {error.colno}{found}"
         return Refusal(code=Code.MALFORMED_JSON, message=message)
     except _DuplicateKeyError as error:
@@ -363,88 +292,76 @@ def read_document(data: bytes) -> Intent | Refusal:
     except NumberError as error:
         return Refusal(code=Code.SCHEMA, message=str(error)[:300])
     if not isinstance(document, dict):
-        return Refusal(code=Code.SCHEMA, message=f"must be a JSON object, found {_kind(document)}")
+        return Refusal(code=Code.SCHEMA, message=f"must be a JSON object, found {kind_of(document)}")
     return _read_members(document)
 
 
-def _read_members(document: dict[str, Any]) -> Intent | Refusal:
-    """Return the intent that decoded members make, or everything that is wrong with them."""
+def _read_members(document: dict[str, Any]) -> Intent | Change | Refusal:
+    """Return what decoded members make, or everything that is wrong with them."""
     kind = document.get("kind", "intent")
-    if kind != "intent":
-        message = f"kind: only 'intent' is offered by this version, found {_shown(kind)}"
+    if not isinstance(kind, str) or kind not in _DOCUMENTS:
+        message = f"kind: must be {_WORDS}, found {shown(kind)}"
         return Refusal(code=Code.SCHEMA, message=message, intent_id=_known_id(document))
+    known, required = _DOCUMENTS[kind], _REQUIRED[kind]
     fields: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in document.items():
-        member = _MEMBERS.get(name)
-        if member is None:
-            problems.append(f"{_name(name)}: is not a known key")
+        found = known.members.get(name)
+        if found is None:
+            problems.append(f"{name_of(name)}: is not a known key{_belongs(kind, name)}")
             continue
         try:
-            fields[member.field] = member.read(value)
+            fields[found.field] = found.read(value)
         except ValueError as error:
             problems.append(f"{name}: {error}")
-    if not document.keys() >= _REQUIRED:
-        problems += [f"{name}: is required" for name in _MEMBERS if name in _REQUIRED - document.keys()]
-    if "arm_seconds" in document and document.get("entry") != "touch":
+    if not document.keys() >= required:
+        problems += [f"{name}: is required" for name in known.members if name in required - document.keys()]
+    if "arm_seconds" in document and kind == "intent" and document.get("entry") != "touch":
         problems.append('arm_seconds is allowed only with entry "touch"')
+    if known.one_of and not document.keys() & set(known.one_of):
+        problems.append(f"at least one of {', '.join(known.one_of)} is required")
     if problems:
-        return Refusal(code=Code.SCHEMA, message=_first_three(problems), intent_id=_known_id(document))
-    fields.pop("kind", None)
-    return Intent(**fields)
+        return Refusal(
+            code=Code.SCHEMA, message=first_three(problems), intent_id=_known_id(document), kind=kind
+        )
+    if known.make is Intent:
+        fields.pop("kind", None)
+    return known.make(**fields)
+
+
+_WORDS = " or ".join(repr(kind) for kind in KINDS)
+
+
+def _belongs(kind: str, name: str) -> str:
+    """Return a word on a key that only documents of other kinds have."""
+    return f" of kind {kind!r}" if any(name in document.members for document in _DOCUMENTS.values()) else ""
 
 
 def _known_id(document: dict[str, Any]) -> str | None:
     found = document.get("intent_id")
-    return found if isinstance(found, str) and re.fullmatch(_UUID, found) else None
+    return found if isinstance(found, str) and re.fullmatch(UUID, found) else None
 
 
-# --- words for agents; nothing of a document is repeated raw: it may hold what a terminal obeys ----------------
+def document_schema(kind: str) -> dict[str, Any]:
+    """Return the JSON schema of one kind of document, as agents are given it. Optional means absent, never null.
 
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    names = {str: "a string", bool: "a boolean", dict: "an object", list: "an array"}
-    return names.get(type(value), "a number")
-
-
-def _shown(value: Any) -> str:
-    """Return a value of a document for a message: short, and in ASCII."""
-    if isinstance(value, str):
-        return json.dumps(value[:60])[:60]
-    if type(value) is int:
-        return decimal_text(value)
-    return str(value)[:60] if isinstance(value, Decimal) else _kind(value)
-
-
-def _name(key: str) -> str:
-    return key[:80] if key.isascii() and key.isidentifier() else ascii(key[:40])
-
-
-def _character(character: str) -> str:
-    """Return a character so that it cannot be taken for another: by its number and name where it is not ASCII."""
-    if character.isascii() and character.isprintable():
-        return repr(character)
-    kind = _NAMELESS.get(unicodedata.category(character), "a character without a name")
-    return f"U+{ord(character):04X} {unicodedata.name(character, kind)}"
-
-
-_NAMELESS = {"Cc": "a control character", "Cs": "half of a surrogate pair", "Co": "a private character"}
-
-
-def _first_three(problems: list[str]) -> str:
-    rest = len(problems) - 3
-    return "; ".join(problems[:3]) + (f"; and {rest} more" if rest > 0 else "")
+    Raises:
+        KeyError: there is no such kind (`KINDS` has them).
+    """
+    document = _DOCUMENTS[kind]
+    schema = {
+        "title": f"Hands {kind}",
+        "description": document.says,
+        "type": "object",
+        "additionalProperties": False,
+        "required": document.required,
+        "properties": {name: found.schema for name, found in document.members.items()},
+    }
+    if document.one_of:
+        schema["anyOf"] = [{"required": [name]} for name in document.one_of]
+    return schema
 
 
 def intent_schema() -> dict[str, Any]:
-    """Return the JSON schema of an intent, as agents are given it. Optional means absent, never null."""
-    return {
-        "title": "Hands intent",
-        "description": "An intent to trade: what, at what price, with which stop and target, how sure, and until when.",
-        "type": "object",
-        "additionalProperties": False,
-        "required": [name for name, member in _MEMBERS.items() if member.required],
-        "properties": {name: member.schema for name, member in _MEMBERS.items()},
-    }
+    """Return the JSON schema of an intent."""
+    return document_schema("intent")

@@ -12,17 +12,22 @@ from typing import Any
 import msgspec
 
 from hands.core.case import Case
-from hands.core.commands import Record
+from hands.core.change_ticket import ChangeTicket
+from hands.core.commands import Alert, Record
 from hands.core.hindsight import Scene, text
 from hands.core.sizing import sizing_equity
 from hands.core.ticket import ExecutionRecord, Order, Ticket
-from hands.core.units import NANO, NS_PER_MS, NS_PER_S, mul_floor
+from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Price, mul_floor
 from hands.core.venue_rules import CRYPTO_TAKER_FEE
-from hands.core.vocab import ExitReason, Leg
+from hands.core.vocab import ExitReason, Leg, OrderType
 
 
-def intent_record(ticket: Ticket) -> Record:
+def intent_record(ticket: Ticket | ChangeTicket) -> Record:
+    """Return the row of a judged document; what an adopted trade was never told stays unknown."""
+    if isinstance(ticket, ChangeTicket):
+        return _change_record(ticket)
     intent = ticket.intent
+    has_target = ticket.plan is None or ticket.plan.take_profit is not None
     return Record(
         table="intents",
         row={
@@ -35,15 +40,37 @@ def intent_record(ticket: Ticket) -> Record:
             "code": str(ticket.code),
             "state": str(ticket.state),
             "strategy_ref": intent.strategy_ref,
-            "confidence": intent.confidence,
+            "confidence": None if ticket.adopted else intent.confidence,
             "trigger_price": intent.trigger_price,
             "stop_loss": intent.stop_loss,
-            "take_profit": intent.take_profit,
+            "take_profit": intent.take_profit if has_target else None,
             "received_ns": ticket.received_ns,
             "decided_ns": ticket.stamps.decided,
             "sent_ns": ticket.stamps.sent,
             "updated_ns": ticket.closed_ns or ticket.received_ns,
-            "document": ticket.document.decode("utf-8", "replace"),
+            "document": None if ticket.adopted else ticket.document.decode("utf-8", "replace"),
+        },
+    )
+
+
+def _change_record(found: ChangeTicket) -> Record:
+    change = found.change
+    return Record(
+        table="intents",
+        row={
+            "intent_id": change.intent_id,
+            "agent": found.agent,
+            "kind": change.kind,
+            "symbol": found.symbol,
+            "verdict": str(found.verdict),
+            "code": str(found.code),
+            "state": str(found.state),
+            "stop_loss": change.stop_loss,
+            "take_profit": change.take_profit,
+            "received_ns": found.received_ns,
+            "decided_ns": found.stamps.decided,
+            "updated_ns": found.received_ns,
+            "document": found.document.decode("utf-8", "replace"),
         },
     )
 
@@ -109,6 +136,11 @@ def _date(day: int) -> str:
     return f"{datetime.fromtimestamp(86_400 * day, UTC):%Y-%m-%d}"
 
 
+def own_stop(order: Order) -> Price | None:
+    """Return an order's stop; the head of a pair has its partner's too, as it was when both were sent: not its own."""
+    return None if order.order_type in (OrderType.MARKET, OrderType.LIMIT) else order.stop_price
+
+
 def order_record(order: Order) -> Record:
     return Record(
         table="orders",
@@ -126,7 +158,7 @@ def order_record(order: Order) -> Record:
             "filled_qty": order.filled_qty,
             "avg_price": order.avg_price,
             "limit_price": order.limit_price,
-            "stop_price": order.stop_price,
+            "stop_price": own_stop(order),
             "status": str(order.status),
             "created_ns": order.created_ns,
             "sent_ns": order.sent_ns,
@@ -155,6 +187,12 @@ def fill_record(ticket: Ticket, order: Order, execution: ExecutionRecord) -> Rec
             "at_ns": execution.at_ns,
         },
     )
+
+
+def alert_record(alert: Alert, at_ns: int) -> Record:
+    """Return the row of something the operator must see, said at `at_ns`."""
+    row = {"at_ns": at_ns, "level": alert.level, "code": alert.code, "message": alert.message}
+    return Record(table="alerts", row=row)
 
 
 def realised_reason(ticket: Ticket) -> ExitReason:
@@ -202,16 +240,20 @@ def episode_record(ticket: Ticket) -> Record | None:
         "vwap": ticket.indicators.get("vwap"),
         "agent_thesis": ticket.intent.thesis,
         "strategy_ref": ticket.intent.strategy_ref,
-        "confidence_score": ticket.intent.confidence,
+        "confidence_score": None if ticket.adopted else ticket.intent.confidence,
         "exit_reason": str(realised_reason(ticket)),
-        "expected_pnl": sign * mul_floor(plan.take_profit - plan.limit_price, plan.qty),
+        "expected_pnl": None
+        if plan.take_profit is None
+        else sign * mul_floor(plan.take_profit - plan.limit_price, plan.qty),
         "actual_pnl": ticket.realised_usd(),
         "fees": ticket.fees_usd(),
         "fees_estimated": int(bool(ticket.fee_rate)),
         "opened_at": ticket.opened_ns,
         "closed_at": ticket.closed_ns,
         "latency_ns": latency,
-        "slippage": None if entry_price is None else sign * (entry_price - ticket.intent.trigger_price),
+        "slippage": None
+        if entry_price is None or ticket.adopted
+        else sign * (entry_price - ticket.intent.trigger_price),
     }
     for column in ("vix_at_entry", "funding_rate", "volume_24h"):
         claimed = context.get(column)  # what only the agent can know; what we measured ourselves comes first

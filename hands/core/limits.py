@@ -268,6 +268,8 @@ def _agents(
         if not _AGENT.match(name) or not isinstance(value, dict):
             problems.append(f"agents.{name}: must be a table named in lower case letters, digits, - and _")
             continue
+        if name == "operator":
+            problems.append("agents.operator: is the operator's own name, under which holdings are adopted")
         user = value.get("user")
         if user is not None and not isinstance(user, str):
             problems.append(f"agents.{name}.user: must be a user's name, found {user!r}")

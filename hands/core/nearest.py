@@ -18,8 +18,9 @@ from collections.abc import Iterator
 import msgspec
 
 from hands.core.case import Case
-from hands.core.intents import Intent, parse_time_ns
+from hands.core.intents import Intent
 from hands.core.leeway import Leeway
+from hands.core.members import parse_time_ns
 from hands.core.receipts import time_text
 from hands.core.risk import CHECKS, Check, Judgement, judge
 from hands.core.sizing import smallest_qty

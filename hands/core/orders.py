@@ -1,8 +1,8 @@
 """The two kinds of order that can leave this program, and how an order's id is made.
 
 Owns the *types*; each is constructed in exactly one place, which a test checks: `ApprovedEntry` in
-`hands.core.risk` (after every check has passed), `ReducingOrder` in `hands.core.protection` (opposite side,
-at most what is owned less other exits). Nothing else can be put on the wire.
+`hands.core.risk` (after every check has passed), `ReducingOrder` in `hands.core.reducing` (opposite side, at most
+what is held). Nothing else can be put on the wire.
 """
 
 from __future__ import annotations

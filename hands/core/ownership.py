@@ -7,20 +7,29 @@ nothing else is ever sold, protected or counted. Differences shrink our book, or
 
 from __future__ import annotations
 
+import msgspec
+
 from hands.core.breakers import OPERATOR, set_reason
 from hands.core.commands import Alert, AnyCommand, CancelOrder
 from hands.core.events import PositionSnapshot, TruthReport, VenueOrder
+from hands.core.groups import doubt, note_read
+from hands.core.ledger_rows import order_record
 from hands.core.orders import is_ours
-from hands.core.reports import absorb, deny
+from hands.core.pursuit import cancel
+from hands.core.reports import absorb, deny, freeze
 from hands.core.sizing import mark_price
 from hands.core.state import State
-from hands.core.ticket import DOUBT_NS, Ticket
+from hands.core.strays import find_or_adopt, suspects_of
+from hands.core.ticket import DOUBT_NS, Order, Ticket
 from hands.core.units import NS_PER_S, Ns, Qty, decimal_text, mul_floor
 from hands.core.venue_rules import CRYPTO_MIN_NOTIONAL
-from hands.core.vocab import ExitReason, Leg, TradingState
+from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, TradingState
 
 QUIET_NS = NS_PER_S
 """A trade that filled this shortly before a snapshot was asked for is not compared with it."""
+
+EVIDENCE_MAX = 2_000
+"""Characters of evidence kept with a reason; the log has all of it."""
 
 
 def reconcile(state: State, event: TruthReport, out: list[AnyCommand]) -> bool:
@@ -33,14 +42,15 @@ def reconcile(state: State, event: TruthReport, out: list[AnyCommand]) -> bool:
     state.truth_of_ns = event.asked_ns
     foreign: dict[str, str] = {}
     for report in event.orders:
-        _merge_order(state, report, foreign, out)
+        _merge_order(state, event, report, foreign, out)
     for client_order_id in event.missing:
         found = state.find_order(client_order_id)
         if found is not None:
             deny(state, found[0], found[1], out)
     _compare_positions(state, event, foreign, out)
     for symbol in sorted(state.foreign.keys() - foreign.keys()):
-        del state.foreign[symbol]
+        if state.foreign_seen_ns.get(symbol, 0) < event.asked_ns:  # else this snapshot is older than the news
+            del state.foreign[symbol]
     for symbol, what in foreign.items():
         note_foreign(state, symbol, what, out)
     state.positions = {position.symbol: position for position in event.positions}
@@ -53,24 +63,133 @@ def note_foreign(state: State, symbol: str, what: str, out: list[AnyCommand]) ->
     if symbol in state.limits.allow and symbol not in state.foreign:
         out.append(Alert(level="info", code="FOREIGN", message=f"{symbol}: {what}; no entries there"))
     state.foreign[symbol] = what
+    state.foreign_seen_ns[symbol] = state.now_ns
 
 
-def _merge_order(state: State, report: VenueOrder, foreign: dict[str, str], out: list[AnyCommand]) -> None:
-    found = state.find_order(report.client_order_id, report.order_id)
+def _merge_order(
+    state: State, event: TruthReport, report: VenueOrder, foreign: dict[str, str], out: list[AnyCommand]
+) -> None:
+    found = find_or_adopt(state, report, out) or adopt_successor(state, report, out)
     if found is not None:
         ticket, order = found
         absorb(state, ticket, order, report, out)
+        if order.is_group and report.legs:
+            note_read(state, ticket, order, report, event.asked_ns, out)
         if not ticket.is_live and order.is_live:
             cancel_orphan(state, report, out)
         return
     if is_ours(report.client_order_id):
         cancel_orphan(state, report, out)
         if report.filled_qty:
-            detail = f"{report.symbol}: {report.client_order_id} filled, but the journal does not know it"
-            set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
+            held = next((p.qty for p in event.positions if p.symbol == report.symbol), 0)
+            detail = (
+                f"{report.symbol}: the venue holds {decimal_text(held)}, we have"
+                f" {decimal_text(state.holding(report.symbol))}; {report.client_order_id} (order {report.order_id}) is"
+                f" {report.status_text} and filled {decimal_text(report.filled_qty)}, which the journal does not know"
+            )
+            unexplained(state, report.client_order_id, detail, out)
         return
     if report.status is None or not report.status.is_terminal:
         foreign[report.symbol] = f"an order that is not ours works there ({report.order_id})"
+
+
+def unexplained(state: State, client_order_id: str, detail: str, out: list[AnyCommand]) -> None:
+    """Latch UNEXPLAINED_POSITION; of what is found later each order is added to its evidence, once, and told."""
+    known = state.reasons.get("UNEXPLAINED_POSITION")
+    if known is None:
+        set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
+    elif client_order_id not in known.detail and len(known.detail) < EVIDENCE_MAX:
+        more = msgspec.structs.replace(known, detail=f"{known.detail}; {detail}")
+        state.reasons["UNEXPLAINED_POSITION"] = state.changed["reason", "UNEXPLAINED_POSITION"] = more
+        out.append(Alert(level="critical", code="UNEXPLAINED_POSITION", message=detail))
+
+
+# --- our own, under another name -----------------------------------------------------------------------------
+
+
+def adopt_successor(state: State, report: VenueOrder, out: list[AnyCommand]) -> tuple[Ticket, Order] | None:
+    """Take over the order by which somebody replaced one of ours in the broker's app; None where it is none.
+
+    The venue gives it new ids and lets it go on with the fills of the old one. A leg's successor is found by reading its
+    group, and so is a pair's: without its legs it would leave the stop out. One that is not in force yet is not taken:
+    the change may still be refused, and the old order live on. An entry that asks for more than was approved is ended at
+    once: nobody has checked that.
+    """
+    found = None if report.replaces is None else state.find_order("", report.replaces)
+    if found is None or not _has_taken_over(found[1], report):
+        return None
+    ticket, order = found
+    if report.filled_qty < order.filled_qty:
+        freeze(state, ticket, f"{order.leg} order: its successor has lost what it had filled", out)
+        return None
+    _rename(state, ticket, order, report, out)
+    message = (
+        f"{ticket.symbol}: our {order.leg} order was changed elsewhere: now {decimal_text(report.qty)} at"
+        f" {_at(report)}; it stays ours"
+    )
+    if order.leg is Leg.ENTRY and _is_beyond_approval(ticket, report):
+        ticket.deadline_ns = min(ticket.deadline_ns, state.now_ns)
+        message += ", and is cancelled: it asks for more than was approved"
+    out.append(Alert(level="warning", code="CHANGED_ELSEWHERE", message=message))
+    return ticket, order
+
+
+def _has_taken_over(order: Order, report: VenueOrder) -> bool:
+    is_bare_pair = order.order_class is OrderClass.OCO and not report.legs
+    if order.parent is not None or is_bare_pair or report.status is OrderStatus.PENDING_NEW:
+        return False
+    return report.status is None or not report.status.is_terminal or bool(report.filled_qty)
+
+
+def _rename(state: State, ticket: Ticket, order: Order, report: VenueOrder, out: list[AnyCommand]) -> None:
+    """Let an order go on under its successor's ids, with its fills. Its legs may have others: they are read anew."""
+    old, new = order.client_order_id, report.client_order_id
+    out.append(order_record(msgspec.structs.replace(order, status=OrderStatus.REPLACED)))
+    state.by_client_id.pop(old, None)
+    for member in [each for each in ticket.orders.values() if each.parent == old]:
+        member.parent = new
+        if not member.filled_qty:
+            del ticket.orders[member.client_order_id]
+            state.by_client_id.pop(member.client_order_id, None)
+            state.by_order_id.pop(member.order_id or "", None)
+    for execution_id, known in ticket.executions.items():
+        if known.client_order_id == old:
+            ticket.executions[execution_id] = msgspec.structs.replace(known, client_order_id=new)
+    order.client_order_id, order.order_id = new, report.order_id
+    order.qty, order.limit_price, order.stop_price = report.qty, report.limit_price, report.stop_price
+    order.status = OrderStatus.UNKNOWN  # until what is told now has been merged
+    order.cancel_ns, order.query_ns, order.queries, order.missing = None, None, 0, 0
+    ticket.orders = {each.client_order_id: each for each in ticket.orders.values()}
+    doubt(state, ticket, order)
+    state.index_order(order)
+    state.touch(ticket)
+
+
+def _is_beyond_approval(ticket: Ticket, report: VenueOrder) -> bool:
+    plan, price = ticket.plan, report.limit_price
+    if plan is None or price is None or report.qty > plan.qty:
+        return True
+    return price > plan.limit_price if ticket.is_long else price < plan.limit_price
+
+
+def _at(report: VenueOrder) -> str:
+    prices = (("limit", report.limit_price), ("stop", report.stop_price))
+    return (
+        ", ".join(f"{word} {decimal_text(price)}" for word, price in prices if price is not None) or "market"
+    )
+
+
+def cancel_overdue(state: State, out: list[AnyCommand]) -> None:
+    """At a start, before the venue is asked anything: cancel what the last session left working past its deadline."""
+    if state.reconciled or state.dry_run:
+        return
+    for ticket in state.tickets.values():
+        entry = ticket.entry
+        if entry is not None and entry.is_live and entry.order_id and state.now_ns >= ticket.deadline_ns:
+            cancel(state, ticket, entry, out)
+
+
+# --- nobody's, and everybody else's --------------------------------------------------------------------------
 
 
 def cancel_orphan(state: State, report: VenueOrder, out: list[AnyCommand]) -> None:
@@ -99,10 +218,11 @@ def _compare_positions(
         if _ended_lately(state, symbol, event.asked_ns):
             _compare_again(state)
         else:
-            foreign[symbol] = f"a holding of {decimal_text(position.qty)} that is not ours"
+            what = f"a holding of {decimal_text(position.qty)} that is not ours"
+            foreign[symbol] = f"{foreign[symbol]}; {what}" if symbol in foreign else what
     told = {order.order_id for head in event.orders for order in (head, *head.legs)}
     for ticket in list(state.tickets.values()):
-        if not ticket.is_committed or not ticket.received_qty:
+        if not ticket.is_committed or not ticket.received_qty or ticket.basis:
             continue
         entry = ticket.entry
         found = held.get(ticket.symbol)
@@ -117,7 +237,7 @@ def _compare_positions(
         ):
             _compare_again(state)  # an exit may be filling: with its own word the numbers will agree
         else:
-            _compare(state, ticket, qty, event.asked_ns, foreign, out)
+            _compare(state, ticket, qty, event, foreign, out)
 
 
 def _compare_again(state: State) -> None:
@@ -156,10 +276,17 @@ def _is_second_witness(ticket: Ticket, lost: int, asked_ns: int) -> bool:
     return ticket.doubted_qty == lost and QUIET_NS <= asked_ns - ticket.doubted_ns <= DOUBT_NS
 
 
+def _has_been_looked_for(ticket: Ticket, event: TruthReport) -> bool:
+    """Whether the venue was asked for every exit of ours that may exist and was never written down."""
+    answered = {*event.missing, *(order.client_order_id for order in event.orders)}
+    return answered.issuperset(suspects_of(ticket))
+
+
 def _compare(
-    state: State, ticket: Ticket, qty: int, asked_ns: int, foreign: dict[str, str], out: list[AnyCommand]
+    state: State, ticket: Ticket, qty: int, event: TruthReport, foreign: dict[str, str], out: list[AnyCommand]
 ) -> None:
     """Hold the venue's position (in the trade's direction) against what the trade owns."""
+    asked_ns = event.asked_ns
     owned = ticket.owned
     entry = ticket.entry
     gross_left = 0 if entry is None else entry.filled_qty - ticket.exit_filled - ticket.written_off
@@ -171,7 +298,7 @@ def _compare(
         foreign[ticket.symbol] = f"{decimal_text(qty - owned)} more than our trade owns: not ours"
         return
     lost = owned - max(0, qty)
-    if not _is_second_witness(ticket, lost, asked_ns):
+    if not _is_second_witness(ticket, lost, asked_ns) or not _has_been_looked_for(ticket, event):
         if ticket.doubted_qty != lost or asked_ns - ticket.doubted_ns > DOUBT_NS:
             ticket.doubted_qty, ticket.doubted_ns = Qty(lost), Ns(asked_ns)
             state.touch(ticket, receipt=False)

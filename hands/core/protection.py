@@ -1,56 +1,64 @@
-"""Never naked: what a trade needs next, decided from how things stand, and the only maker of reducing orders.
+"""Never naked: what a trade needs next, decided from how things stand.
 
-Owns `supervise`, which is asked again after every event that concerns a trade and every timer it set, and
-`ReducingOrder`'s only construction. The one idea: it is level-triggered. It never remembers what it was about
+Owns `supervise`, which is asked again after every event that concerns a trade and every timer it set. The orders
+themselves are made in `hands.core.exits`. The one idea: it is level-triggered. It never remembers what it was about
 to do; it looks at what is owned, what rests, what is unknown and what is wanted, and does the next thing, so a
 crash, a lost reply or a report delivered twice leads to the same place. Ends of trades are in `hands.core.closing`.
 """
 
 from __future__ import annotations
 
+from hands.core.basis import is_unsure, let_go, stands_still
 from hands.core.breakers import OPERATOR, set_reason
-from hands.core.case import protective_limit
 from hands.core.closing import wind_up
 from hands.core.commands import Alert, AnyCommand, SubmitExit
 from hands.core.coverage import (
     RESTING,
     covers,
     fresh_mark,
+    is_due_for_renewal,
+    is_in_session,
     is_on_the_way,
     is_rest_of_dust,
     look_again,
     protected_qty,
     watch_clock,
 )
-from hands.core.dues import can_exit_now, notice_dues, want_exit
+from hands.core.dues import can_exit_now, notice_dues, stands_in_halt, tell_of_halt, want_exit
+from hands.core.exits import again, exit_order, protective_order
+from hands.core.groups import take_as_read, unread
 from hands.core.ledger_rows import order_record
-from hands.core.orders import ReducingOrder, client_order_id
-from hands.core.pursuit import ASK_FIRST_NS, ask, cancel, end_entry
-from hands.core.reports import is_group
+from hands.core.moving import chase_move, follow, notice_overtaken, settle_moves
+from hands.core.orders import ReducingOrder, parse_client_order_id
+from hands.core.parts import clear_for_part, give_up_part, is_part_due, notice_part
+from hands.core.pursuit import ASK_FIRST_NS, ask, cancel, cancel_resting, end_entry
+from hands.core.reports import believe_refusal
 from hands.core.state import State
 from hands.core.ticket import Order, Ticket
-from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, ceil_to, decimal_text, floor_to
-from hands.core.venue_rules import price_tick
+from hands.core.trailing import trail
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Qty, decimal_text
 from hands.core.vocab import (
     ExitReason,
     Leg,
-    OrderClass,
     OrderStatus,
-    OrderType,
-    Side,
-    TimeInForce,
     TradeState,
     TradingState,
 )
 from hands.core.watch import disarm, watch_position
 
-TRIES_AT_ONCE = 8
+TRIES_AT_ONCE, TRIES_WITHIN_NS = 8, 10 * NS_PER_S
 RESEND_REFUSED_NS = NS_PER_S // 2
 RESEND_ASKED_NS = NS_PER_S
 """The longest pause before a lost exit is sent again: after a 5xx, and after a question (two requests each time)."""
 
-DEAD_ORDERS_KEPT = 20
-"""Refused and cancelled exits kept with their trade; the ledger has them all."""
+ON_ITS_WAY_NS = NS_PER_S // 2
+"""How long the venue has at least to put an exit in force, however long the position has been naked by then."""
+
+ASKED_AT_LEAST = 3
+"""So many questions about a group stay unanswered (0.7 s) before its word is not waited for any longer."""
+
+FIRST_SEND_PARTS = 3, 4
+"""For how much of the bound the first send of an exit may still arrive, after a repeat of it was refused."""
 
 __all__ = ["TRIES_AT_ONCE", "protected_qty", "supervise", "want_exit"]
 
@@ -60,21 +68,37 @@ def supervise(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     entry = ticket.entry
     if not state.reconciled or state.dry_run or not ticket.is_live or ticket.plan is None or entry is None:
         return
+    let_go(state, ticket)
+    if ticket.basis:
+        look_again(state, ticket)  # until the operator has said what is to become of it
     notice_dues(state, ticket)
+    notice_part(state, ticket)
+    trail(state, ticket)
+    tell_of_halt(state, ticket, out)
+    notice_overtaken(state, ticket)
     end_entry(state, ticket, entry, out)
     for order in list(ticket.orders.values()):
-        if order.status is OrderStatus.UNKNOWN:
+        if order.status is OrderStatus.UNKNOWN and order.replaces is not None and order.acked_ns is None:
+            chase_move(state, ticket, order, out)
+        elif order.status is OrderStatus.UNKNOWN:
             _chase(state, ticket, order, out)
+    settle_moves(state, ticket, out)
     if not entry.is_live:
         if ticket.owned <= 0 or is_rest_of_dust(state, ticket):
-            if _settle(state, ticket, out):
+            if not _awaits_word(state, ticket, unread(ticket), out) and _settle(state, ticket, out):
                 return
         elif any(order.status is OrderStatus.UNKNOWN for order in ticket.exits):
             pass  # an exit that may exist already: never a second one beside it
+        elif stands_still(ticket) or is_unsure(state, ticket, out):
+            pass  # prices mean nothing here any more, or the venue has yet to say whether they do
         elif ticket.exit_reason is not None and can_exit_now(state, ticket):
             _exit(state, ticket, out)
         else:
-            _protect(state, ticket, entry, out)
+            give_up_part(state, ticket, out)
+            if is_part_due(state, ticket):
+                _sell_part(state, ticket, out)
+            else:
+                _protect(state, ticket, entry, out)
     watch_clock(state, ticket, entry)
     watch_position(state, ticket)
     _name_state(state, ticket, entry)
@@ -83,7 +107,14 @@ def supervise(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
 def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
     """Follow up an order whose fate is unknown. An exit the venue denies knowing is sent again *under its own id*,
     which the venue accepts at most once; an entry never is."""
-    if order.leg is not Leg.ENTRY and order.missing and order.parent is None:
+    if order.refused_as:
+        part, whole = FIRST_SEND_PARTS
+        until = order.created_ns + _bound_ns(state, ticket) * part // whole
+        if state.now_ns >= until:
+            believe_refusal(state, ticket, order, out)
+            return
+        state.wake_at(until, "ticket", ticket.intent_id)
+    elif order.missing and order.leg is not Leg.ENTRY and _may_be_resent(order):
         if order.qty > abs(ticket.owned):
             _give_up(state, ticket, order, out)  # what it was to sell has gone elsewhere
             return
@@ -96,10 +127,15 @@ def _chase(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) ->
         order.resends += 1
         order.status = OrderStatus.UNSENT
         order.sent_ns = None
-        out.append(SubmitExit(order=_again(ticket, order)))
+        out.append(SubmitExit(order=again(ticket, order)))
         state.touch(ticket)
         return
     ask(state, ticket, order, out)
+
+
+def _may_be_resent(order: Order) -> bool:
+    """Whether an exit is one that we named ourselves: no leg, nor what somebody put in its place in the broker's app."""
+    return order.parent is None and parse_client_order_id(order.client_order_id) is not None
 
 
 def _give_up(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
@@ -112,39 +148,73 @@ def _give_up(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) 
     state.touch(ticket)
 
 
+def _bound_ns(state: State, ticket: Ticket) -> int:
+    return state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
+
+
+def _is_overdue(state: State, ticket: Ticket) -> bool:
+    since = ticket.naked_since_ns
+    return since is not None and state.now_ns - since >= _bound_ns(state, ticket)
+
+
+def _awaits_word(state: State, ticket: Ticket, heads: list[Order], out: list[AnyCommand]) -> bool:
+    """Ask for groups that may have a leg that nobody has named; True while nothing may be sent beside it.
+
+    Where what is owned has been bare for as long as it may be, the word is not waited for any longer: the venue reserves
+    what rests, and no exit of ours can open a position.
+    """
+    waits = False
+    for head in heads:
+        if ticket.owned > 0 and head.queries >= ASKED_AT_LEAST and _is_overdue(state, ticket):
+            take_as_read(ticket, head)
+            state.touch(ticket)
+            message = f"{ticket.symbol}: the venue does not say what became of {head.client_order_id}; going on without"
+            out.append(Alert(level="critical", code="GROUP_UNREAD", message=message))
+            continue
+        ask(state, ticket, head, out)
+        waits = True
+    return waits
+
+
 # --- protection --------------------------------------------------------------------------------------------
 
 
 def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) -> None:
     """Make sure a stop rests at the venue for all that is owned."""
     live = [order for order in ticket.exits if order.is_live]
-    covered = protected_qty(ticket)
-    if is_group(entry) and not ticket.group_read and entry.order_id is not None:
+    covered = protected_qty(ticket, in_session=is_in_session(state, ticket))
+    unknown = unread(ticket)
+    if entry.is_group and not ticket.group_read and entry.order_id is not None:
         if entry.status is not OrderStatus.FILLED or not covers(ticket, covered):
-            ask(state, ticket, entry, out)  # what became of the legs is the venue's to say
-            return
-        ticket.group_read = True
+            unknown = [entry, *(head for head in unknown if head is not entry)]
+        else:
+            ticket.group_read = True
+    if not covers(ticket, covered) and _awaits_word(state, ticket, unknown, out):
+        return  # what became of the legs is the venue's to say
     if live:
         _mind_resting(state, ticket, live, covered, out)
         return
     if _lost_protection(state, ticket, out) and can_exit_now(state, ticket):
         _exit(state, ticket, out)
         return
-    wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
+    wait_until = max(ticket.retry_exit_ns, _calm_after(state, ticket))
     if state.now_ns < wait_until:
         state.wake_at(wait_until, "ticket", ticket.intent_id)
         return
-    _submit(state, ticket, _protective_order(state, ticket), out)
+    _submit(state, ticket, protective_order(state, ticket), out)
 
 
 def _mind_resting(
     state: State, ticket: Ticket, live: list[Order], covered: int, out: list[AnyCommand]
 ) -> None:
     """What rests must sell what is owned, no less and no more; else it makes room for what does."""
-    on_the_way = [order for order in live if is_on_the_way(ticket, order)]
-    bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
-    overdue = ticket.naked_since_ns is not None and state.now_ns - ticket.naked_since_ns >= bound
-    waits = [order for order in on_the_way if not overdue or order.order_id is None]
+    in_session = is_in_session(state, ticket)
+    on_the_way = [order for order in live if is_on_the_way(ticket, order, in_session=in_session)]
+    overdue = _is_overdue(state, ticket)
+    fresh_ns = (
+        state.now_ns - ON_ITS_WAY_NS
+    )  # one sent late is not older than it is because nothing protected before
+    waits = [o for o in on_the_way if not overdue or o.order_id is None or o.created_ns > fresh_ns]
     if (
         not on_the_way
         and _is_all_there_is(ticket, covered)
@@ -152,12 +222,21 @@ def _mind_resting(
     ):
         look_again(state, ticket)  # the next snapshots tell whether the rest was sold elsewhere
         return
-    if not waits and not (covers(ticket, covered) and covered <= ticket.owned):
+    fits = covers(ticket, covered) and covered <= ticket.owned
+    if fits and not on_the_way and is_due_for_renewal(state, live) and can_exit_now(state, ticket):
+        fits = False
+    if not waits and not fits:
+        if stands_in_halt(state, ticket):
+            for order in on_the_way:
+                ask(state, ticket, order, out)
+            return
         for order in live:
             cancel(state, ticket, order, out)
             if order.status is OrderStatus.HELD:
                 ask(state, ticket, order, out)  # its group may have ended without a word
         return
+    if not on_the_way:
+        follow(state, ticket, out)
     for order in waits:
         if order.order_id is not None and state.now_ns >= order.created_ns + ASK_FIRST_NS:
             ask(state, ticket, order, out)
@@ -171,10 +250,11 @@ def _is_all_there_is(ticket: Ticket, covered: int) -> bool:
     return last is not None and 0 < covered < ticket.owned and last.available == covered
 
 
-def _calm_after(ticket: Ticket) -> int:
-    """Return when protection may be placed once more: after a few tries only once a second, whatever the cause."""
-    last = max((order.created_ns for order in ticket.exits), default=0)
-    return last + NS_PER_S if sum(ticket.attempts.values()) >= TRIES_AT_ONCE else 0
+def _calm_after(state: State, ticket: Ticket) -> int:
+    """Return when protection may be placed once more: after a few tries lately only once a second, whatever the cause."""
+    tries = [order.created_ns for order in ticket.exits if order.parent is None and order.replaces is None]
+    lately = sum(created_ns > state.now_ns - TRIES_WITHIN_NS for created_ns in tries)
+    return max(tries) + NS_PER_S if lately >= TRIES_AT_ONCE else 0
 
 
 def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> bool:
@@ -183,10 +263,10 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
     if plan is None:
         return False
     mark = fresh_mark(state, ticket)
-    if mark is not None and (mark <= plan.stop_loss if ticket.is_long else mark >= plan.stop_loss):
+    if mark is not None and (mark <= ticket.stop_loss if ticket.is_long else mark >= ticket.stop_loss):
         want_exit(state, ticket, ExitReason.STOP_LOSS, "the market is already through the stop")
         return True
-    bound = state.limits.effective(ticket.agent, ticket.symbol).unprotected_max_ms
+    bound = _bound_ns(state, ticket)
     if ticket.in_doubt(state.now_ns):
         bound *= 2  # the owner may have sold: the next snapshot tells, and explains the refusals
     since = ticket.naked_since_ns
@@ -205,43 +285,13 @@ def _lost_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> boo
     return False
 
 
-def _protective_order(state: State, ticket: Ticket) -> ReducingOrder:
-    """Return the resting protection: an OCO pair where the venue has one, else a stop-limit for the position."""
-    plan = ticket.plan
-    assert plan is not None
-    if not plan.is_crypto:
-        return _reducing(
-            ticket,
-            Leg.TAKE_PROFIT,
-            order_type=OrderType.LIMIT,
-            time_in_force=TimeInForce.GTC,
-            order_class=OrderClass.OCO,
-            stop_price=plan.stop_loss,
-            take_profit=plan.take_profit,
-        )
-    limits = state.limits.effective(ticket.agent, ticket.symbol)
-    return _reducing(
-        ticket,
-        Leg.STOP_LOSS,
-        order_type=OrderType.STOP_LIMIT,
-        time_in_force=TimeInForce.GTC,
-        stop_price=plan.stop_loss,
-        limit_price=protective_limit(plan.stop_loss, limits, plan.price_increment, long=ticket.is_long),
-    )
-
-
 # --- exits -------------------------------------------------------------------------------------------------
 
 
 def _exit(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     """Close the position: first whatever rests must be proven gone (it reserves the shares), then one order."""
-    resting = [order for order in ticket.exits if order.is_live and order.leg is not Leg.EXIT]
-    if resting:
-        working_leg = any(order.status is not OrderStatus.HELD for order in resting)
-        for order in resting:
-            if order.status is OrderStatus.HELD and working_leg:
-                continue  # cancelling its sibling cancels the group
-            cancel(state, ticket, order, out)
+    waits = _awaits_word(state, ticket, unread(ticket), out)
+    if cancel_resting(state, ticket, out):
         return
     working = [order for order in ticket.exits if order.is_live]
     if working:
@@ -249,6 +299,8 @@ def _exit(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
             if order.order_id is not None:
                 ask(state, ticket, order, out)
         look_again(state, ticket)
+        return
+    if waits:
         return
     tried = [order for order in ticket.exits if order.leg is Leg.EXIT]
     if (
@@ -263,108 +315,28 @@ def _exit(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
         return
     failures = sum(1 for order in tried if not order.filled_qty)
     ticket.retry_exit_ns = Ns(state.now_ns + min(100 << min(failures, 5), 2_000) * NS_PER_MS)
-    _submit(state, ticket, _exit_order(state, ticket), out)
+    _submit(state, ticket, exit_order(state, ticket), out)
+
+
+def _sell_part(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
+    """Sell the part that was asked for, once nothing rests any more; what is left is protected right after."""
+    waits = _awaits_word(state, ticket, unread(ticket), out)
+    if clear_for_part(state, ticket, out) and not waits:
+        ticket.part_tries += 1
+        order = exit_order(state, ticket, min(ticket.close_qty, ticket.owned))
+        _submit(state, ticket, order, out, part=True)
 
 
 def _resume_protection(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     ticket.exit_reason, ticket.exit_since_ns, ticket.exit_note = None, None, ""
     ticket.retry_exit_ns = state.now_ns
     state.touch(ticket)
-    _submit(state, ticket, _protective_order(state, ticket), out)
+    _submit(state, ticket, protective_order(state, ticket), out)
 
 
-def _exit_order(state: State, ticket: Ticket) -> ReducingOrder:
-    """Return the closing order: equities at market; crypto an IOC limit, from the second try on at market."""
-    plan = ticket.plan
-    assert plan is not None
-    if not plan.is_crypto:
-        return _reducing(ticket, Leg.EXIT, order_type=OrderType.MARKET, time_in_force=TimeInForce.DAY)
-    if ticket.exit_reason is ExitReason.TAKE_PROFIT:
-        return _ioc(ticket, plan.take_profit)
-    mark = fresh_mark(state, ticket)
-    since = ticket.exit_since_ns or 0
-    if mark is None or any(order.leg is Leg.EXIT and order.created_ns >= since for order in ticket.exits):
-        return _reducing(ticket, Leg.EXIT, order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
-    slip = state.limits.effective(ticket.agent, ticket.symbol).max_slippage_pct
-    return _ioc(ticket, mark * (NANO - slip) // NANO if ticket.is_long else -(-mark * (NANO + slip) // NANO))
-
-
-def _ioc(ticket: Ticket, price: int) -> ReducingOrder:
-    plan = ticket.plan
-    assert plan is not None
-    tick = price_tick(plan.asset_class, price, plan.price_increment)
-    limit = floor_to(price, tick) if ticket.is_long else ceil_to(price, tick)
-    return _reducing(
-        ticket, Leg.EXIT, order_type=OrderType.LIMIT, time_in_force=TimeInForce.IOC, limit_price=Price(limit)
-    )
-
-
-def _reducing(
-    ticket: Ticket,
-    leg: Leg,
-    *,
-    order_type: OrderType,
-    time_in_force: TimeInForce,
-    order_class: OrderClass = OrderClass.SIMPLE,
-    limit_price: Price | None = None,
-    stop_price: Price | None = None,
-    take_profit: Price | None = None,
-) -> ReducingOrder:
-    """Return an order against what this trade owns. Every `ReducingOrder` is made here.
-
-    Its quantity is what is owned less what other exits may still sell (none may be live), and at most what
-    the venue, refusing the last one, said is available; its side is against the holding, so it can only make it smaller.
-    """
-    plan = ticket.plan
-    assert plan is not None
-    assert ticket.owned != 0
-    assert not any(order.is_live for order in ticket.exits)
-    holding_long = ticket.is_long == (ticket.owned > 0)
-    qty = abs(ticket.owned)
-    last = ticket.exits[-1] if ticket.exits else None
-    if last is not None and last.refusal and last.available:
-        qty = max(plan.lot, min(qty, last.available))
-    attempt = ticket.attempts[leg] = ticket.attempts.get(leg, 0) + 1
-    return ReducingOrder(
-        client_order_id=client_order_id(ticket.intent_id, leg, attempt),
-        intent_id=ticket.intent_id,
-        leg=leg,
-        symbol=ticket.symbol,
-        asset_class=plan.asset_class,
-        side=Side.SELL if holding_long else Side.BUY,
-        qty=Qty(floor_to(qty, plan.lot)),
-        order_type=order_type,
-        time_in_force=time_in_force,
-        order_class=order_class,
-        limit_price=limit_price,
-        stop_price=stop_price,
-        take_profit=take_profit,
-    )
-
-
-def _again(ticket: Ticket, order: Order) -> ReducingOrder:
-    """Return an exit that the venue does not know, unchanged and under its own id."""
-    plan = ticket.plan
-    assert plan is not None
-    assert order.leg is not Leg.ENTRY
-    return ReducingOrder(
-        client_order_id=order.client_order_id,
-        intent_id=ticket.intent_id,
-        leg=order.leg,
-        symbol=ticket.symbol,
-        asset_class=plan.asset_class,
-        side=order.side,
-        qty=order.qty,
-        order_type=order.order_type,
-        time_in_force=order.time_in_force,
-        order_class=order.order_class,
-        limit_price=order.limit_price if order.take_profit is None else None,
-        stop_price=order.stop_price,
-        take_profit=order.take_profit,
-    )
-
-
-def _submit(state: State, ticket: Ticket, exit_order: ReducingOrder, out: list[AnyCommand]) -> None:
+def _submit(
+    state: State, ticket: Ticket, exit_order: ReducingOrder, out: list[AnyCommand], *, part: bool = False
+) -> None:
     """Enter a reducing order in the table and hand it to the dispatcher (written ahead before it is sent)."""
     order = Order(
         client_order_id=exit_order.client_order_id,
@@ -380,8 +352,9 @@ def _submit(state: State, ticket: Ticket, exit_order: ReducingOrder, out: list[A
         stop_price=exit_order.stop_price,
         take_profit=exit_order.take_profit,
         created_ns=state.now_ns,
+        part=part,
     )
-    state.forget_orders(ticket, DEAD_ORDERS_KEPT)
+    state.forget_orders(ticket)
     ticket.orders[order.client_order_id] = order
     state.index_order(order)
     out.append(SubmitExit(order=exit_order))
@@ -411,7 +384,7 @@ def _settle(state: State, ticket: Ticket, out: list[AnyCommand]) -> bool:
                 ask(state, ticket, order, out)  # the stream may never tell of a leg's cancel
         return False
     wind_up(state, ticket, out)
-    for kind in ("target", "stop", "touch"):
+    for kind in ("target", "stop", "touch", "moved", "step"):
         disarm(state, ticket.intent_id, kind)
     return True
 
@@ -423,11 +396,11 @@ def _buy_back(state: State, ticket: Ticket, out: list[AnyCommand]) -> None:
     )
     set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
     want_exit(state, ticket, ExitReason.LIQUIDATED, detail)
-    wait_until = max(ticket.retry_exit_ns, _calm_after(ticket))
+    wait_until = max(ticket.retry_exit_ns, _calm_after(state, ticket))
     if state.now_ns < wait_until:
         state.wake_at(wait_until, "ticket", ticket.intent_id)
         return
-    _submit(state, ticket, _exit_order(state, ticket), out)
+    _submit(state, ticket, exit_order(state, ticket), out)
 
 
 def _name_state(state: State, ticket: Ticket, entry: Order) -> None:

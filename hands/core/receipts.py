@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hands.core.advice import advice
+from hands.core.change_ticket import ChangeTicket
 from hands.core.coverage import protected_qty
 from hands.core.ledger_rows import realised_reason
 from hands.core.orders import client_order_id
 from hands.core.state import State
-from hands.core.ticket import Finding, Form, Observed, Ticket, labelled
+from hands.core.ticket import Finding, Form, Observed, Stamps, Ticket, labelled
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, decimal_text, usd_text
 from hands.core.vocab import Code, Leg, OrderClass, ProtectionKind, Retry, TradeState, Verdict
 
@@ -59,9 +60,10 @@ def finding_row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
-    """Return the current receipt of a ticket."""
-    stamps = ticket.stamps
+def receipt(state: State, ticket: Ticket | ChangeTicket) -> dict[str, Any]:
+    """Return the current receipt of a ticket, or of a document that changed one."""
+    if isinstance(ticket, ChangeTicket):
+        return _change_receipt(state, ticket)
     return {
         "v": 1,
         "intent_id": ticket.intent_id,
@@ -80,6 +82,7 @@ def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
         "order": _order(ticket),
         "position": _position(ticket),
         "protection": _protection(ticket),
+        "levels": _levels(ticket),
         "nearest_admissible": ticket.nearest,
         "retry": str(ticket.retry),
         "retry_at": _at(state, ticket.retry_at_ns),
@@ -94,15 +97,45 @@ def receipt(state: State, ticket: Ticket) -> dict[str, Any]:
             for execution in ticket.executions.values()
         ],
         "exit": _exit(state, ticket),
-        "stamps_ns": {
-            "file_event": stamps.file_event,
-            "decided": stamps.decided,
-            "journaled": stamps.journaled,
-            "sent": stamps.sent,
-            "acked": stamps.acked,
-            "filled": stamps.filled,
-        },
+        "stamps_ns": _stamps(ticket.stamps),
         "next": _next(state, ticket),
+    }
+
+
+def _stamps(stamps: Stamps) -> dict[str, int | None]:
+    return {
+        "file_event": stamps.file_event,
+        "decided": stamps.decided,
+        "journaled": stamps.journaled,
+        "sent": stamps.sent,
+        "acked": stamps.acked,
+        "filled": stamps.filled,
+    }
+
+
+def _change_receipt(state: State, found: ChangeTicket) -> dict[str, Any]:
+    """Its end is its verdict: what becomes of the trade is told by the target's own receipt."""
+    answer = _without_trade(
+        found.intent_id,
+        found.change.kind,
+        agent=found.agent,
+        venue=str(state.venue),
+        at=time_text(state.now_ns + state.wall_offset_ns) or "",
+        limits_sha256=found.limits_sha256,
+    )
+    accepted = found.verdict is Verdict.ACCEPTED
+    return answer | {
+        "target_id": found.change.target_id,
+        "verdict": str(found.verdict),
+        "code": str(found.code),
+        "message": found.message,
+        "state": str(found.state),
+        "seq": found.seq,
+        "retry": str(found.retry),
+        "stamps_ns": _stamps(found.stamps),
+        "next": f"What comes of it is told by the receipt of {found.change.target_id}."
+        if accepted
+        else advice(found.code),
     }
 
 
@@ -115,15 +148,15 @@ def _sizing(ticket: Ticket) -> dict[str, Any] | None:
 
 def _order(ticket: Ticket) -> dict[str, Any] | None:
     plan = ticket.plan
-    if plan is None or ticket.verdict is not Verdict.ACCEPTED:
-        return None
+    if plan is None or ticket.verdict is not Verdict.ACCEPTED or ticket.adopted:
+        return None  # an adopted holding was bought by nobody's order of ours
     return {
         "client_order_id": client_order_id(ticket.intent_id, Leg.ENTRY, 1),
         "order_class": str(OrderClass.SIMPLE if plan.is_crypto else OrderClass.BRACKET),
         "side": str(plan.side),
         "qty": decimal_text(plan.qty),
         "limit_price": decimal_text(plan.limit_price),
-        "take_profit": decimal_text(plan.take_profit),
+        "take_profit": None if plan.take_profit is None else decimal_text(plan.take_profit),
         "stop_loss": decimal_text(plan.stop_loss),
         "risk_usd": usd_text(plan.risk_usd),
         "notional_usd": usd_text(plan.notional_usd),
@@ -135,6 +168,17 @@ def _position(ticket: Ticket) -> dict[str, Any] | None:
     if average is None:
         return None
     return {"qty": decimal_text(max(0, ticket.owned)), "avg_price": decimal_text(average, 2)}
+
+
+def _levels(ticket: Ticket) -> dict[str, str | None] | None:
+    """Return the stop and the target that are wanted of what is held: as planned, or as amended since."""
+    if ticket.plan is None or ticket.owned <= 0:
+        return None
+    target: int | None = ticket.take_profit
+    return {
+        "stop_loss": decimal_text(ticket.stop_loss),
+        "take_profit": None if target is None else decimal_text(target),
+    }
 
 
 def _protection(ticket: Ticket) -> dict[str, Any] | None:
@@ -150,7 +194,7 @@ def _protection(ticket: Ticket) -> dict[str, Any] | None:
             kind = ProtectionKind.VENUE_STOP
         else:
             kind = ProtectionKind.VENUE_BRACKET if parent.leg is Leg.ENTRY else ProtectionKind.VENUE_OCO
-        stop = stops[-1].stop_price or plan.stop_loss
+        stop = stops[-1].stop_price or ticket.stop_loss
         return {
             "kind": str(kind),
             "stop": decimal_text(stop),
@@ -161,7 +205,7 @@ def _protection(ticket: Ticket) -> dict[str, Any] | None:
     if exiting:
         return {
             "kind": str(ProtectionKind.ENGINE_EXIT),
-            "stop": decimal_text(plan.stop_loss),
+            "stop": decimal_text(ticket.stop_loss),
             "qty": decimal_text(exiting),
             "since_ns": ticket.exit_since_ns,
         }
@@ -185,7 +229,7 @@ _NEXT = {
     TradeState.ARMED: "Waits for {symbol} to trade at {trigger} until {armed_until}.",
     TradeState.WORKING: "The entry works at the venue until {deadline}; what is unfilled then is cancelled.",
     TradeState.UNKNOWN: "The order was sent and its outcome is being asked; its budget stays reserved.",
-    TradeState.OPEN: "The position runs with its stop at {stop} and its target at {target}.",
+    TradeState.OPEN: "The position runs with its stop at {stop} and {target}.",
     TradeState.CLOSING: "The position is being closed: {exit_note}.",
     TradeState.CLOSED: "The trade is over.",
     TradeState.EXPIRED: "Nothing was filled; send a new intent under a new id if the idea still holds.",
@@ -205,10 +249,14 @@ def _next(state: State, ticket: Ticket) -> str:
         trigger=decimal_text(intent.trigger_price),
         armed_until=_at(state, ticket.arming.until_ns if ticket.arming else None),
         deadline=_at(state, ticket.deadline_ns),
-        stop=decimal_text(plan.stop_loss if plan else intent.stop_loss),
-        target=decimal_text(plan.take_profit if plan else intent.take_profit),
+        stop=decimal_text(ticket.stop_loss if plan else intent.stop_loss),
+        target=_target(ticket),
         exit_note=ticket.exit_note or "an exit is on its way",
     )
+    if ticket.cancel_note and ticket.state in (TradeState.WORKING, TradeState.UNKNOWN):
+        text = "Its entry is being cancelled; what has filled by then is told here."
+    if ticket.close_qty and ticket.state is TradeState.OPEN:
+        text += f" {decimal_text(ticket.close_qty)} of it are being closed."
     session = state.session
     waits = ticket.state is TradeState.CLOSING and plan is not None and not plan.is_crypto
     if waits and session is not None and not session.is_open:
@@ -218,24 +266,54 @@ def _next(state: State, ticket: Ticket) -> str:
     return text
 
 
+def _target(ticket: Ticket) -> str:
+    target = ticket.intent.take_profit if ticket.plan is None else ticket.take_profit
+    return "no target" if target is None else f"its target at {decimal_text(target)}"
+
+
 _NO_CHANGE_HELPS = frozenset({Code.DUPLICATE_INTENT, Code.UNAUTHORISED, Code.UNKNOWN_AGENT})
 
 
 def refusal_receipt(
-    code: Code, message: str, *, intent_id: str | None, agent: str, venue: str, at: str, limits_sha256: str
+    code: Code,
+    message: str,
+    *,
+    intent_id: str | None,
+    agent: str,
+    venue: str,
+    at: str,
+    limits_sha256: str,
+    kind: str = "intent",
 ) -> dict[str, Any]:
     """Return the receipt of something that is not a document of its own (unreadable, or a duplicate)."""
-    return {
-        "v": 1,
-        "intent_id": intent_id,
-        "kind": None if intent_id is None else "intent",
-        "agent": agent,
-        "venue": venue,
+    kind_known = None if intent_id is None else kind
+    answer = _without_trade(
+        intent_id, kind_known, agent=agent, venue=venue, at=at, limits_sha256=limits_sha256
+    )
+    return answer | {
         "verdict": str(Verdict.REFUSED),
         "code": str(code),
         "message": message,
         "state": str(TradeState.REFUSED),
         "seq": 1,
+        "retry": str(Retry.NEVER if code in _NO_CHANGE_HELPS else Retry.CHANGED),
+        "stamps_ns": _stamps(Stamps()),
+        "next": advice(code),
+    }
+
+
+def _without_trade(
+    intent_id: str | None, kind: str | None, *, agent: str, venue: str, at: str, limits_sha256: str
+) -> dict[str, Any]:
+    """Return a receipt's members, in their order, with all of a trade's empty; the verdict's are filled in after."""
+    verdict = dict.fromkeys(("verdict", "code", "message", "state", "seq"))
+    return {
+        "v": 1,
+        "intent_id": intent_id,
+        "kind": kind,
+        "agent": agent,
+        "venue": venue,
+        **verdict,
         "at": at,
         "limits_sha256": limits_sha256,
         "checks": [],
@@ -243,11 +321,12 @@ def refusal_receipt(
         "order": None,
         "position": None,
         "protection": None,
+        "levels": None,
         "nearest_admissible": None,
-        "retry": str(Retry.NEVER if code in _NO_CHANGE_HELPS else Retry.CHANGED),
+        "retry": None,
         "retry_at": None,
         "fills": [],
         "exit": None,
-        "stamps_ns": dict.fromkeys(("file_event", "decided", "journaled", "sent", "acked", "filled")),
-        "next": advice(code),
+        "stamps_ns": {},
+        "next": "",
     }

@@ -14,17 +14,21 @@ from typing import Any, Final
 
 import msgspec
 
-from hands.core.breakers import OPERATOR, keep_watching, roll_day, set_reason, watch_losses
+from hands.core.breakers import keep_watching, roll_day, watch_losses
 from hands.core.commands import Alert, AnyCommand, RequestDayOrders
 from hands.core.events import DayOrdersReport, VenueOrder
 from hands.core.orders import parse_client_order_id
+from hands.core.ownership import unexplained
 from hands.core.sizing import counts_as_trade
 from hands.core.state import UNNAMED, State
 from hands.core.units import decimal_text, mul_ceil, mul_floor, usd_text
 from hands.core.venue_rules import CRYPTO_MIN_NOTIONAL, fee_rate, received_qty
-from hands.core.vocab import AssetClass, Leg, Side, TradingState
+from hands.core.vocab import AssetClass, Leg, Side
 
 Out = list[AnyCommand]
+
+HELD_LOOKED_UP: Final = 50
+"""How many symbols that are held and not by a trade of ours are looked up; an owner may hold hundreds."""
 
 
 class _Trade(msgspec.Struct):
@@ -43,7 +47,11 @@ def begin(state: State) -> None:
 def ask(state: State, out: Out) -> None:
     """Ask for the orders since the roll; they are asked for until they come."""
     if state.recount_due:
-        out.append(RequestDayOrders(since_ns=state.roll_started_ns(state.now_ns)))
+        held = sorted(
+            symbol for symbol, at in state.positions.items() if at.qty and not state.live_on(symbol)
+        )
+        since_ns = state.roll_started_ns(state.now_ns)
+        out.append(RequestDayOrders(since_ns=since_ns, symbols=tuple(held[:HELD_LOOKED_UP])))
 
 
 def _day_orders(state: State, event: DayOrdersReport, out: Out) -> None:
@@ -58,6 +66,7 @@ def _day_orders(state: State, event: DayOrdersReport, out: Out) -> None:
     lost = {intent_id: trade for intent_id, trade in trades.items() if agents[intent_id] == UNNAMED}
     if lost:
         _take_over(state, lost, out)
+    _explain_holdings(state, event.orders, out)
     state.changed["day", ""] = state.day
     watch_losses(state, out)
     keep_watching(state)
@@ -156,8 +165,6 @@ def _take_over(state: State, lost: dict[str, _Trade], out: Out) -> None:
         f" with a loss of {usd_text(-day.realised[UNNAMED])} USD"
     )
     out.append(Alert(level="warning", code="DAY_RECOUNTED", message=message))
-    for intent_id, trade in lost.items():
-        _tell_of_a_holding(state, intent_id, trade, out)
 
 
 def _result(trade: _Trade) -> int:
@@ -167,6 +174,8 @@ def _result(trade: _Trade) -> int:
         return 0
     asset_class = _asset_class(entry)
     received = received_qty(asset_class, entry.filled_qty, 1)
+    if not received:  # the fee took all of it
+        return 0
     closed = min(trade.left, received)
     if entry.side is Side.BUY:
         cost = -(-mul_ceil(entry.avg_price, entry.filled_qty) * closed // received)
@@ -179,20 +188,38 @@ def _asset_class(order: VenueOrder) -> AssetClass:
     return AssetClass.CRYPTO if "/" in order.symbol else AssetClass.EQUITY
 
 
-def _tell_of_a_holding(state: State, intent_id: str, trade: _Trade, out: Out) -> None:
-    """Stop entering where such a trade is still open: it has no ticket, so no limit counts it."""
-    entry = trade.entry
-    position = None if entry is None else state.positions.get(entry.symbol)
-    if entry is None or position is None or state.live_on(entry.symbol):
-        return
+# --- what is still held ------------------------------------------------------------------------------------
+
+
+def _explain_holdings(state: State, orders: tuple[VenueOrder, ...], out: Out) -> None:
+    """Stop entering where trades of ours that the journal does not know are still open: no limit counts them.
+
+    What protects them is left alone. An order's prefix is the only witness, so what the owner closed in the broker's app
+    and bought again counts as such a trade too: better told once too often.
+    """
+    for intent_id, trade in _trades(orders, 0).items():
+        entry = trade.entry
+        if entry is None or _agent_of(state, intent_id) != UNNAMED or state.live_on(entry.symbol):
+            continue
+        left = _left(state, entry, trade)
+        if left:
+            detail = (
+                f"{entry.symbol}: the venue holds {decimal_text(state.positions[entry.symbol].qty)}, we have 0;"
+                f" {entry.client_order_id} (order {entry.order_id}) filled {decimal_text(entry.filled_qty)}, of which"
+                f" {decimal_text(left)} are left; the journal does not know it"
+            )
+            unexplained(state, entry.client_order_id, detail, out)
+
+
+def _left(state: State, entry: VenueOrder, trade: _Trade) -> int:
+    """Return what a trade can still hold, by its orders and by the position; 0 for what the venue would not sell."""
+    position = state.positions.get(entry.symbol)
+    if position is None or (position.qty > 0) is not (entry.side is Side.BUY):
+        return 0
     asset_class = _asset_class(entry)
     left = min(received_qty(asset_class, entry.filled_qty, 1) - trade.left, abs(position.qty))
     least = CRYPTO_MIN_NOTIONAL if asset_class is AssetClass.CRYPTO else 0
-    if left > 0 and mul_floor(entry.avg_price or 0, left) > least:
-        detail = (
-            f"{entry.symbol}: {decimal_text(left)} are held by {intent_id}, which the journal does not know"
-        )
-        set_reason(state, out, "UNEXPLAINED_POSITION", TradingState.REDUCE_ONLY, OPERATOR, detail)
+    return left if left > 0 and mul_floor(entry.avg_price or 0, left) > least else 0
 
 
 HANDLERS: Final[dict[type[msgspec.Struct], Callable[[State, Any, Out], None]]] = {

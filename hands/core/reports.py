@@ -8,34 +8,33 @@ harmless, and a word that no known behaviour explains freezes the symbol instead
 
 from __future__ import annotations
 
+from hands.core.answers import Meaning, meaning_of
+from hands.core.basis import note_end
 from hands.core.breakers import OPERATOR, book_result, set_reason, venue_answered
 from hands.core.commands import AnyCommand
 from hands.core.events import Execution, RequestAnswered, VenueOrder
-from hands.core.ledger_rows import fill_record, order_record
+from hands.core.executions import note_fills, price_fills, record_execution
+from hands.core.groups import note_leg_moved
+from hands.core.ledger_rows import order_record
 from hands.core.order_table import UnknownArcError, next_status
 from hands.core.state import State
-from hands.core.ticket import ExecutionRecord, Order, Ticket
+from hands.core.ticket import Order, Ticket
 from hands.core.units import (
     NANO,
     NS_PER_MS,
     Ns,
     NumberError,
-    Price,
     Qty,
-    Usd,
-    div_half_up,
-    mul_floor,
     nano_truncated,
 )
 from hands.core.venue_rules import received_qty
-from hands.core.vocab import ExitReason, Leg, OrderClass, OrderStatus, OrderType, TradeState, TradingState
+from hands.core.vocab import ExitReason, Leg, OrderStatus, OrderType, TradeState, TradingState
 
-_ALREADY_THROUGH = (
-    ("than current price", ExitReason.STOP_LOSS, "stop"),
-    ("stop_loss.stop_price must be", ExitReason.STOP_LOSS, "stop"),
-    ("take_profit.limit_price must be", ExitReason.TAKE_PROFIT, "target"),
-)
-"""How the venue words the refusal of a protective order that would trade at once, and what the position is due."""
+_ALREADY_THROUGH = {
+    Meaning.THROUGH_STOP: (ExitReason.STOP_LOSS, "stop"),
+    Meaning.THROUGH_TARGET: (ExitReason.TAKE_PROFIT, "target"),
+}
+"""What a position is due whose protective order the venue refused because it would trade at once."""
 
 FEE_SLACK = 100
 """The largest part of a coin position (1/100) that a refusal may explain as fees."""
@@ -45,6 +44,9 @@ TRIES_BEFORE_PATIENCE = 15
 """Refusals in a row (about half a minute of them) after which exits are tried ever less often."""
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.MARKET)
+
+_TOOK_OVER = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED})
+"""What an order that replaces another can only be once it has."""
 
 
 def freeze(state: State, ticket: Ticket, why: str, out: list[AnyCommand]) -> None:
@@ -72,6 +74,7 @@ def absorb(
         freeze(state, ticket, f"{order.leg} order: {error}", out)
         # what it became is unknown, what it filled is not: the quantities below are facts whatever the word
         status = OrderStatus.UNKNOWN if order.status is OrderStatus.UNSENT else None
+    _take_place(ticket, order, report)
     if report.filled_qty > order.qty:
         why = f"{report.filled_qty / NANO:g} filled of an order for {order.qty / NANO:g}"
         freeze(state, ticket, f"{order.leg} order: {why}", out)
@@ -89,16 +92,38 @@ def absorb(
         changed, order.status = status is not order.status, status
         if changed:
             order.queries = 0
+            note_end(state, ticket, order)
             venue_answered(state, order, out)
-    if report.qty and order.parent is not None and report.qty != order.qty and report.qty >= order.filled_qty:
+            if status is OrderStatus.REPLACED and order.parent is not None:
+                note_leg_moved(state, ticket, order)
+    if order.refused_as:  # the first of its sends arrived after all
+        order.refused_as, order.refusal, order.available = "", None, None
+    shrinks = order.parent is not None or order.replaces is not None
+    if report.qty and shrinks and report.qty != order.qty and report.qty >= order.filled_qty:
         order.qty = report.qty  # the venue shrinks a stop leg while its target fills
-    if report.status is OrderStatus.REPLACED and order.parent is not None:
-        ticket.group_read = False  # somebody moved a leg: its successor is found by reading the group again
     order.updated_ns = state.now_ns
     for leg in report.legs:
         _adopt_leg(state, ticket, order, leg, out)
     out.append(order_record(order))
     state.touch(ticket)
+
+
+def _take_place(ticket: Ticket, order: Order, report: VenueOrder) -> None:
+    """Settle what an order took over from the one that it replaces: its fills and its legs.
+
+    The venue either counts on from the old order's fills (then its quantity is the whole one) or begins anew with the
+    rest; which, is not documented, so the first report tells.
+    """
+    before = ticket.orders.get(order.replaces or "")
+    if before is None:
+        return
+    if order.acked_ns is None and report.qty:
+        order.carries = report.qty >= before.qty
+        order.qty = report.qty
+    if before.status is OrderStatus.REPLACED or order.status in _TOOK_OVER:
+        for leg in ticket.orders.values():
+            if leg.parent == before.client_order_id:
+                leg.parent = order.client_order_id
 
 
 def _merge_fills(
@@ -112,15 +137,18 @@ def _merge_fills(
 ) -> None:
     """Take over what a report says was filled, and what follows for the trade's quantities and its booked result."""
     booked = ticket.realised_usd() if ticket.state is TradeState.CLOSED else None
-    _record_execution(ticket, order, execution, out)
     grew = report.filled_qty > order.filled_qty
     if grew:
+        if order.part:
+            ticket.close_qty = Qty(max(0, ticket.close_qty - (report.filled_qty - order.filled_qty)))
         order.filled_qty = report.filled_qty
         ticket.last_fill_ns = state.now_ns
         _after_fill(state, ticket, order)
+    record_execution(ticket, order, execution, out)
     if grew or execution is not None:
         # an average that came late is one of fewer fills
-        _price_fills(ticket, order, report.avg_price if report.filled_qty == order.filled_qty else None)
+        price_fills(ticket, order, report.avg_price if report.filled_qty == order.filled_qty else None)
+        note_fills(state, ticket)
     if order.leg is Leg.ENTRY and grew:
         _count_received(ticket, order, position_qty)
     if order.leg is not Leg.ENTRY and ticket.owned < 0 and ticket.written_off > 0:
@@ -128,34 +156,6 @@ def _merge_fills(
         ticket.written_off = Qty(ticket.written_off - min(ticket.written_off, -ticket.owned))
     if booked is not None:  # what was booked at its end stays what the trade made
         book_result(state, ticket, ticket.realised_usd() - booked)
-
-
-def _record_execution(
-    ticket: Ticket, order: Order, execution: Execution | None, out: list[AnyCommand]
-) -> None:
-    if execution is None or execution.execution_id in ticket.executions:
-        return
-    record = ExecutionRecord(
-        execution_id=execution.execution_id,
-        client_order_id=order.client_order_id,
-        leg=order.leg,
-        qty=execution.qty,
-        price=execution.price,
-        at_ns=execution.at_ns,
-    )
-    ticket.executions[execution.execution_id] = record
-    out.append(fill_record(ticket, order, record))
-
-
-def _price_fills(ticket: Ticket, order: Order, avg_price: Price | None) -> None:
-    """Set an order's average price and money: from the executions where we have them all, else as the venue says."""
-    own = [e for e in ticket.executions.values() if e.client_order_id == order.client_order_id]
-    if order.filled_qty and sum(e.qty for e in own) == order.filled_qty:
-        order.avg_price = Price(div_half_up(sum(e.price * e.qty for e in own), order.filled_qty))
-        order.value = Usd(sum(e.price * e.qty for e in own) // NANO)
-    elif avg_price is not None:
-        order.avg_price = avg_price
-        order.value = Usd(mul_floor(avg_price, order.filled_qty))
 
 
 def _after_fill(state: State, ticket: Ticket, order: Order) -> None:
@@ -190,6 +190,8 @@ def _adopt_leg(state: State, ticket: Ticket, parent: Order, leg: VenueOrder, out
             absorb(state, ticket, found[1], leg, out)
         return
     is_stop = leg.order_type not in LIMIT_TYPES
+    before = state.find_order("", leg.replaces) if leg.replaces is not None else None
+    after = next((each for each in ticket.exits if leg.order_id and each.replaces_id == leg.order_id), None)
     order = Order(
         client_order_id=leg.client_order_id,
         intent_id=ticket.intent_id,
@@ -205,8 +207,14 @@ def _adopt_leg(state: State, ticket: Ticket, parent: Order, leg: VenueOrder, out
         order_id=leg.order_id,
         parent=parent.client_order_id,
         created_ns=state.now_ns,
+        first_ns=parent.first_ns or parent.created_ns,
         sent_ns=parent.sent_ns,
+        replaces=before[1].client_order_id if before is not None and before[0] is ticket else None,
+        replaces_id=leg.replaces,
     )
+    if after is not None:  # its successor was named first: what is told of it now is older than its end
+        order.status = OrderStatus.REPLACED
+        after.replaces, after.carries = order.client_order_id, after.qty >= order.qty
     ticket.orders[order.client_order_id] = order
     state.index_order(order)
     absorb(state, ticket, order, leg, out)
@@ -218,26 +226,46 @@ def _adopt_leg(state: State, ticket: Ticket, parent: Order, leg: VenueOrder, out
 def submit_answered(
     state: State, ticket: Ticket, order: Order, event: RequestAnswered, out: list[AnyCommand]
 ) -> None:
-    """Merge the answer to a submit. A refusal is proof that the venue has no such order; a 5xx proves nothing."""
-    if event.order is not None and event.status < 300:
+    """Merge the answer to a submit. A refusal is proof that the venue has no such order; a 5xx proves nothing, and the
+    refusal of a repeat proves nothing of the first send, which may still arrive."""
+    meaning = meaning_of(event)
+    if event.order is not None and meaning is Meaning.TAKEN:
         absorb(state, ticket, order, event.order, out)
         return
     undecided = order.status in (OrderStatus.UNSENT, OrderStatus.UNKNOWN)
-    refused = 400 <= event.status < 500 and event.status not in (408, 425)
-    if not refused or "client_order_id must be unique" in event.message:
+    if meaning in (Meaning.NEITHER, Meaning.EXISTS, Meaning.TAKEN):
         if undecided:
             order.status = OrderStatus.UNKNOWN
             order.query_ns = None
             # an exit may be sent again under its own id without asking: if it is there, the venue refuses the second
             order.missing = int(event.status >= 500 and order.leg is not Leg.ENTRY)
     elif undecided:
-        order.status = OrderStatus.REJECTED
         order.refusal = f"{event.status} {event.code or ''} {event.message}".strip()
         order.available = _amount(event.extras.get("available"))
-        if order.leg is not Leg.ENTRY:
-            _exit_refused(state, ticket, order, event)
-        venue_answered(state, order, out)
+        if order.resends and meaning is Meaning.PAUSE:
+            order.status, order.missing, order.refusal = (
+                OrderStatus.UNKNOWN,
+                1,
+                None,
+            )  # sent once more, as it is
+        elif order.resends:
+            order.status, order.refused_as, order.query_ns = OrderStatus.UNKNOWN, meaning, None
+        else:
+            order.status = OrderStatus.REJECTED
+            if order.leg is not Leg.ENTRY:
+                _exit_refused(state, ticket, order, meaning)
+        if meaning is not Meaning.PAUSE:  # that says nothing of the order
+            venue_answered(state, order, out)
     order.updated_ns = state.now_ns
+    out.append(order_record(order))
+    state.touch(ticket)
+
+
+def believe_refusal(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> None:
+    """Take the refusal of a repeated send for the fate of the order: the first has had its time to arrive."""
+    meaning, order.refused_as = Meaning(order.refused_as), ""
+    order.status, order.updated_ns = OrderStatus.REJECTED, state.now_ns
+    _exit_refused(state, ticket, order, meaning)
     out.append(order_record(order))
     state.touch(ticket)
 
@@ -260,7 +288,7 @@ def _refusals_in_a_row(state: State, ticket: Ticket) -> int:
     since = (session.open_ns or 0) if session is not None and session.is_open and not coins else 0
     count = 0
     for order in reversed(ticket.exits):
-        if order.parent is not None:
+        if order.parent is not None or order.replaces is not None:
             continue
         if not order.refusal or order.created_ns < since:
             break
@@ -282,7 +310,7 @@ def _refused_wait_ms(state: State, ticket: Ticket, tries: int) -> int:
     return wait
 
 
-def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnswered) -> None:
+def _exit_refused(state: State, ticket: Ticket, order: Order, meaning: Meaning) -> None:
     """Decide from a refused exit whether the market is already through the stop; otherwise try again shortly.
 
     Coins that the venue has slightly less of than we counted went to its fees: fills round them one by one.
@@ -296,12 +324,11 @@ def _exit_refused(state: State, ticket: Ticket, order: Order, event: RequestAnsw
     ticket.retry_exit_ns = Ns(state.now_ns + _refused_wait_ms(state, ticket, tries) * NS_PER_MS)
     if ticket.exit_reason is not None:
         return
-    for words, reason, level in _ALREADY_THROUGH:
-        if words in event.message:
-            ticket.exit_reason, ticket.exit_since_ns = reason, state.now_ns
-            ticket.exit_note = f"the venue refused it because the market is already through the {level}"
-            ticket.retry_exit_ns = state.now_ns
-            return
+    through = _ALREADY_THROUGH.get(meaning)
+    if through is not None:
+        ticket.exit_reason, ticket.exit_since_ns = through[0], state.now_ns
+        ticket.exit_note = f"the venue refused it because the market is already through the {through[1]}"
+        ticket.retry_exit_ns = state.now_ns
 
 
 def submit_failed(
@@ -310,7 +337,7 @@ def submit_failed(
     """Merge the failure of a submit: *unknown* unless not one byte left."""
     if order.status is not OrderStatus.UNSENT:
         return
-    if sent:
+    if sent or order.resends:  # that a repeat was not sent says nothing of the first
         order.status = OrderStatus.UNKNOWN
         order.query_ns = None
     else:
@@ -334,11 +361,7 @@ def deny(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> N
         return
     for member in forgotten:
         member.status, member.refusal = OrderStatus.CANCELED, "the venue does not know it any more"
+        member.legs_read, member.doubt_ns = True, Ns(0)
         member.updated_ns = state.now_ns
         out.append(order_record(member))
     freeze(state, ticket, f"the venue has forgotten the {order.leg} order {order.client_order_id}", out)
-
-
-def is_group(order: Order) -> bool:
-    """Whether the venue keeps legs under this order."""
-    return order.parent is None and order.order_class in (OrderClass.BRACKET, OrderClass.OCO)

@@ -175,6 +175,7 @@ def approve(case: Case, judgement: Judgement) -> ApprovedEntry:
     assert checks.ILLEGAL_ENTRIES[key] is None
     assert case.is_crypto or amount_of(plan.qty) is shape.amount
     assert wrong_size(case.asset_class, plan.qty, plan.limit_price, lot=plan.lot, least=least) is None
+    assert plan.take_profit is not None
     for price in (plan.limit_price, plan.stop_loss, plan.take_profit):
         assert not off_increment(case.asset_class, price, plan.price_increment)
     return ApprovedEntry(

@@ -110,9 +110,9 @@ def stake_of(ticket: Ticket) -> Stake:
         worst_exit=plan.worst_exit,
         fee_rate=ticket.fee_rate,
         avg_entry=ticket.avg_entry or plan.limit_price,
-        owned=owned,
+        owned=0 if ticket.basis else owned,  # by what it is priced now is for the operator to say
         cost=cost,
-        exposure=mul_ceil(plan.limit_price, abs(owned) + waiting),
+        exposure=cost if ticket.basis else mul_ceil(plan.limit_price, abs(owned) + waiting),
         realised=realised,
         waiting_risk=mul_ceil(plan.unit_risk, waiting),
         reserve=notional if ticket.is_long else mul_ceil(notional, SHORT_MARGIN),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from hands.core.change_ticket import ChangeTicket
 from hands.core.events import AccountReport, Asset, Link, PositionSnapshot, SessionReport
 from hands.core.ideas import Accepted, Ideas
 from hands.core.limits import LimitsFile
@@ -24,6 +25,9 @@ from hands.core.vocab import TradingState, Venue
 
 FINISHED_KEPT = 2_000
 """How many finished tickets stay in memory (for status and late reports); the ledger has them all."""
+
+DEAD_ORDERS_KEPT = 20
+"""Exits that ended without a fill and are kept with their trade; the ledger has them all."""
 
 UNNAMED = ""
 """Stands for the agent where nobody knows whose document it was: what it used up counts against every agent."""
@@ -183,19 +187,28 @@ class State:
         self.session: SessionReport | None = None
         self.positions: dict[str, PositionSnapshot] = {}
         self.foreign: dict[str, str] = {}
+        self.foreign_seen_ns: dict[str, Ns] = {}
         self.links: dict[Link, bool] = {}
         self.reconciled = False
+        self.fence = 0  # the watchdog's fence as we know it, and since when it holds us
+        self.fenced_ns: Ns | None = None
+        self.fence_patience_ns: Ns | None = None
+        self.watchdog_acted = False
         self.recount_due = False
         self.truth_asked_ns: Ns | None = None
         self.truth_of_ns = Ns(0)
+        self.fills_asked_ns = Ns(-(2**62))
+        self.fills_due: dict[str, None] | None = None
         self.down_since_ns: dict[Link, Ns] = {}
         self.venue_offsets_ns: dict[Link, int] = {}
         self.confirmed: dict[str, Confirmation] = {}
+        self.quote_again_ns: dict[str, Ns] = {}  # when an unseen coin may be asked for again
         self.halts: dict[str, Halt] = {}
         # our own business
         self.tickets: dict[str, Ticket] = {}
         self.stakes = Stakes()
         self.finished: OrderedDict[str, Ticket] = OrderedDict()
+        self.changes: OrderedDict[str, ChangeTicket] = OrderedDict()
         self.by_order_id: dict[str, tuple[str, str]] = {}
         self.by_client_id: dict[str, str] = {}
         self.seen: dict[str, Seen] = {}
@@ -222,6 +235,7 @@ class State:
         self.changed: dict[tuple[str, str], msgspec.Struct | None] = {}
         self.receipts_due: dict[str, None] = {}
         self._timers: list[tuple[int, str, str]] = []
+        self._asked: dict[tuple[int, str, str], None] = {}  # the same, to be looked up
 
     # --- the trading state ---------------------------------------------------------------------------------
 
@@ -239,6 +253,14 @@ class State:
         """Return a ticket that is live or recently finished."""
         return self.tickets.get(intent_id) or self.finished.get(intent_id)
 
+    def judged(self, intent_id: str) -> Ticket | ChangeTicket | None:
+        """Return whatever has a receipt under that id: a ticket, or a document that changed one."""
+        return self.ticket(intent_id) or self.changes.get(intent_id)
+
+    def waiting_ticket(self, intent_id: str) -> Ticket | None:
+        """Return the ticket under that id that waits for its quote, on whatever symbol."""
+        return next((queue[intent_id].ticket for queue in self.waiting.values() if intent_id in queue), None)
+
     def live_on(self, symbol: str) -> list[Ticket]:
         """Return the tickets that count against budgets on `symbol` (at most one, by SYMBOL_BUSY)."""
         return [ticket for ticket in self.stakes.tickets() if ticket.symbol == symbol]
@@ -255,15 +277,17 @@ class State:
     # --- timers --------------------------------------------------------------------------------------------
 
     def wake_at(self, at_ns: int, kind: str, key: str) -> None:
-        """Ask for `kind` to run for `key` at `at_ns`; asking twice is harmless, since what runs looks again."""
-        heapq.heappush(self._timers, (at_ns, kind, key))
+        """Ask for `kind` to run for `key` at `at_ns`; asked twice it is one timer."""
+        timer = (at_ns, kind, key)
+        if timer not in self._asked:  # a trade that is held for weeks asks for its end at every look
+            self._asked[timer] = None
+            heapq.heappush(self._timers, timer)
 
     def due(self, now_ns: int) -> tuple[int, str, str] | None:
         """Take the next timer that is due at `now_ns`, None if there is none."""
         if self._timers and self._timers[0][0] <= now_ns:
             timer = heapq.heappop(self._timers)
-            while self._timers and self._timers[0] == timer:
-                heapq.heappop(self._timers)
+            del self._asked[timer]
             return timer
         return None
 
@@ -297,6 +321,14 @@ class State:
                 self.by_order_id.pop(order.order_id or "", None)
                 self.by_client_id.pop(order.client_order_id, None)
 
+    def note_change(self, found: ChangeTicket) -> None:
+        """Keep a judged document that changes an intent: written ahead until its receipt is, then only remembered."""
+        self.changes[found.intent_id] = found
+        self.changed["change", found.intent_id] = found
+        self.receipts_due[found.intent_id] = None
+        while len(self.changes) > FINISHED_KEPT:
+            self.changes.popitem(last=False)
+
     def agent_book(self, agent: str) -> AgentBook:
         return self.agents.setdefault(agent, AgentBook())
 
@@ -329,6 +361,9 @@ class State:
                     else:
                         self.finished[key] = ticket
                     self.receipts_due[key] = None
+                case "change":
+                    self.changes[key] = msgspec.json.decode(data, type=ChangeTicket)
+                    self.receipts_due[key] = None
                 case "seen":
                     self.seen[key] = msgspec.json.decode(data, type=Seen)
                 case "agent":
@@ -354,15 +389,16 @@ class State:
         if order.order_id is not None:
             self.by_order_id[order.order_id] = (order.intent_id, order.client_order_id)
 
-    def forget_orders(self, ticket: Ticket, kept: int) -> None:
-        """Drop a ticket's oldest exits that ended without a fill, so that a long row of refusals stays small."""
-        parents = {order.parent for order in ticket.orders.values() if order.is_live}
+    def forget_orders(self, ticket: Ticket) -> None:
+        """Drop a ticket's oldest exits that ended without a fill, so that a long row of refusals or moves stays small."""
+        live = [order for order in ticket.orders.values() if order.is_live]
+        parents = {order.parent for order in live} | {order.replaces for order in live}
         dead = [
             order
             for order in ticket.exits
             if not order.is_live and not order.filled_qty and order.client_order_id not in parents
         ]
-        for order in dead[: max(0, len(dead) - kept)]:
+        for order in dead[: max(0, len(dead) - DEAD_ORDERS_KEPT)]:
             del ticket.orders[order.client_order_id]
             self.by_client_id.pop(order.client_order_id, None)
             self.by_order_id.pop(order.order_id or "", None)

@@ -89,13 +89,13 @@ Suggestion = dict[str, int | float | str]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The order an approval leads to, and what it can lose."""
+    """The order an approval leads to, and what it can lose. Only an adopted trade may have no `take_profit`."""
 
     asset_class: AssetClass
     side: Side
     qty: Qty
     limit_price: Price
-    take_profit: Price
+    take_profit: Price | None
     stop_loss: Price
     worst_exit: Price
     unit_risk: Price
@@ -119,7 +119,12 @@ class Order(msgspec.Struct, kw_only=True):
     """One order of a ticket as far as it is known. `value` is the money of its fills.
 
     `sent_ns` None while its bytes have not been handed to a socket. `order_id` is the venue's; `parent` is the
-    client order id of the order whose leg it is, for legs that the venue named itself.
+    client order id of the order whose leg it is, for legs that the venue named itself. `replaces` is the client order
+    id of the order whose place it takes; where it `carries` that one's fills, they are within its own numbers.
+    `first_ns`: when the first of such a row was placed. `part`: it sells a part that was asked for, not all.
+    `doubt_ns`: since when a pair's legs may be others than known, 0 where they are not. `unlisted`: a leg that the venue,
+    naming its group, left out. `replaces_id` is the venue's id of what `replaces` names, known or not. `refused_as`: what
+    the refusal of a repeated send meant, while it proves nothing yet.
     """
 
     client_order_id: str
@@ -151,11 +156,26 @@ class Order(msgspec.Struct, kw_only=True):
     resends: int = 0
     refusal: str | None = None
     available: Qty | None = None
+    legs_read: bool = False
+    replaces: str | None = None
+    carries: bool = False
+    first_ns: Ns = Ns(0)
+    part: bool = False
+    refused_cancels: int = 0
+    doubt_ns: Ns = Ns(0)
+    unlisted: bool = False
+    replaces_id: str | None = None
+    refused_as: str = ""
 
     @property
     def is_live(self) -> bool:
         """Whether it may still fill, as far as we can know."""
         return not self.status.is_terminal
+
+    @property
+    def is_group(self) -> bool:
+        """Whether the venue keeps legs under this order."""
+        return self.parent is None and self.order_class in (OrderClass.BRACKET, OrderClass.OCO)
 
     @property
     def remaining(self) -> Qty:
@@ -207,7 +227,11 @@ _UNCOMMITTED = _FINISHED | {TradeState.ARMED}
 
 
 class Ticket(msgspec.Struct, kw_only=True):
-    """Everything about one judged document."""
+    """Everything about one judged document.
+
+    `cancel_note` says who took its entry back, "" where nobody did; `adopted`: no entry of ours bought it, the operator
+    handed over a holding of the owner's.
+    """
 
     intent: Intent
     agent: str
@@ -242,6 +266,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     through_stop_ns: Ns | None = None
     retry_exit_ns: Ns = Ns(0)
     group_read: bool = False
+    group_doubt_ns: Ns = Ns(0)
     naked_since_ns: Ns | None = None
     protected_since_ns: Ns | None = None
     fired_ns: Ns | None = None
@@ -254,6 +279,21 @@ class Ticket(msgspec.Struct, kw_only=True):
     seq: int = 0
     frozen: str = ""
     settled: bool = False
+    stop_moved: Price | None = None
+    target_moved: Price | None = None
+    hold_moved_ns: int | None = None
+    close_qty: Qty = Qty(0)
+    fills_asked: int = 0
+    cancel_note: str = ""
+    adopted: bool = False
+    part_since_ns: Ns | None = None
+    part_tries: int = 0
+    move_tries: int = 0
+    move_again_ns: Ns = Ns(0)
+    basis: str = ""
+    basis_due_ns: Ns | None = None
+    renamed: bool = False
+    halt_told_ns: Ns = Ns(0)
 
     @property
     def intent_id(self) -> str:
@@ -271,6 +311,27 @@ class Ticket(msgspec.Struct, kw_only=True):
     def is_live(self) -> bool:
         """Whether it still has business: armed, working, open, or not known to be over."""
         return self.state not in _FINISHED
+
+    @property
+    def stop_loss(self) -> Price:
+        """Where the stop belongs now: the plan's, unless it was trailed or tightened since. Needs a plan."""
+        assert self.plan is not None
+        return self.plan.stop_loss if self.stop_moved is None else self.stop_moved
+
+    @property
+    def take_profit(self) -> Price | None:
+        """Where the target belongs now, None where there is none. Needs a plan."""
+        assert self.plan is not None
+        return self.plan.take_profit if self.target_moved is None else self.target_moved
+
+    @property
+    def max_hold_ns(self) -> int | None:
+        """How long the position may be held, from its first fill; None for as long as it takes."""
+        return self.intent.max_hold_ns if self.hold_moved_ns is None else self.hold_moved_ns
+
+    def doubt_group(self, now_ns: Ns) -> None:
+        """Forget that the entry's group was read: what was asked before now may not know of its change."""
+        self.group_read, self.group_doubt_ns = False, now_ns
 
     def in_doubt(self, now_ns: int) -> bool:
         """Whether the venue's last snapshot missed some of what is owned, and the next has yet to say so too."""
@@ -305,9 +366,17 @@ class Ticket(msgspec.Struct, kw_only=True):
                 paid += order.value
             elif order.filled_qty:
                 sign = self._sign(order)
-                left += sign * order.filled_qty
-                proceeds += sign * order.value
+                filled, value = self.own_part(order)
+                left += sign * filled
+                proceeds += sign * value
         return paid, left, proceeds
+
+    def own_part(self, order: Order) -> tuple[int, int]:
+        """Return what an order filled and for how much, less what it took over from the one that it replaced."""
+        before = self.orders.get(order.replaces or "") if order.carries else None
+        if before is None:
+            return order.filled_qty, order.value
+        return max(0, order.filled_qty - before.filled_qty), max(0, order.value - before.value)
 
     @property
     def exit_filled(self) -> Qty:
@@ -335,10 +404,11 @@ class Ticket(msgspec.Struct, kw_only=True):
     def avg_exit(self) -> Price | None:
         """The average over all exits; without one, what a part sold elsewhere was worth at the time."""
         closing = [order for order in self.exits if order.filled_qty and self._sign(order) > 0]
-        filled = sum(order.filled_qty for order in closing)
+        parts = [(self.own_part(order)[0], order) for order in closing]
+        filled = sum(qty for qty, _ in parts)
         if not filled:
             return self.exit_price_hint
-        return Price(div_half_up(sum((o.avg_price or 0) * o.filled_qty for o in closing), filled))
+        return Price(div_half_up(sum((order.avg_price or 0) * qty for qty, order in parts), filled))
 
     def fees_usd(self) -> Usd:
         """Return the venue's fees so far in dollars: coins kept on the way in, dollars on the way out."""

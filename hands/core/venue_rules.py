@@ -2,8 +2,8 @@
 
 Owns the engine's side of the rules; the simulator owns its own, and a test puts every combination of the words to both.
 The one idea: what is not in `SENT` is not sent, every other shape has its reason in `REFUSED`, and the two never meet;
-so a shape that nobody thought of is refused and not let through. The engine replaces no orders. Sources: the venue's
-published rules, and the refusals it is known to give.
+so a shape that nobody thought of is refused and not let through. An order that is replaced keeps its shape: only its
+prices change. Sources: the venue's published rules, and the refusals it is known to give.
 """
 
 from __future__ import annotations

@@ -172,7 +172,8 @@ class Retry(StrEnum):
 
 
 class Code(StrEnum):
-    """Every code a receipt can carry: first the refusals, then the denials in the order of their checks."""
+    """Every code a receipt can carry: first the refusals, then the denials in the order of their checks, last that of
+    documents which change an intent."""
 
     OK = "OK"
 
@@ -222,3 +223,5 @@ class Code(StrEnum):
     SIZE_TOO_SMALL = "SIZE_TOO_SMALL"
     VENUE_RULE = "VENUE_RULE"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+
+    NOTHING_TO_DO = "NOTHING_TO_DO"

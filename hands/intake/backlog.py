@@ -13,7 +13,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from hands.core.intents import parse_time_ns
+from hands.core.members import parse_time_ns
 from hands.core.units import NS_PER_S, Ns
 from hands.intake.claims import Claim
 

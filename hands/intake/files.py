@@ -26,6 +26,9 @@ from hands.intake.places import open_below
 from hands.intake.reading import SUFFIX, Identity, IntakeError, content, shown_name
 
 TAKEN_PREFIX = ".taken-"
+NAME_BYTES_MAX = 255
+"""The longest name of a file that Linux file systems take."""
+
 Others = Callable[[], Collection[bytes]]
 """The bytes of the other documents of a name that were delivered and are still to be filed; asked on a clash only."""
 
@@ -155,7 +158,7 @@ def _take_thing(
 @contextmanager
 def _taken(drop_fd: int, name: str, claimed: Others) -> Iterator[str | None]:
     """Rename `name` to a hidden name that nobody can guess; what is still there afterwards gets its name back."""
-    hidden = f"{TAKEN_PREFIX}{secrets.token_hex(8)}"
+    hidden = _hidden(name)
     try:
         os.rename(name, hidden, src_dir_fd=drop_fd, dst_dir_fd=drop_fd)
     except FileNotFoundError:
@@ -166,6 +169,13 @@ def _taken(drop_fd: int, name: str, claimed: Others) -> Iterator[str | None]:
     finally:
         if _exists(drop_fd, hidden):
             give_back(drop_fd, hidden, name, claimed)
+
+
+def _hidden(name: str) -> str:
+    """Return a name that nobody can guess, and that tells a later life what the file was called."""
+    hidden = f"{TAKEN_PREFIX}{secrets.token_hex(8)}"
+    telling = f"{hidden}.{name}"
+    return telling if len(os.fsencode(telling)) <= NAME_BYTES_MAX else hidden
 
 
 def give_back(drop_fd: int, hidden: str, name: str, claimed: Others = tuple) -> None:
@@ -216,10 +226,14 @@ def write_new(place_fd: int, name: str, data: bytes) -> None:
 
 
 def return_taken(folder_fd: int) -> None:
-    """Put back what a process that died had taken out of a folder and not yet compared with what was judged."""
+    """Put back what a process that died had taken out of a folder and not yet compared with what was judged.
+
+    Under its own name, so that a document which has been judged is recognised and not refused as a second one.
+    """
     for name in os.listdir(folder_fd):
         if name.startswith(TAKEN_PREFIX):
-            give_back(folder_fd, name, f"{name.removeprefix('.')[:100]}{SUFFIX}")
+            _, _, was = name.removeprefix(TAKEN_PREFIX).partition(".")
+            give_back(folder_fd, name, was if was.endswith(SUFFIX) else f"{name[1:101]}{SUFFIX}")
 
 
 def _exists(folder_fd: int, name: str) -> bool:

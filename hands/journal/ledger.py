@@ -4,7 +4,7 @@ Owns `hands.db`; everybody else opens it read-only (`reader`). May not be waited
 the outbox *is* the queue. The engine commits ledger rows with everything else and calls `wake()`; this thread
 reads what is committed through its own read-only connection, writes it in batches, and keeps how far it has come
 in the same transaction. So nothing is projected that was not committed, nothing twice, and nothing can
-overflow: a slow or blocked `hands.db` only makes the views late.
+overflow: a slow or blocked `hands.db` only makes the views late, and a log that one endless reader holds open is bounded.
 
 Guaranteed: once `flush` returns True, `hands.db` shows every row committed before it, each exactly once. Readers
 cannot hurt the engine, whatever they hold open. Somebody holding a *write* lock on `hands.db` delays the views, not
@@ -23,6 +23,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hands.journal.log_size import KEPT, MIB, log_bytes, log_fault
 from hands.journal.reader import open_read_only
 from hands.journal.schema import (
     ADDED,
@@ -39,6 +40,13 @@ BATCH_ROWS = 256
 IDLE_S = 1.0
 GATHER_S = 0.01
 """A pause after each wake-up, so that one turn's rows and the next one's share a transaction."""
+
+LOG_MAX = 512 * MIB
+"""While one reader holds the log open it grows up to this; then what is to be shown waits in the journal."""
+
+HELD_BACK_S = 2.0
+HELD_BACK_ROWS = 4096
+"""While a reader holds the log, batches are rarer and larger: each one adds whole pages, however few its rows."""
 
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 2.0
@@ -63,12 +71,14 @@ class Ledger:
         self._journal_path = journal
         self._journal: sqlite3.Connection | None = None
         self._db: sqlite3.Connection | None = None
-        self._inode = 0
+        self._inodes = (0, 0)
         self._ceiling: int | None = None
         self._position = 0
         self._set_aside = 0
         self._fault: str | None = None
+        self._log_fault: str | None = None
         self._wake = threading.Event()
+        self._pause = threading.Event()
         self._turn = threading.Condition()
         self._asked = 0
         self._answered = 0
@@ -103,6 +113,7 @@ class Ledger:
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop after the batch in hand. What is not projected stays in the outbox for the next start."""
         self._stopping = True
+        self._pause.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -117,7 +128,7 @@ class Ledger:
         """Why the projection stands still just now; None while it runs."""
         if self._fault is None and self._thread.ident and not self._thread.is_alive() and not self._stopping:
             return f"{self.path.name}: the projecting thread has died"
-        return self._fault
+        return self._fault or self._log_fault
 
     @property
     def set_aside(self) -> int:
@@ -132,6 +143,7 @@ class Ledger:
             asked = self._asked
             try:
                 moved = self._project_batch()
+                self._mind_log()
             except (sqlite3.Error, OSError, LedgerError) as error:
                 self._fault = f"{self.path.name}: {error}"
                 self._give_up(error)
@@ -144,6 +156,8 @@ class Ledger:
             self._fault = None
             retry_s = RETRY_FIRST_S
             if moved:
+                if self._log_fault is not None:
+                    self._pause.wait(HELD_BACK_S)
                 continue
             with self._turn:
                 self._answered = asked
@@ -156,9 +170,23 @@ class Ledger:
                 time.sleep(GATHER_S)
         self._close_connections()
 
+    def _mind_log(self) -> None:
+        """Say of a log that it grows, let it grow less, and cut it back as soon as nobody holds it any more."""
+        if log_fault(self.path) is not None and self._db is not None:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._log_fault = log_fault(self.path)
+
     def _project_batch(self) -> int:
-        """Project up to `BATCH_ROWS` rows in one transaction; return how many there were."""
+        """Project up to `BATCH_ROWS` rows in one transaction; return how many there were.
+
+        Raises:
+            LedgerError: a reader holds the log, and it has grown so large that the rows are safer in the journal.
+        """
         db = self._ledger()
+        if log_bytes(self.path) >= LOG_MAX:
+            self._mind_log()
+            if log_bytes(self.path) >= LOG_MAX:
+                raise LedgerError(f"{log_fault(self.path)}; nothing is added to it until that is over")
         rows = self._outbox()
         if not rows:
             return 0
@@ -182,7 +210,7 @@ class Ledger:
     def _outbox(self) -> list[tuple[int, int, str, bytes]]:
         return self._ask_journal(
             "SELECT id, seq, tbl, row FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
-            (self._position, BATCH_ROWS),
+            (self._position, BATCH_ROWS if self._log_fault is None else HELD_BACK_ROWS),
         )
 
     def _ask_journal(self, sql: str, values: tuple[int, ...] = ()) -> list[Any]:
@@ -194,8 +222,8 @@ class Ledger:
             raise LedgerError(f"the journal's outbox cannot be read: {error}") from error
 
     def _ledger(self) -> sqlite3.Connection:
-        """Return the open ledger; open it (again) if somebody removed or replaced the file."""
-        if self._db is not None and self._inode == _inode(self.path):
+        """Return the open ledger; open it (again) if somebody removed or replaced the file or its log."""
+        if self._db is not None and self._inodes == _inodes(self.path):
             return self._db
         self._close_connections()
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
@@ -208,7 +236,7 @@ class Ledger:
             raise
         self._ceiling = None
         self._position = position
-        self._inode = _inode(self.path)
+        self._inodes = _inodes(self.path)
         self._db = db
         return db
 
@@ -259,6 +287,7 @@ def _refuse_foreign(path: Path) -> None:
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA journal_size_limit = {KEPT}")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         lacking = [*OWN_TABLES, *(ddl for table in TABLES.values() for ddl in table.ddl()), GATES]
@@ -285,6 +314,11 @@ def _resume(db: sqlite3.Connection, journal_id: str, ceiling: int | None) -> int
     position, seq = (ceiling or 0, int(found[2])) if same else (0, 0)
     db.execute("INSERT OR REPLACE INTO projection VALUES (1, ?, ?, ?)", (journal_id, position, seq))
     return position
+
+
+def _inodes(path: Path) -> tuple[int, int]:
+    """Return those of the database and of its log; 0 for one that is not there."""
+    return _inode(path), _inode(path.with_name(f"{path.name}-wal"))
 
 
 def _inode(path: Path) -> int:

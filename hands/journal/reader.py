@@ -7,8 +7,9 @@ verification, since only the engine's process should keep the journal open.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def open_trades(db: sqlite3.Connection) -> list[dict[str, Any]]:
     marks = ", ".join("?" * len(LIVE_STATES))
     sql = f"SELECT * FROM intents WHERE kind = 'intent' AND state IN ({marks}) ORDER BY decided_ns"  # noqa: S608
     return list(_ask(db, sql, *LIVE_STATES))
+
+
+def levels(row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return an open trade's stop and target as decimal text: as its last receipt has them, or as its intent had."""
+    told = json.loads(row["receipt"]) if row["receipt"] else {}
+    found = told.get("levels") or {name: row[name] for name in ("stop_loss", "take_profit")}
+    return {name: None if value is None else _price(value) for name, value in found.items()}
+
+
+def _price(value: str | float) -> str:
+    """Return a price with two decimals at least."""
+    whole, _, part = f"{float(value):.9f}".rstrip("0").partition(".")
+    return f"{whole}.{part.ljust(2, '0')}"
 
 
 def recent_verdicts(db: sqlite3.Connection, limit: int = 50, since_ns: int = 0) -> list[dict[str, Any]]:

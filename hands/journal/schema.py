@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -188,6 +188,12 @@ TABLES: Mapping[str, Table] = {
         ),
         Table("states", None, _listed("at_ns ns, state text, reason text, event text, detail json")),
         Table(
+            "alerts",
+            None,
+            _listed("at_ns ns, level text, code text, message text"),
+            ("CREATE INDEX alerts_by_time ON ledger_alerts (at_ns)",),
+        ),
+        Table(
             "trade_episodes",
             "intent_id",
             _listed(
@@ -230,8 +236,8 @@ WHERE {_CHECK} IS NOT NULL GROUP BY 1, 2, 3, 4
 VIEWS = (*TABLES, "gates")
 """Everything that may be read by name."""
 
-ADDED: Mapping[int, tuple[str, ...]] = {1: (*TABLES["hindsight"].ddl(), GATES)}
-"""What a ledger of that version lacks."""
+ADDED: Mapping[int, tuple[str, ...]] = {1: (*TABLES["hindsight"].ddl(), GATES), 2: TABLES["alerts"].ddl()}
+"""What a ledger of that version lacks, beside what those after it lack."""
 
 OWN_TABLES = (
     """CREATE TABLE projection (

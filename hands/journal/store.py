@@ -16,11 +16,14 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from hands.journal import log_size
 from hands.journal.lock import StateDirInUse, StateDirLock
+from hands.journal.log_size import log_fault
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]
 
@@ -34,6 +37,8 @@ BACKLOG_MAX = 200_000
 """Rows held in memory while the disk refuses them; beyond it the journal refuses more."""
 
 COMMITS_PER_CHECKPOINT = 1_000
+STALLED_S = 10.0
+STOP_WITHIN_S = 1.0
 BUSY_TIMEOUT_S = 0.1
 TRIM_BATCH = 256
 
@@ -43,6 +48,27 @@ _SCHEMA = (
     "CREATE TABLE state (entity TEXT, key TEXT, doc BLOB NOT NULL, PRIMARY KEY (entity, key)) WITHOUT ROWID",
     "CREATE TABLE outbox (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, tbl TEXT NOT NULL, row BLOB NOT NULL)",
 )
+
+
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def way_out(error: BaseException) -> str:
+    """Return what an operator can do about a journal with which no start is possible, because of `error`.
+
+    Only a broken one is given up: one whose disk is full, read-only or locked knows what is open as well as ever.
+    """
+    cause = error.__cause__ if isinstance(error, JournalError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None or code & 0xFF in _BROKEN:
+        return (
+            "Nothing was changed. Move the whole state directory aside and start with an empty one: what is open at the"
+            " venue is found there, stays protected, and is named (docs/recovery.md)"
+        )
+    return (
+        "Keep the directory: its records are needed. Make room, let it be written, or end what holds it locked, and start"
+        " again (docs/recovery.md)"
+    )
 
 
 class JournalError(Exception):
@@ -71,12 +97,14 @@ class JournalStore:
         self._closed = False
         self._patient = True
         self._lock = StateDirLock(path.parent)
+        self._files = path, path.with_name(f"{path.name}-wal")
         try:
             self._db, self._last_seq = _open_writer(path, durability)
+            file, its_log = (each.stat() for each in self._files)
         except BaseException:
             self._lock.release()
             raise
-        self._identity = _identity(path)
+        self._identity, self._sizes = (_id(file), _id(its_log)), _sizes(file, its_log)
         self._checkpointer = _Checkpointer(path)
         self._checkpointer.start()
 
@@ -84,8 +112,14 @@ class JournalStore:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the file was removed or replaced under us: what is written now ends with the process."""
-        return _identity(self.path) != self._identity
+        """Whether the file or its log was removed, replaced or cut under us: what is written now ends with the process."""
+        try:
+            file, its_log = (each.stat() for each in self._files)
+        except OSError:
+            return True
+        before, self._sizes = self._sizes, _sizes(file, its_log)
+        is_cut = any(now < then for now, then in zip(self._sizes, before, strict=True))
+        return is_cut or (_id(file), _id(its_log)) != self._identity
 
     @property
     def pending(self) -> bool:
@@ -191,7 +225,10 @@ class JournalStore:
                     f"{self.path.parent} belongs to {name} {bound!r}, not {value!r}: use another state directory"
                 )
         for name, value in identity.items():
-            self.meta_set(f"bound_{name}", value)
+            if (
+                self.meta_get(f"bound_{name}") is None
+            ):  # else nothing is written: a start must do without room for it
+                self.meta_set(f"bound_{name}", value)
 
     # --- reading (what is committed) ---------------------------------------------------------------------
 
@@ -215,8 +252,13 @@ class JournalStore:
 
     @property
     def checkpoint_fault(self) -> str | None:
-        """Why the last checkpoint failed, None if it did not; the log only grows meanwhile."""
-        return self._checkpointer.fault
+        """Why the log is not tidied up: a checkpoint that failed or does not end; None while all is well."""
+        return self._checkpointer.fault_now()
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the files just now, though commits succeed; None where nothing is."""
+        return self.checkpoint_fault or log_fault(self.path)
 
     def close(self) -> None:
         """Commit what is pending, checkpoint, and give the directory back. May be called twice.
@@ -260,12 +302,18 @@ class JournalStore:
             raise JournalError(f"journal not read: {_said(error)}") from error
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
+def _id(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
+
+
+def _sizes(file: os.stat_result, its_log: os.stat_result) -> tuple[int, int]:
+    """Return what never shrinks: nothing here vacuums the file, and the log is only ever cut back to what is kept of it."""
+    return file.st_size, min(its_log.st_size, _log_kept())
+
+
+def _log_kept() -> int:
+    """Return what a log is cut back to once it has begun anew: seldom, since it costs a commit."""
+    return log_size.TOLD // 2
 
 
 class _Checkpointer(threading.Thread):
@@ -280,6 +328,7 @@ class _Checkpointer(threading.Thread):
         self.commits = 0
         self.restart_due = False
         self.fault: str | None = None
+        self._began_s: float | None = None
         self._path = path
         self._stopped = threading.Event()
 
@@ -292,11 +341,21 @@ class _Checkpointer(threading.Thread):
                 done = now
 
     def stop(self) -> None:
+        """End, with a last checkpoint; one that does not end is left: the next start reads the log all the same."""
         self._stopped.set()
-        self.join()
-        self._checkpoint()
+        self.join(STOP_WITHIN_S)
+        if not self.is_alive():
+            self._checkpoint()
+
+    def fault_now(self) -> str | None:
+        """Return the last checkpoint's fault, or that the one in hand does not end."""
+        began_s = self._began_s
+        if began_s is not None and (lasts_s := time.monotonic() - began_s) > STALLED_S:
+            return f"a checkpoint of the journal has been under way for {lasts_s:.0f} s: its disk stands, or is slow"
+        return self.fault
 
     def _checkpoint(self) -> None:
+        self._began_s = time.monotonic()
         try:
             db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
@@ -309,7 +368,9 @@ class _Checkpointer(threading.Thread):
                 db.close()
             self.fault = None
         except sqlite3.Error as error:
-            self.fault = _said(error)
+            self.fault = f"the journal was not checkpointed: {_said(error)}"
+        finally:
+            self._began_s = None
 
 
 def _open_writer(path: Path, durability: Literal["process", "disk"]) -> tuple[sqlite3.Connection, int]:
@@ -326,7 +387,7 @@ def _open_writer(path: Path, durability: Literal["process", "disk"]) -> tuple[sq
         last_seq = int(db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     except sqlite3.Error as error:
         db.close()
-        raise JournalError(f"{path} cannot be used as a journal: {_said(error)}") from error
+        raise JournalError(f"{path} cannot be used as a journal: {_said(error)}. {way_out(error)}") from error
     except JournalError:
         db.close()
         raise
@@ -346,6 +407,7 @@ def _prepare(db: sqlite3.Connection, path: Path, durability: Literal["process", 
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'disk' else 'NORMAL'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA journal_size_limit = {_log_kept()}")
     if version == 0:
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA:

@@ -116,6 +116,10 @@ class PollSection(_Section):
     truth_s: float = Field(gt=0, le=3600)
 
 
+class WatchdogSection(_Section):
+    late_ms: int = Field(ge=300, le=60_000)
+
+
 class Settings(_Section):
     """hands.toml, every key required: a file that says nothing of a thing is a file that was not read."""
 
@@ -124,6 +128,7 @@ class Settings(_Section):
     journal: JournalSection
     market: MarketSection
     poll: PollSection
+    watchdog: WatchdogSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,11 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
 def _as_shipped(where: str) -> str:
     """Return the line to paste for a key of hands.toml that a newer version wants."""
     table, _, key = where.rpartition(".")
-    section = shipped("hands.toml").decode().partition(f"\n[{table}]\n")[2].partition("\n[")[0]
+    text = shipped("hands.toml").decode()
+    if not table:  # a whole section
+        section = text.partition(f"\n[{key}]\n")[2].partition("\n[")[0].strip()
+        return f"; paste [{key}] and under it: {section}" if section else ""
+    section = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
     line = next((line for line in section.splitlines() if line.startswith(f"{key} ")), None)
     return "" if line is None else f"; paste into [{table}]: {line}"
 

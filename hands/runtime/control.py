@@ -13,10 +13,22 @@ operator, so the socket is private to its user (0600, in a private directory) an
 | `{"do": "limits", "agent": null, "symbol": null}` | `limits`: see `hands.runtime.limits_table.limits_table` |
 | `{"do": "check", "document": "<text>", "agent": "default"}` | `receipt` |
 | `{"do": "envelope", "symbol": "AAPL", "agent": "default", "trigger": null, "stop": null}` | `envelope`: see `hands.runtime.envelope.envelope` |
+| `{"do": "positions"}` | `positions`: see `hands.runtime.holdings.positions` |
+| `{"do": "orders", "all": false}` | `orders`: see `hands.runtime.holdings.orders` |
+| `{"do": "trades", "ids": ["..."]}` | `trades`: see `hands.runtime.status.trade`, those that are known |
 | `{"do": "halt", "reason": "..."}` | `status` after it |
 | `{"do": "resume", "agent": null}` | `status` after it |
+| `{"do": "reduce_only", "reason": "..."}` | the act's answer, below |
+| `{"do": "flatten", "symbol": null, "reason": "..."}` | the act's answer |
+| `{"do": "cancel", "target": "<id or symbol>"}` | the act's answer |
+| `{"do": "close", "target": "<id or symbol>", "qty": null}` | the act's answer |
+| `{"do": "amend", "target": "<id or symbol>", "stop_loss": "149", "take_profit": null, "max_hold_seconds": null}` | the act's answer |
+| `{"do": "adopt", "symbol": "AAPL", "stop_loss": "140", "take_profit": null}` | the act's answer |
 
-Where `ok` is false, `error` says why.
+An act's answer has the core's `message`, `intent_ids`, their `trades` and the trading `state`. Prices, quantities and
+seconds are the text of a number; an id may be its first characters, six at least.
+
+Where `ok` is false, `error` says why; `usage` is true beside it where what was asked for cannot be meant.
 """
 
 from __future__ import annotations
@@ -51,7 +63,7 @@ ADDRESS_BYTES_MAX = 100
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
-Handle = Callable[[Request], Answer] | Callable[[Request], Awaitable[Answer]]
+Handle = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 class NoDaemon(Exception):  # noqa: N818  (says what is the case)

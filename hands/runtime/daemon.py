@@ -16,16 +16,10 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import uvloop
 
-from hands.core.events import (
-    AccountReport,
-    ClockStepped,
-    Link,
-    OperatorAction,
-    SessionReport,
-    Started,
-)
+from hands.core.events import AccountReport, Link, OperatorAction, SessionReport, Started
 from hands.core.market import Market
 from hands.core.state import State, open_symbols
 from hands.core.units import NS_PER_MS
@@ -33,12 +27,14 @@ from hands.intake.inbox import HALT_FILE, Inbox
 from hands.intake.reading import IntakeError
 from hands.intake.receipts import ReceiptWriter
 from hands.journal.ledger import Ledger, LedgerError
-from hands.journal.store import JournalError, JournalStore, StateDirBoundElsewhere, StateDirInUse
+from hands.journal.store import JournalError, JournalStore, StateDirBoundElsewhere, StateDirInUse, way_out
 from hands.runtime import machine_code, status
+from hands.runtime.beat import Heartbeat
 from hands.runtime.clock import Clock
 from hands.runtime.config import Config, ConfigError, Options, Unsafe, load
 from hands.runtime.control import SOCKET_NAME, ControlError, ControlServer, note_drop_folder
 from hands.runtime.dispatcher import Dispatcher
+from hands.runtime.ending import CLOSE_WITHIN_S, FLUSH_WITHIN_S, STOP_WITHIN_S, close_each, end_entries
 from hands.runtime.limits_file import LimitsWatch
 from hands.runtime.logs import set_up_logging
 from hands.runtime.look_back import LookBack
@@ -48,6 +44,7 @@ from hands.runtime.polling import Poller
 from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
 from hands.runtime.sessions import FILE_NAME, Sessions
+from hands.runtime.storage import Room
 from hands.venues.alpaca.endpoints import origin_of
 from hands.venues.alpaca.order_entry import OrderEntry
 from hands.venues.alpaca.rate import RateBudget
@@ -57,18 +54,10 @@ from hands.version import __version__
 
 log = logging.getLogger("hands")
 
-STOP_WITHIN_S = 4.5
-"""From the signal to the end of everything below; the contract gives five seconds to the whole process."""
-
-CLOSE_WITHIN_S = 1.5
-FLUSH_WITHIN_S = 0.5
-"""The last parts of it: for the connections, and of that for what is still to be written."""
-
 DATA_GRACE_S = 5.0
 HOUSEKEEPING_S = 1.0
-STEP_MIN_NS = 5 * NS_PER_MS
 ENTITIES = (
-    "ticket", "seen", "day", "performance", "breakers", "limits", "agent", "reason", "accepted", "stopped_out", "halt",
+    "ticket", "change", "seen", "day", "performance", "breakers", "limits", "agent", "reason", "accepted", "stopped_out", "halt",
 )  # fmt: skip
 Ready = Callable[[dict[str, object]], None]
 
@@ -102,9 +91,11 @@ def run(options: Options, ready: Ready) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(Daemon(config, journal).live(ready))
+    except (JournalError, msgspec.MsgspecError) as error:  # only while it is read, at the start
+        raise Unsafe(f"{journal.path} cannot be used: {error}. {way_out(error)}") from error
     finally:
         saved = _saved(journal)
-    return code if saved else 3
+    return code if saved else code or 3  # an end by our own bug stays one: the service starts it again
 
 
 def _saved(journal: JournalStore) -> bool:
@@ -124,8 +115,7 @@ class Daemon:
         self._config = config
         self._journal = journal
         self._clock = Clock()
-        self._exit_code = 0
-        self._stop_by_s = math.inf
+        self._exit_code, self._stop_by_s = 0, math.inf
         still_open = open_symbols(doc for _, doc in journal.load("ticket")) - set(config.limits.allow)
         self._symbols = config.limits.allow + tuple(sorted(still_open))  # its exits need its market
         told = config.settings.market
@@ -137,6 +127,8 @@ class Daemon:
         self._dispatcher = Dispatcher(self.state, self._clock)
         self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
+        late_ns = settings.watchdog.late_ms * NS_PER_MS
+        self._beat = Heartbeat(config.state, self.state, clock, feed, late_ns=late_ns)
         path, text, only = config.limits_path, config.limits_text, config.symbols
         self._limits_watch = LimitsWatch(path, text, only, clock, feed)
         symbols = self._symbols
@@ -173,7 +165,9 @@ class Daemon:
             seq=lambda: self._sequencer.seq,
             faults=self._faults,
             streams=self._streams,
+            watchdog=self._beat.watchdog,
         )
+        self._dispatcher.on_answer = self._desk.take_answer
         self._inbox = Inbox(
             config.intents,
             config.agents,
@@ -183,6 +177,7 @@ class Daemon:
         )
         self._ledger = Ledger(config.state / "hands.db", journal.path)
         self._control_server = ControlServer(config.state / SOCKET_NAME, self._desk.answer)
+        self._room = Room(config.state)
         sessions = Sessions(config.state / FILE_NAME)
         self._poller = Poller(
             self._snapshots,
@@ -211,6 +206,7 @@ class Daemon:
         self._look_back = LookBack(config, bars, sessions, clock=clock, next_roll_ns=rolls, add_row=add_row)
         self._dispatcher.connect(
             sequencer=self._sequencer,
+            beat=self._beat,
             order_entry=self._order_entry,
             inbox=self._inbox,
             receipts=ReceiptWriter(config.intents),
@@ -218,6 +214,7 @@ class Daemon:
             fetch_quote=self._poller.fetch_quote,
             request_truth=self._poller.request_truth,
             request_day_orders=self._poller.request_day_orders,
+            request_fills=self._poller.request_fills,
         )
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -239,6 +236,10 @@ class Daemon:
             if work.done():
                 work.result()  # it ends by itself only by failing
             await self._stop()
+        except BaseException as error:
+            if not isinstance(error, Unsafe):  # no orderly end: whoever looks at the beat has to see that
+                self._exit_code = self._exit_code or 1
+            raise
         finally:
             for task in (work, stop):
                 task.cancel()
@@ -261,6 +262,7 @@ class Daemon:
         self._sequencer.feed(account)
         await self._poller.introduce()
         self._market_data.warm_up()
+        self._beat.start()  # first, so that what a watchdog did before this start is asked for
         await self._trade_stream.start()  # its first "up" asks for the venue's truth
         await self._until_ready()
         rehearse(self._config.limits, self._clock)
@@ -269,6 +271,7 @@ class Daemon:
         await self._open_inbox()
         gc.collect()
         gc.freeze()
+        self._beat.trades()
         ready(self._ready_line(account))
         await self._keep_house()
 
@@ -300,6 +303,7 @@ class Daemon:
             )
         )
         self._limits_watch.begin()
+        self._sequencer.mind_storage(self._room.risk())
         self._desk.is_open = True
         self._look_for_halt()
 
@@ -353,13 +357,13 @@ class Daemon:
         """Once a second: notice a stepped wall clock, trim what the ledger has, keep the log short."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
-            offset = self._clock.wall_offset_ns()
-            if abs(offset - self.state.wall_offset_ns) > STEP_MIN_NS:
-                self._sequencer.feed(ClockStepped(ts_ns=self._clock(), wall_offset_ns=offset))
+            if (step := self._clock.step(self.state.wall_offset_ns)) is not None:
+                self._sequencer.feed(step)
             self._market_data.keep_house()
             self._limits_watch.look()
             if self._journal.is_gone:
                 self._sequencer.give_up_journal()
+            self._sequencer.mind_storage(self._room.risk())
             try:
                 if not self._journal.pending:
                     self._journal.trim_outbox(self._ledger.position)
@@ -377,20 +381,10 @@ class Daemon:
         """No new intents; unfilled entries are cancelled; protection stays; everything is saved."""
         log.info("stopping")
         self._inbox.stop()
-        if self._sequencer.state.reconciled:
-            self._desk.operate(OperatorAction.STOP)
-            try:
-                async with asyncio.timeout(self._left_s(CLOSE_WITHIN_S)):
-                    await self._stopping.wait()
-            except TimeoutError:
-                open_entries = [t.symbol for t in self.state.tickets.values() if t.entry and t.entry.is_live]
-                log.critical("stopped with entries not proven cancelled: %s", ", ".join(open_entries))
-                self._exit_code = 3
-        elif any(ticket.entry and ticket.entry.is_live for ticket in self.state.tickets.values()):
-            log.critical(
-                "stopped before the venue answered; an entry of the last session may still work there"
-            )
-            self._exit_code = 3
+        if not await end_entries(self.state, self._desk, self._stopping, self._left_s(CLOSE_WITHIN_S)):
+            self._exit_code = (
+                self._exit_code or 3
+            )  # an end by our own bug stays one: it is to be started again
         stopped = self._dispatcher.stopped
         if stopped is not None and stopped.still_open:
             log.info("protection stays at the venue for: %s", ", ".join(stopped.still_open))
@@ -406,22 +400,15 @@ class Daemon:
             "connections for questions": self._snapshots.close,
             "control socket": self._control_server.close,
         }
-        still_open = []
-        for name, close in closing.items():
-            try:
-                async with asyncio.timeout(self._left_s(FLUSH_WITHIN_S)):
-                    await close()
-            except TimeoutError:
-                still_open.append(name)
+        if not await close_each(closing, lambda: self._left_s(FLUSH_WITHIN_S)):
+            self._exit_code = self._exit_code or 3
         self._sequencer.stop()
         if not self._dispatcher.finish_papers(self._left_s(FLUSH_WITHIN_S / 2)):
             self._exit_code = self._exit_code or 1
         if not self._ledger.flush(self._left_s(FLUSH_WITHIN_S / 4)) and self._desk.is_open:
             log.warning("the views in hands.db are not complete; the next start completes them")
         self._ledger.close(self._left_s())
-        if still_open:
-            log.critical("stopped with these still open: %s", ", ".join(still_open))
-            self._exit_code = 3
+        self._beat.stop(orderly=self._exit_code == 0)
 
     def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception nobody expected: our own bug. Stop loudly; the venue keeps the protection."""
@@ -442,7 +429,7 @@ class Daemon:
     def _faults(self) -> dict[str, str | None]:
         """Return what is wrong with each part, for the operator to see; None where nothing is."""
         return {
-            "journal": self._sequencer.journal_fault or self._journal.checkpoint_fault,
+            "journal": self._sequencer.storage_fault or self._journal.fault,
             "ledger": self._ledger.fault or status.set_aside_fault(self._ledger.set_aside),
             "intake": self._inbox.fault,
             "papers": self._dispatcher.papers_fault,

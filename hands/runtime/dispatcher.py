@@ -20,10 +20,13 @@ from hands.core.commands import (
     ArchiveDocument,
     CancelOrder,
     FetchQuote,
+    OperatorAnswer,
     QueryOrder,
     ReceiptChanged,
     RefuseDocument,
+    ReplaceOrder,
     RequestDayOrders,
+    RequestFills,
     RequestTruth,
     Stopped,
     SubmitEntry,
@@ -44,6 +47,7 @@ from hands.core.units import Ns
 from hands.intake.inbox import Inbox
 from hands.intake.receipts import ReceiptWriter
 from hands.journal.ledger import Ledger
+from hands.runtime.beat import Heartbeat
 from hands.runtime.papers import Filing, Papers
 from hands.runtime.sequencer import Sequencer
 from hands.venues.alpaca.order_entry import OrderEntry
@@ -65,6 +69,7 @@ class Dispatcher:
     def __init__(self, state: State, clock: Callable[[], Ns]) -> None:
         self.stopped: Stopped | None = None
         self.on_stopped: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[OperatorAnswer], None] = lambda _: None
         self._state = state
         self._clock = clock
         self._papers = Papers(self._write_receipt, self._file)
@@ -75,15 +80,18 @@ class Dispatcher:
         self,
         *,
         sequencer: Sequencer,
+        beat: Heartbeat | None = None,
         order_entry: OrderEntry,
         inbox: Inbox,
         receipts: ReceiptWriter,
         ledger: Ledger,
         fetch_quote: Callable[[str], None],
         request_truth: Callable[[tuple[str, ...]], None],
-        request_day_orders: Callable[[Ns], None],
+        request_day_orders: Callable[[Ns, tuple[str, ...]], None],
+        request_fills: Callable[[Ns], None],
     ) -> None:
         self._sequencer = sequencer
+        self._beat = beat
         self._order_entry = order_entry
         self._inbox = inbox
         self._receipts = receipts
@@ -91,37 +99,33 @@ class Dispatcher:
         self._fetch_quote = fetch_quote
         self._request_truth = request_truth
         self._request_day_orders = request_day_orders
+        self._request_fills = request_fills
 
     def dispatch(self, commands: list[AnyCommand], decided_ns: Ns, journaled_ns: Ns | None) -> None:
         """Carry out one decision's commands, in order."""
         for command in commands:
             match command:
-                case SubmitEntry(entry=entry):
-                    self._submit(entry, decided_ns, journaled_ns)
-                case SubmitExit(order=order):
+                case SubmitEntry(entry=order) | SubmitExit(order=order):
                     self._submit(order, decided_ns, journaled_ns)
-                case CancelOrder():
-                    self._sent(RequestKind.CANCEL, command.client_order_id, self._order_entry.cancel(command))
-                case QueryOrder():
-                    self._sent(RequestKind.QUERY, command.client_order_id, self._order_entry.query(command))
-                case FetchQuote(symbol=symbol):
-                    self._fetch_quote(symbol)
-                case RequestTruth(client_order_ids=ids, reason=reason):
-                    log.info("asking for the venue's truth: %s", reason)
-                    self._request_truth(ids)
-                case RequestDayOrders(since_ns=since_ns):
-                    self._request_day_orders(since_ns)
+                case CancelOrder() | ReplaceOrder() | QueryOrder():
+                    self._request(command)
+                case FetchQuote() | RequestTruth() | RequestDayOrders() | RequestFills():
+                    self._ask(command)
                 case ReceiptChanged(intent_id=intent_id):
                     self._papers.add_receipt(intent_id)
                 case ArchiveDocument() | RefuseDocument():
                     self._papers.add_filing(command)
                 case Alert(level=level, code=code, message=message):
                     log.log(_LEVELS[level], "%s: %s", code, message, extra={"code": code})
+                case OperatorAnswer():
+                    self.on_answer(command)
                 case Stopped():
                     self.stopped = command
                     self.on_stopped()
                 case _:
                     pass  # records went into the journal with the event
+        if self._beat is not None:
+            self._beat.touch()
         self._schedule()
 
     # --- orders --------------------------------------------------------------------------------------------
@@ -140,6 +144,8 @@ class Dispatcher:
                 )
             )
             return
+        if self._is_fenced(RequestKind.SUBMIT, order.client_order_id):
+            return
         sent_ns = self._order_entry.submit(order)
         if sent_ns is not None:
             self._feed(
@@ -152,6 +158,47 @@ class Dispatcher:
                     journaled_ns=journaled_ns,
                 )
             )
+
+    def _request(self, command: CancelOrder | ReplaceOrder | QueryOrder) -> None:
+        """Hand a request about an order that is at the venue to its connection."""
+        name = command.client_order_id
+        match command:
+            case CancelOrder():
+                if not self._is_fenced(RequestKind.CANCEL, name):
+                    self._sent(RequestKind.CANCEL, name, self._order_entry.cancel(command))
+            case ReplaceOrder():
+                if not self._is_fenced(RequestKind.REPLACE, name):
+                    self._sent(RequestKind.REPLACE, name, self._order_entry.replace(command))
+            case QueryOrder():
+                self._sent(RequestKind.QUERY, name, self._order_entry.query(command))
+
+    def _ask(self, command: FetchQuote | RequestTruth | RequestDayOrders | RequestFills) -> None:
+        """Begin a question that is answered by an event, sooner or later."""
+        match command:
+            case FetchQuote(symbol=symbol):
+                self._fetch_quote(symbol)
+            case RequestTruth(client_order_ids=ids, reason=reason):
+                log.info("asking for the venue's truth: %s", reason)
+                self._request_truth(ids)
+            case RequestDayOrders(since_ns=since_ns, symbols=symbols):
+                self._request_day_orders(since_ns, symbols)
+            case RequestFills(after_ns=after_ns):
+                self._request_fills(after_ns)
+
+    def _is_fenced(self, kind: RequestKind, client_order_id: str) -> bool:
+        """Whether somebody may have acted for us since this was decided: then it is not sent, and the core hears why."""
+        if self._beat is None or not self._beat.is_fenced():
+            return False
+        self._feed(
+            RequestFailed(
+                ts_ns=self._clock(),
+                kind=kind,
+                client_order_id=client_order_id,
+                may_have_been_sent=False,
+                reason="fenced: the watchdog may have acted for us",
+            )
+        )
+        return True
 
     def _sent(self, kind: RequestKind, client_order_id: str, sent_ns: Ns | None) -> None:
         if sent_ns is not None:
@@ -180,6 +227,8 @@ class Dispatcher:
         self._sequencer.commit()
         self._sequencer.drain()
         self._ledger.wake()
+        if self._beat is not None:
+            self._beat.note()
         self._papers.write_some(PAPERS_PER_TURN)
         if self._papers.are_due or self._sequencer.has_unwritten:
             self._schedule()
@@ -193,7 +242,7 @@ class Dispatcher:
 
     def _write_receipt(self, intent_id: str) -> None:
         """Write the current receipt of an intent. Raises IntakeError."""
-        ticket = self._state.ticket(intent_id)
+        ticket = self._state.judged(intent_id)
         if ticket is not None:
             document = receipt(self._state, ticket)
             self._receipts.write(intent_id, document)

@@ -14,6 +14,7 @@ from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.core.vocab import Venue
 from hands.intake.permissions import OWN_FOLDERS, brains, change_risks, drop_folder_risks, may_drop, person
 from hands.runtime import machine
+from hands.runtime.beat import watchdog_beside
 from hands.runtime.config import Config, ConfigError, Options, read_config, unsafe
 from hands.runtime.logs import struck_out
 from hands.runtime.machine import Level, Line
@@ -41,6 +42,7 @@ def examine(
     yield from machine.mounts((config.state, config.intents))
     yield machine.file_events(2 + len(config.agents))
     yield machine.state_directory(config.state)
+    yield _watchdog(config)
     yield from _permissions(config, options)
     yield _halt(config)
     yield from _agents(config)
@@ -106,6 +108,16 @@ def _permissions(config: Config, options: Options) -> Iterator[Line]:
         if not changeable:
             names = ", ".join(who.name for who in people)
             yield Line("limits, state", Level.OK, f"out of reach of who drops documents ({names})")
+
+
+def _watchdog(config: Config) -> Line:
+    """Whether the second process looks after this directory."""
+    found = watchdog_beside(config.state)
+    if found == "alive":
+        return Line("watchdog", Level.OK, "it looks after this state directory")
+    said = f"{'none runs' if found == 'absent' else 'it has stopped'}: an engine that dies leaves only what rests at the venue"
+    level = Level.OK if config.venue is Venue.SIM else Level.WARN
+    return Line("watchdog", level, said, "hands watchdog, as a service of its own (deploy/)")
 
 
 def _halt(config: Config) -> Line:

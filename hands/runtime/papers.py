@@ -81,8 +81,9 @@ class Papers:
         self._failed_names.clear()
 
     def probe(self) -> None:
-        """Some of what failed is due again, that which waits longest first."""
-        self._probes = PROBES if self._failures else 2 * self._probes
+        """Some of what failed is due again, that which waits longest first: twice as many each time all of them went well."""
+        failed = len(self._failed_receipts) + len(self._failed_names)
+        self._probes = PROBES if self._failures else min(2 * self._probes, max(PROBES, failed))
         self._failures = 0
         for intent_id in list(islice(self._failed_receipts, self._probes)):
             del self._failed_receipts[intent_id]

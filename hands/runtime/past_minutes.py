@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from hands.core.hindsight import DAY_NS, HORIZON_NS, Minute, Refused
-from hands.core.intents import parse_time_ns
+from hands.core.members import parse_time_ns
 from hands.core.receipts import time_text
 from hands.core.units import NANO, NS_PER_S, Ns, NumberError, decimal_text, nano
 from hands.venues.alpaca.endpoints import Credentials, Endpoints, origin_of

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from hands.core.events import AccountReport, AnyEvent, QuoteFetched, SessionReport
+from hands.core.events import AccountReport, AnyEvent, FillsReport, QuoteFetched, SessionReport
 from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_S, Ns
 from hands.runtime.config import PollSection
@@ -29,6 +29,10 @@ T = TypeVar("T")
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
 TRUTH_RETRY_S = 0.5
+TRUTH_RETRIES = 10
+TRUTH_RETRY_LATER_S = 2.0
+"""After so many in vain: what has to be known at once may not use up the requests, exits and cancels need some too."""
+
 CALENDAR_RETRY_S = 60.0
 
 
@@ -61,7 +65,9 @@ class Poller:
         self._truth: asyncio.Task[None] | None = None
         self._truth_again: tuple[str, ...] | None = None
         self._truth_turn = asyncio.Lock()
+        self._fills: asyncio.Task[None] | None = None
         self._last_session: SessionReport | None = None
+        self._turn: asyncio.TimerHandle | None = None
 
     # --- at start ------------------------------------------------------------------------------------------
 
@@ -95,6 +101,8 @@ class Poller:
 
     async def stop(self) -> None:
         """End every question; no answer is fed after this."""
+        if self._turn is not None:
+            self._turn.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -130,7 +138,8 @@ class Poller:
         except VenueUnavailable:
             known, last = self._sessions.report(self._clock()), self._last_session
             if known is not None and last is not None and self._clock() >= _turns_ns(last):
-                self._take_session(msgspec.structs.replace(known, ahead_max_ns=last.ahead_max_ns))
+                least, most = last.ahead_min_ns, last.ahead_max_ns
+                self._take_session(msgspec.structs.replace(known, ahead_max_ns=most, ahead_min_ns=least))
             raise
         self._take_session(report)
 
@@ -154,7 +163,10 @@ class Poller:
         self._on_session(report)
         wait_s = (_turns_ns(report) - self._clock()) / NS_PER_S
         if 0 < wait_s < self._pace.session_s:  # the session turns before the next question: ask just after it
-            asyncio.get_running_loop().call_later(wait_s + 0.05, lambda: self._spawn(self._session_turned()))
+            if self._turn is not None:
+                self._turn.cancel()
+            loop = asyncio.get_running_loop()
+            self._turn = loop.call_later(wait_s + 0.05, lambda: self._spawn(self._session_turned()))
 
     async def _session_turned(self) -> None:
         self._take_session(await self._until_answered("session", self._snapshots.session))
@@ -170,16 +182,16 @@ class Poller:
 
     async def _ask_truth(self, client_order_ids: tuple[str, ...]) -> None:
         asked: tuple[str, ...] | None = client_order_ids
-        failing = False
+        failed = 0
         while asked is not None:
             try:
                 await self._take_truth(asked)
-                asked, failing = None, False
+                asked, failed = None, 0
             except VenueUnavailable as error:
-                if not failing:
+                if not failed:
                     log.warning("truth: %s; asking until it is answered", error)
-                failing = True
-                await asyncio.sleep(TRUTH_RETRY_S)
+                failed += 1
+                await asyncio.sleep(TRUTH_RETRY_S if failed <= TRUTH_RETRIES else TRUTH_RETRY_LATER_S)
             if self._truth_again is not None:
                 asked, self._truth_again = self._truth_again, None
 
@@ -192,13 +204,30 @@ class Poller:
         async with self._truth_turn:
             self._feed(await self._snapshots.truth(client_order_ids, regular=regular))
 
-    def request_day_orders(self, since_ns: Ns) -> None:
-        """Ask for our orders since the roll, until the venue has named them all."""
-        self._spawn(self._ask_day_orders(since_ns))
+    def request_day_orders(self, since_ns: Ns, symbols: tuple[str, ...] = ()) -> None:
+        """Ask for our orders since the roll, and the older ones of `symbols`, until the venue has named them all."""
+        self._spawn(self._ask_day_orders(since_ns, symbols))
 
-    async def _ask_day_orders(self, since_ns: Ns) -> None:
+    async def _ask_day_orders(self, since_ns: Ns, symbols: tuple[str, ...]) -> None:
         ask = self._snapshots.day_orders
-        self._feed(await self._until_answered("orders of the day", lambda: ask(since_ns)))
+        self._feed(await self._until_answered("orders of the day", lambda: ask(since_ns, symbols)))
+
+    def request_fills(self, after_ns: Ns) -> None:
+        """Ask for the account's fills since then, until the venue has listed them all; one question at a time."""
+        if self._fills is None or self._fills.done():
+            self._fills = self._spawn(self._ask_fills(after_ns))
+
+    async def _ask_fills(self, after_ns: Ns) -> None:
+        async def ask() -> FillsReport:
+            try:
+                return await self._snapshots.fills(after_ns)
+            except VenueUnavailable as error:
+                if not error.is_final:
+                    raise
+                log.warning("fills: %s", error)  # a list without them: the core knows when to despair of it
+                return FillsReport(ts_ns=self._clock(), after_ns=after_ns, fills=())
+
+        self._feed(await self._until_answered("fills", ask))
 
     def fetch_quote(self, symbol: str) -> None:
         """Ask once for a symbol's latest quote; it goes through the market like any other row."""

@@ -50,22 +50,23 @@ class Rehearsal:
         self._assets = {symbol: _asset(symbol) for symbol in self._symbols}
 
     def play(self, now_ns: int) -> None:
-        """Decide one made-up document at `now_ns`, and forget it."""
+        """Decide one made-up document at `now_ns` and its cancellation, and forget both."""
         if not self._symbols:
             return
         symbol = self._symbols[self._next % len(self._symbols)]
         self._next += 1
         state = self._stage(symbol, now_ns)
-        data = _document(symbol, now_ns, self._next)
-        event = DocumentReceived(
-            ts_ns=Ns(now_ns), agent="default", name="rehearsal.json", data=data, file_event_ns=Ns(now_ns)
-        )
-        for command in decide(state, event):
-            if isinstance(command, Record):
-                encode_row(command.row)
-        for entity in state.changed.values():
-            encode(entity)
-        encode(event)
+        for data in (_document(symbol, now_ns, self._next), _cancel(self._next)):
+            event = DocumentReceived(
+                ts_ns=Ns(now_ns), agent="default", name="rehearsal.json", data=data, file_event_ns=Ns(now_ns)
+            )
+            for command in decide(state, event):
+                if isinstance(command, Record):
+                    encode_row(command.row)
+            for entity in state.changed.values():
+                encode(entity)
+            state.changed.clear()
+            encode(event)
 
     def _stage(self, symbol: str, now_ns: int) -> State:
         """Return a fresh state in which a sound document passes, as far as the limits let one pass."""
@@ -114,6 +115,12 @@ def _asset(symbol: str) -> Asset:
         min_order_qty=Qty(1 if crypto else NANO),
         price_increment=Price(CENT) if crypto else None,
     )
+
+
+def _cancel(number: int) -> bytes:
+    """Return a document that takes back the `number`th."""
+    members = {"kind": "cancel", "intent_id": str(uuid.UUID(int=number + (1 << 100)))}
+    return json.dumps(members | {"target_id": str(uuid.UUID(int=number))}).encode()
 
 
 def _document(symbol: str, now_ns: int, number: int) -> bytes:

@@ -14,20 +14,34 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hands.core.commands import AnyCommand, Record, SubmitEntry, SubmitExit
+from hands.core.commands import (
+    Alert,
+    AnyCommand,
+    OperatorAnswer,
+    Record,
+    ReplaceOrder,
+    SubmitEntry,
+    SubmitExit,
+)
 from hands.core.engine import decide
 from hands.core.events import AnyEvent, Link, LinkReport, TriggersFired, Wake
+from hands.core.ledger_rows import alert_record
 from hands.core.state import State, encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.journal.schema import encode_row
 from hands.journal.store import JournalError, JournalStore
+from hands.runtime.storage import CALM_NS, SLOW_NS
 
 log = logging.getLogger("hands")
 
 RETRY_NS = 100 * NS_PER_MS
 """A disk that refuses is not asked again by every frame that comes in."""
 
-_SUBMITS = (SubmitEntry, SubmitExit)
+REST = 4
+"""Between two commits of a slow disk so many times as long as the last one took belongs to everything else."""
+
+_REDUCING = (SubmitExit, ReplaceOrder)
+"""Written ahead where the disk is quick: an exit, and a stop that after a crash could else be moved back."""
 
 
 class Sequencer:
@@ -54,6 +68,11 @@ class Sequencer:
         self._dispatch = dispatch
         self._queue: deque[AnyEvent] = deque()
         self._busy = False
+        self._risk: str | None = None
+        self._room_risk: str | None = None
+        self._slow_ns = 0
+        self._slow_until_ns = 0
+        self._slow_again = False
         self._retry_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -91,10 +110,19 @@ class Sequencer:
         decided_ns = self._clock()
         self._write_down(event, commands)
         journaled_ns = None
-        if any(isinstance(command, _SUBMITS) for command in commands):
-            self.commit()
+        if any(isinstance(command, SubmitEntry) for command in commands):
+            if self._journal.is_gone:
+                self.give_up_journal()
+            self.commit(at_once=self.journal_fault is None)
+            journaled_ns = None if self.journal_fault else self._clock()
+        elif any(isinstance(command, _REDUCING) for command in commands) and not self._slow_ns:
+            self.commit()  # one that is slow would keep what protects waiting: it is written behind the order
             journaled_ns = None if self.journal_fault else self._clock()
         self._dispatch(commands, decided_ns, journaled_ns)
+        if any(isinstance(command, OperatorAnswer) for command in commands):
+            self.commit(
+                at_once=self.journal_fault is None
+            )  # what the operator is told has happened outlives a crash
 
     def _write_down(self, event: AnyEvent, commands: list[AnyCommand]) -> None:
         """Gather in the journal's transaction: the event, what it changed, and the ledger's rows."""
@@ -102,8 +130,9 @@ class Sequencer:
         try:
             journal.append(seq, event.ts_ns, str(type(event).__struct_config__.tag), encode(event))
             for command in commands:
-                if isinstance(command, Record):
-                    journal.outbox(seq, command.table, encode_row(command.row))
+                told = alert_record(command, self.state.now_ns) if isinstance(command, Alert) else command
+                if isinstance(told, Record):
+                    journal.outbox(seq, told.table, encode_row(told.row))
         except JournalError as error:
             self._lose(error)
         for (kind, key), entity in self.state.changed.items():
@@ -128,9 +157,11 @@ class Sequencer:
     def commit(self, *, at_once: bool = False) -> None:
         """Write what is gathered; a failure is told to the core, which then allows no entries.
 
-        While the journal fails, calls within `RETRY_NS` of the last attempt do nothing, unless `at_once`.
+        While the journal fails, calls within `RETRY_NS` of the last attempt do nothing, unless `at_once`; while it is
+        slow, calls that would not leave time for anything else.
         """
-        if self.journal_fault is not None and not at_once and self._clock() < self._retry_ns:
+        began_ns = self._clock()
+        if not at_once and began_ns < self._retry_ns and (self.journal_fault is not None or self._slow_ns):
             return
         try:
             self._journal.commit()
@@ -138,18 +169,60 @@ class Sequencer:
             self._retry_ns = self._clock() + RETRY_NS
             self._fault(str(error))
         else:
+            self._time_commit(began_ns)
             if self.journal_fault is not None and not self._journal_gone:
                 log.warning("the journal is written again; %d records were lost", self.records_lost)
                 self.journal_fault = None
                 self.records_lost = 0
-                self._queue.append(LinkReport(ts_ns=self._clock(), link=Link.JOURNAL, up=True))
+                self._report_journal()
+
+    def _time_commit(self, began_ns: int) -> None:
+        ended_ns = self._clock()
+        took_ns = ended_ns - began_ns
+        if took_ns >= SLOW_NS:
+            self._slow_again = bool(self._slow_ns)
+            self._slow_ns, self._slow_until_ns = took_ns, ended_ns + CALM_NS
+            log.warning("a commit of the journal took %d ms", took_ns // NS_PER_MS)
+            self._judge_risk(self._room_risk)
+        if self._slow_ns:
+            self._retry_ns = ended_ns + REST * took_ns
+
+    # --- before it fails -----------------------------------------------------------------------------------
+
+    @property
+    def storage_fault(self) -> str | None:
+        """Why entries stop for the sake of their records: the journal is not written, or soon may not be."""
+        return self.journal_fault or self._risk
+
+    def mind_storage(self, risk: str | None) -> None:
+        """Say once a second whether there is room for records (`risk` None), and let a slow disk's time run out."""
+        if self._slow_ns and self._clock() >= self._slow_until_ns:
+            self._slow_ns, self._slow_again = 0, False
+        self._judge_risk(risk)
+        self.drain()
+
+    def _judge_risk(self, room: str | None) -> None:
+        self._room_risk = room
+        slow = None
+        if self._slow_again:
+            slow = f"the journal's disk is slow: its last slow commit took {self._slow_ns // NS_PER_MS} ms"
+        before, self._risk = self._risk, room or slow
+        if (before is None) is not (self._risk is None):
+            self._report_journal()
+
+    def _report_journal(self) -> None:
+        """Tell the core: entries are allowed where the journal is written and will be."""
+        fault = self.storage_fault
+        report = LinkReport(ts_ns=self._clock(), link=Link.JOURNAL, up=fault is None, reason=fault or "")
+        self._queue.append(report)
 
     def give_up_journal(self) -> None:
         """The journal's file is gone: what is written now nobody will find, so no entry is sent any more."""
         if not self._journal_gone:
             self._journal_gone = True
-            log.critical("journal.db was removed or replaced while running: no entries until a restart")
-            self._fault("journal.db was removed or replaced while running")
+            reason = "journal.db or its log was removed, replaced or cut while running"
+            log.critical("%s: no entries until a restart", reason)
+            self._fault(reason)
             self.drain()
 
     def _lose(self, error: JournalError) -> None:
@@ -162,7 +235,7 @@ class Sequencer:
     def _fault(self, reason: str) -> None:
         if self.journal_fault is None:
             self.journal_fault = reason
-            self._queue.append(LinkReport(ts_ns=self._clock(), link=Link.JOURNAL, up=False, reason=reason))
+            self._report_journal()
 
     def drain(self) -> None:
         """Decide what `commit` itself had to say; for callers outside `feed`."""

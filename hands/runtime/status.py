@@ -28,12 +28,14 @@ from hands.core.sizing import (
     sizing_equity,
     unrealised_usd,
 )
+from hands.core.skew import skew_ns
 from hands.core.state import State
-from hands.core.ticket import Order, Ticket
+from hands.core.ticket import Ticket
 from hands.core.units import NS_PER_MS, decimal_text, mul_floor, usd_text
 from hands.core.vocab import Verdict
 from hands.journal import reader
 from hands.runtime.gaps import Filled
+from hands.runtime.holdings import order_row, wishes
 from hands.runtime.limits_table import changes
 from hands.venues.alpaca.market_feed import MarketFeed
 
@@ -59,6 +61,8 @@ def status(
         "ready": missing is None,
         "not_ready": missing,
         "stopping": state.stopping,
+        "fenced": None if state.fenced_ns is None else time_text(state.fenced_ns + state.wall_offset_ns),
+        "clock_skew_ms": _skew_ms(state),
         "dry_run": state.dry_run,
         "reasons": _reasons(state),
         "links": {str(link): up for link, up in sorted(state.links.items())},
@@ -70,7 +74,7 @@ def status(
             for name, book in sorted(state.agents.items())
         },
         "foreign": dict(sorted(state.foreign.items())),
-        "trades": [trade(state, ticket) for ticket in live[:TRADES_SHOWN]],
+        "trades": [trade(state, ticket, now_ns) for ticket in live[:TRADES_SHOWN]],
         "trades_live": len(live),
         "latency_us": latency if latency is not None else latencies(_known(state)),
         "limits_sha256": state.limits.sha256,
@@ -83,6 +87,12 @@ def status(
 def not_ready(state: State, now_ns: int) -> str | None:
     """Return what entries still wait for, None where nothing is missing: the guardian's own words."""
     return missing_for_ready(state, now_ns, state.limits.hard, is_crypto=False)
+
+
+def _skew_ms(state: State) -> float | None:
+    """Return how far the wall clock is provably off the venue's (positive: ahead), None where nothing is known."""
+    found = skew_ns(state)
+    return None if found is None else _ms(found)
 
 
 def _reasons(state: State) -> list[Document]:
@@ -239,10 +249,11 @@ def quote(state: State, symbol: str, now_ns: int, interval_s: int | None = None)
 # --- trades, orders and fills --------------------------------------------------------------------------------
 
 
-def trade(state: State, ticket: Ticket) -> Document:
-    """Return a trade in one line: what it is, what it holds, what protects it, what it has earned."""
+def trade(state: State, ticket: Ticket, now_ns: int) -> Document:
+    """Return a trade in one line: what it is, what it holds, what protects it, what is wanted, what it has earned."""
     whole = receipt(state, ticket)
     intent, plan = ticket.intent, ticket.plan
+    target = ticket.take_profit if plan else intent.take_profit
     mark = mark_price(state, ticket)
     pnl = ticket.realised_usd()
     if mark is not None and ticket.owned > 0:
@@ -256,14 +267,16 @@ def trade(state: State, ticket: Ticket) -> Document:
         "state": str(ticket.state),
         "strategy_ref": intent.strategy_ref,
         "trigger_price": decimal_text(intent.trigger_price, 2),
-        "stop_loss": decimal_text(plan.stop_loss if plan else intent.stop_loss, 2),
-        "take_profit": decimal_text(plan.take_profit if plan else intent.take_profit, 2),
+        "stop_loss": decimal_text(ticket.stop_loss if plan else intent.stop_loss, 2),
+        "take_profit": None if target is None else decimal_text(target, 2),
         "position": whole["position"],
         "protection": whole["protection"],
         "protected_qty": decimal_text(protected_qty(ticket)),
         "pnl_usd": usd_text(pnl),
         "exit": whole["exit"],
         "since": time_text(ticket.received_ns + state.wall_offset_ns),
+        **wishes(state, ticket, now_ns),
+        "next": whole["next"],
     }
 
 
@@ -276,26 +289,6 @@ def _verdict(ticket: Ticket) -> Document:
         "code": str(ticket.code),
         "message": ticket.message,
         "state": str(ticket.state),
-    }
-
-
-def _order(order: Order) -> Document:
-    def price(value: int | None) -> str | None:
-        return None if value is None else decimal_text(value, 2)
-
-    return {
-        "client_order_id": order.client_order_id,
-        "intent_id": order.intent_id,
-        "symbol": order.symbol,
-        "leg": str(order.leg),
-        "side": str(order.side),
-        "type": str(order.order_type),
-        "qty": decimal_text(order.qty),
-        "filled_qty": decimal_text(order.filled_qty),
-        "limit_price": price(order.limit_price),
-        "stop_price": price(order.stop_price),
-        "avg_price": price(order.avg_price),
-        "status": str(order.status),
     }
 
 
@@ -318,8 +311,8 @@ def view(state: State, now_ns: int, *, latency: Document | None = None) -> Docum
         "day": _day(state),
         "symbols": quotes(state, state.market.symbols[:SYMBOLS_SHOWN], now_ns),
         "verdicts": [_verdict(ticket) for ticket in known[-VERDICTS_SHOWN:]],
-        "trades": [trade(state, t) for t in known if t.verdict is Verdict.ACCEPTED][-VERDICTS_SHOWN:],
-        "orders": [_order(order) for order in orders[-ORDERS_SHOWN:]],
+        "trades": [trade(state, t, now_ns) for t in known if t.verdict is Verdict.ACCEPTED][-VERDICTS_SHOWN:],
+        "orders": [order_row(order) for order in orders[-ORDERS_SHOWN:]],
         "fills": [
             {
                 "symbol": ticket.symbol,
@@ -377,7 +370,9 @@ def percentiles_us(values_ns: Sequence[int]) -> Document:
 # --- with the daemon down ------------------------------------------------------------------------------------
 
 
-SELF_CLEARING = frozenset({"ACCOUNT_BLOCKED", "JOURNAL", "STALE_FEED", "UNPROTECTED", "VENUE_UNREACHABLE"})
+SELF_CLEARING = frozenset(
+    {"ACCOUNT_BLOCKED", "CLOCK_SKEW", "FENCED", "JOURNAL", "STALE_FEED", "UNPROTECTED", "VENUE_UNREACHABLE"}
+)
 """Reasons that are about a running daemon: of one that is down they say nothing. Unknown ones count as latched."""
 
 
@@ -406,8 +401,7 @@ def down(db: sqlite3.Connection) -> Document:
                 "direction": row["direction"],
                 "state": row["state"],
                 "strategy_ref": row["strategy_ref"],
-                "stop_loss": row["stop_loss"],
-                "take_profit": row["take_profit"],
+                **reader.levels(row),
             }
             for row in reader.open_trades(db)
         ],

@@ -181,8 +181,9 @@ def _armed(state: State, ticket: Ticket) -> list[Document]:
     if ticket.arming is not None:
         levels["touch"] = ticket.arming.level, ticket.arming.upward
     if ticket.plan is not None:
-        levels["target"] = ticket.plan.take_profit, ticket.is_long
-        levels["stop"] = ticket.plan.stop_loss, not ticket.is_long
+        if ticket.take_profit is not None:
+            levels["target"] = ticket.take_profit, ticket.is_long
+        levels["stop"] = ticket.stop_loss, not ticket.is_long
     return [
         {
             "kind": kind,
@@ -197,8 +198,7 @@ def _armed(state: State, ticket: Ticket) -> list[Document]:
 
 
 def _position(state: State, ticket: Ticket) -> Document | None:
-    plan = ticket.plan
-    if plan is None:
+    if ticket.plan is None:
         return None
     stops = [order for order in ticket.exits if order.leg is Leg.STOP_LOSS and order.is_live]
     stop = stops[-1].stop_price if stops else None
@@ -211,8 +211,8 @@ def _position(state: State, ticket: Ticket) -> Document | None:
         "state": str(ticket.state),
         "qty": decimal_text(held),
         "avg_price": None if average is None else decimal_text(average, 2),
-        "stop": decimal_text(plan.stop_loss if stop is None else stop, 2),
-        "target": decimal_text(plan.take_profit, 2),
+        "stop": decimal_text(ticket.stop_loss if stop is None else stop, 2),
+        "target": None if ticket.take_profit is None else decimal_text(ticket.take_profit, 2),
         "protected_qty": decimal_text(min(held, protected_qty(ticket))),
         "pnl_usd": usd_text(ticket.realised_usd() + open_pnl),
     }

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from hands.core.case import Case
-from hands.core.intents import Refusal, read_document
+from hands.core.change_ticket import ChangeTicket
+from hands.core.changes import answer
+from hands.core.intents import Change, Refusal, read_document
 from hands.core.nearest import nearest
 from hands.core.receipts import receipt, refusal_receipt, time_text
 from hands.core.risk import CHECKS, Check, Judgement, judge
 from hands.core.state import State
-from hands.core.ticket import Ticket
+from hands.core.ticket import Stamps, Ticket
 from hands.core.units import Ns
 from hands.core.vocab import Code, Retry, TradeState, Verdict
 
@@ -32,8 +34,11 @@ def what_if(
         return _refused(state, found, agent, now_ns)
     if found.intent_id in state.seen:
         message = "this intent_id has been judged before; the first document's receipt stands"
-        duplicate = Refusal(code=Code.DUPLICATE_INTENT, message=message, intent_id=found.intent_id)
+        kind = found.kind if isinstance(found, Change) else "intent"
+        duplicate = Refusal(code=Code.DUPLICATE_INTENT, message=message, intent_id=found.intent_id, kind=kind)
         return _refused(state, duplicate, agent, now_ns)
+    if isinstance(found, Change):
+        return _change(state, found, document, agent, now_ns, offline=asked is not CHECKS)
     ticket = Ticket(
         intent=found,
         agent=agent,
@@ -51,11 +56,36 @@ def what_if(
     return receipt(state, ticket) | {"seq": 0, "at": time_text(now_ns + state.wall_offset_ns)}
 
 
+def _change(
+    state: State, change: Change, document: bytes, agent: str, now_ns: int, *, offline: bool
+) -> dict[str, Any]:
+    """Return the receipt of a document that would change an intent; offline, its target is not known."""
+    found = ChangeTicket(
+        change=change,
+        agent=agent,
+        name="",
+        document=document,
+        received_ns=Ns(now_ns),
+        limits_sha256=state.limits.sha256,
+        verdict=Verdict.ACCEPTED,
+        code=Code.OK,
+        state=TradeState.DRAFT,
+        message="it reads well; whether there is anything to act on only the daemon knows (--live)",
+        stamps=Stamps(decided=Ns(now_ns)),
+    )
+    if not offline:
+        answer(state, found)
+    if found.verdict is Verdict.ACCEPTED and not offline:
+        found.state, found.message = TradeState.DRAFT, f"nothing was done; sent, {found.message}"
+    return receipt(state, found) | {"at": time_text(now_ns + state.wall_offset_ns)}
+
+
 def _refused(state: State, refusal: Refusal, agent: str, now_ns: int) -> dict[str, Any]:
     return refusal_receipt(
         refusal.code,
         refusal.message,
         intent_id=refusal.intent_id,
+        kind=refusal.kind,
         agent=agent,
         venue=str(state.venue),
         at=time_text(now_ns + state.wall_offset_ns) or "",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
 EXAMPLES = Path("intents/examples")
 BRACKET = EXAMPLES / "01-equity-bracket-long.json"
 MARKET = ("--quote", "149.98,150.00", "--equity", "100000")
@@ -114,7 +116,7 @@ def test_live_is_judged_by_the_daemon(hands, daemon) -> None:
 # --- schemas -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["intent", "receipt"])
+@pytest.mark.parametrize("kind", ["intent", "cancel", "close", "amend", "receipt"])
 def test_a_schema_is_json(hands, kind: str) -> None:
     assert hands("schema", kind).document["type"] == "object"
     assert hands("schema", kind, "--json").stdout.count("\n") == 1
@@ -126,6 +128,20 @@ def test_a_schema_is_json(hands, kind: str) -> None:
 def test_receipts_are_what_their_schema_says(hands, receipt_faults, name: str) -> None:
     receipt = hands("check", "--stamp", *MARKET, EXAMPLES / f"{name}.json", "--json").document
     assert receipt_faults(receipt) == []
+
+
+@pytest.mark.parametrize("kind", ["cancel", "close", "amend"])
+def test_a_document_that_changes_a_trade_can_be_checked_too(
+    hands, receipt_faults, tmp_path, kind: str
+) -> None:
+    document = {"kind": kind, "intent_id": ID, "target_id": ID.replace("6", "7")}
+    path = tmp_path / "change.json"
+    path.write_text(json.dumps(document | ({"stop_loss": 149} if kind == "amend" else {})))
+    result = hands("check", "--stamp", path, "--json")
+    assert (result.exit_code, result.document["kind"], result.document["verdict"]) == (0, kind, "ACCEPTED")
+    assert result.document["intent_id"] != ID, "--stamp gives a fresh id"
+    assert receipt_faults(result.document) == []
+    assert "--live" in hands("check", path).stdout
 
 
 def test_the_receipts_check_of_the_schema_bites(hands, receipt_faults) -> None:

@@ -25,8 +25,18 @@ COMMANDS = (
     "status",
     "quote",
     "watch",
+    "watchdog",
+    "positions",
+    "orders",
+    "log",
+    "cancel",
+    "close",
+    "amend",
     "halt",
+    "reduce-only",
+    "flatten",
     "resume",
+    "adopt",
     "init",
     "doctor",
     "config",
@@ -77,7 +87,8 @@ def test_a_usage_error_exits_2(hands, arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("status",), ("quote", "AAPL"), ("envelope", "AAPL"), ("explain", "abcd"), ("resume",), ("limits",), ("init",),
-     ("watch", "AAPL"), ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
+     ("watch", "AAPL"), ("positions",), ("orders",), ("log",), ("cancel", "6f9619ff"), ("close", "AAPL"),
+     ("amend", "6f9619ff", "--stop", "1"), ("reduce-only",), ("flatten",), ("adopt", "AAPL", "--stop", "1"), ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
      ("check", "--live", "intents/examples/01-equity-bracket-long.json")],
 )  # fmt: skip
 def test_a_configuration_that_is_no_toml_is_one_document_too(
@@ -102,7 +113,8 @@ def test_python_m_hands_is_the_same_command() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("quote", "AAPL"), ("watch", "AAPL"), ("resume",), ("send", "intents/examples/01-equity-bracket-long.json"),
+    [("quote", "AAPL"), ("watch", "AAPL"), ("resume",), ("cancel", "6f9619ff"), ("close", "AAPL"), ("reduce-only",),
+     ("amend", "6f9619ff", "--stop", "1"), ("flatten", "--yes"), ("adopt", "AAPL", "--stop", "1"), ("send", "intents/examples/01-equity-bracket-long.json"),
      ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
      ("check", "--live", "intents/examples/01-equity-bracket-long.json")],
 )  # fmt: skip
@@ -113,6 +125,18 @@ def test_what_needs_the_daemon_exits_3_without_one(
     assert result.exit_code == 3
     assert result.document["ok"] is False
     assert "no daemon runs" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [(("flatten", "--yes"), "hands halt"), (("reduce-only",), "hands halt"), (("close", "AAPL"), "hands run"),
+     (("cancel", "6f9619ff"), "the broker's own app"), (("resume",), "hands run")],
+)  # fmt: skip
+def test_without_a_daemon_it_is_said_what_can_be_done(
+    hands, state_dir: Path, arguments: tuple[str, ...], way_out: str
+) -> None:
+    document = hands(*arguments, "--state", state_dir, "--json").document
+    assert way_out in document["problems"][1]
 
 
 def test_status_is_down_without_a_daemon(hands, state_dir: Path) -> None:
@@ -203,6 +227,64 @@ def test_resume_names_what_still_blocks(hands, daemon) -> None:
     assert result.exit_code == 1
     assert "HALT_FILE" in result.stdout
     assert daemon.asked[-1] == {"do": "resume", "agent": None}
+
+
+def test_resume_names_what_is_missing_who_is_latched_and_what_still_closes(hands, daemon) -> None:
+    wanted = {"reason": "HALT", "note": "flattened", "since": None}
+    trade = {"intent_id": "x", "symbol": "AAPL", "exit_wanted": wanted}
+    agents = {"a": {"faults": 20, "latched": True}, "b": {"faults": 1, "latched": False}}
+    changes = {"agents": agents, "trades": [trade], "ready": False, "not_ready": "no account yet"}
+    daemon.states("resume", "ACTIVE", **changes)
+    result = hands("resume", "--state", daemon.state_dir, "--json")
+    assert result.exit_code == 1
+    assert [block["code"] for block in result.document["blocking"]] == ["NOT_READY"]
+    assert (result.document["agents_latched"], result.document["closing"]) == (["a"], ["x"])
+    lines = hands("resume", "--state", daemon.state_dir).stdout
+    assert "hands resume --agent a" in lines
+    assert "AAPL: still being closed (HALT: flattened)" in lines
+
+
+def test_reduce_only_is_latched_by_the_daemon(hands, daemon) -> None:
+    daemon.answers["reduce_only"] = {
+        "ok": True,
+        "message": "nothing is entered",
+        "state": "REDUCE_ONLY",
+        "trades": [],
+    }
+    result = hands("reduce-only", "--reason", "numbers", "--state", daemon.state_dir, "--json")
+    assert (result.exit_code, result.document["state"]) == (0, "REDUCE_ONLY")
+    assert daemon.asked == [{"do": "reduce_only", "reason": "numbers"}]
+    assert "hands resume" in hands("reduce-only", "--state", daemon.state_dir).stdout
+
+
+def test_status_tells_what_is_peculiar_about_a_trade(hands, daemon) -> None:
+    trade = {
+        "symbol": "AAPL", "direction": "LONG", "state": "OPEN", "stop_loss": "149.00", "take_profit": None, "pnl_usd": "1.00",
+        "intent_id": "x", "exit_wanted": None, "closing_qty": "10", "waits_for_open": "2026-11-23T14:30:00.000000000Z",
+        "moved": {"stop_loss": {"from": "148.00", "to": "149.00"}},
+    }  # fmt: skip
+    daemon.states("status", trades=[trade], watchdog={"state": "late", "detail": "no beat for 3 s"})
+    lines = hands("status", "--state", daemon.state_dir).stdout
+    assert "AAPL: 10 of it being closed" in lines
+    assert "the exit waits for 2026-11-23 14:30:00" in lines
+    assert "stop_loss moved from 148.00 to 149.00" in lines
+    assert "watchdog: late, no beat for 3 s" in lines
+
+
+def test_status_tells_what_holds_the_engine_and_what_is_broken(hands, daemon) -> None:
+    agents = {"a": {"faults": 20, "latched": True}, "b": {"faults": 0, "latched": False}}
+    daemon.states(
+        "status",
+        fenced="2026-11-20T15:00:00Z",
+        clock_skew_ms=-2500.04,
+        faults={"ledger": "the disk is full"},
+        agents=agents,
+    )
+    lines = hands("status", "--state", daemon.state_dir).stdout
+    assert "fenced since 2026-11-20 15:00:00 UTC: nothing is sent" in lines
+    assert "clock: -2500.0 ms against the venue's" in lines
+    assert "ledger: the disk is full" in lines
+    assert lines.count("is latched") == 1
 
 
 def test_what_the_daemon_refuses_exits_1(hands, daemon) -> None:

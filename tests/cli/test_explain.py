@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from hands.core.commands import Record
-from hands.core.events import DocumentReceived
+from hands.core.commands import OperatorAnswer, Record
+from hands.core.events import DocumentReceived, OperatorAction, OperatorRequest, PositionSnapshot
 from hands.core.receipts import receipt
 from hands.core.state import State
-from hands.core.units import Ns
+from hands.core.units import Ns, Price, Qty, nano
 from hands.journal.schema import OWN_TABLES, SCHEMA_VERSION, TABLES, statement
 from hands.journal.stories import summary
 from hands.runtime.envelope import envelope
 from tests.core.desk import Desk
+from tests.core.test_changes import send
 from tests.core.world import NOW, halt, intent_id, world
 
 
@@ -31,7 +32,8 @@ def ledger_of(desk: Desk, folder: Path, *, moved_ns: int = 0) -> Path:
             db.execute(ddl)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         rows = [(c.table, c.row) for _, c in desk.commands if isinstance(c, Record)]
-        for ticket in (*desk.state.tickets.values(), *desk.state.finished.values()):
+        judged = (*desk.state.tickets.values(), *desk.state.finished.values(), *desk.state.changes.values())
+        for ticket in judged:
             told = json.dumps(receipt(desk.state, ticket))
             rows.append(
                 ("intents", {"intent_id": ticket.intent_id, "state": str(ticket.state), "receipt": told})
@@ -100,6 +102,42 @@ def test_a_denial_is_told_with_every_check_and_what_would_have_passed(
     [line] = [line for line in text.splitlines() if line.strip().startswith("NO")]
     assert line.split()[:4] == ["NO", "stop_far", "0.333999334", "0.2"]
     assert "would have passed with stop_loss 120.12" in text
+
+
+def test_a_document_that_changes_a_trade_is_told_with_what_it_came_to(hands, state_dir: Path) -> None:
+    desk = Desk()
+    desk.drop(1)
+    desk.run(1)
+    send(desk, "amend", stop_loss="149")
+    send(desk, "amend", number=101, stop_loss="147")
+    ledger_of(desk, state_dir)
+    text = hands("explain", intent_id(100), "--state", state_dir).stdout
+    assert f"amend of {intent_id(1)} by agent default" in text
+    assert "ACCEPTED OK: its stop moves from 148 to 149" in text
+    assert "now DONE" in text
+    refused = hands("explain", intent_id(101), "--state", state_dir).stdout
+    assert "REJECTED NOTHING_TO_DO: 147 is looser than 149" in refused
+
+
+def test_an_adopted_trade_is_told_without_what_nobody_asked_for(hands, state_dir: Path) -> None:
+    desk = Desk()
+    desk.state.positions["SPY"] = PositionSnapshot(
+        symbol="SPY", qty=Qty(nano("10")), qty_available=Qty(nano("10")), avg_price=Price(nano("598"))
+    )
+    desk.state.truth_of_ns = Ns(desk.now_ns)
+    adoption = OperatorRequest(
+        ts_ns=Ns(desk.now_ns),
+        action=OperatorAction.ADOPT,
+        target="SPY",
+        stop_loss=Price(nano("590")),
+        new_id=intent_id(7),
+    )
+    [answer] = [command for command in desk.feed(adoption) if isinstance(command, OperatorAnswer)]
+    assert answer.ok, answer
+    ledger_of(desk, state_dir)
+    text = hands("explain", intent_id(7), "--state", state_dir).stdout
+    assert "SPY LONG of agent operator (adopted)" in text
+    assert "trigger 598, stop 590\n" in text
 
 
 def test_the_story_as_json_is_exact(hands, desk: Desk, state_dir: Path) -> None:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from hands.cli.operate import _stream_line
 from hands.cli.output import harmless, print_json
+from hands.cli.status_view import stream_line
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ STREAM = {
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "up since 2026-09-21T13:26:40Z, last message 0.2 s ago, venue clock +1300.0 ms"),
+        ({}, "up since 2026-09-21 13:26:40 UTC, last message 0.2 s ago, venue clock +1300.0 ms"),
         ({"up": False, "since": None, "last_age_ms": None}, "down, nothing came yet, venue clock +1300.0 ms"),
         (
             {
@@ -50,11 +50,11 @@ STREAM = {
                 "gaps": {"filled": 2, "trades": 17, "last": "13:27", "filling": True},
             },
             (
-                "up since 2026-09-21T13:26:40Z, last message 0.2 s ago, venue clock +1300.0 ms, 2 gaps filled with 17 "
+                "up since 2026-09-21 13:26:40 UTC, last message 0.2 s ago, venue clock +1300.0 ms, 2 gaps filled with 17 "
                 "trades, last at 13:27, a gap is being filled, 7 messages dropped, 2 suspicious prints held aside"
             ),
         ),
     ],
 )
 def test_a_stream_is_told_in_one_line(changes, line):
-    assert _stream_line("equity_data", STREAM | changes) == f"  equity_data: {line}"
+    assert stream_line("equity_data", STREAM | changes) == f"  equity_data: {line}"

@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from hands.core import checks, protection
+from hands.core import checks, exits
+from hands.core.moving import MOVABLE
 from hands.core.units import CENT, NANO, NS_PER_S, Ns, Price, Qty, Usd, nano
 from hands.core.venue_rules import (
     CRYPTO_MAX_NOTIONAL,
@@ -41,7 +42,7 @@ from hands.core.vocab import AssetClass, OrderClass, OrderType, PositionIntent, 
 from hands.sim.venue.calendar import NEW_YORK
 from hands.sim.venue.errors import VenueError
 from hands.sim.venue.exchange import Exchange
-from hands.sim.venue.orders import OrderRequest
+from hands.sim.venue.orders import NOT_REPLACEABLE, OrderRequest, ReplaceRequest
 from hands.sim.venue.quirks import Quirks
 from hands.sim.venue.ticks import Quote
 
@@ -305,12 +306,57 @@ def test_legs_a_cent_from_limit_and_market_are_taken_and_nearer_ones_are_not(
     assert theirs is None or not ours
 
 
+# --- what is moved ----------------------------------------------------------------------------------------------
+
+
+MOVED = {
+    "a bracket's stop": (entry_shape(EQUITY, long=True), "stop_loss", {"stop_price": "141"}),
+    "a bracket's target": (entry_shape(EQUITY, long=True), "take_profit", {"limit_price": "161"}),
+    "an OCO's stop": (OrderClass.OCO, "stop_loss", {"stop_price": "141"}),
+    "an OCO's target": (OrderClass.OCO, "take_profit", {"limit_price": "161"}),
+    "a plain stop": (OrderType.STOP, None, {"stop_price": "141"}),
+    "a coin's stop-limit": (OrderType.STOP_LIMIT, None, {"stop_price": "141", "limit_price": "140"}),
+}
+
+
+@pytest.mark.parametrize("leg_status", ["held", "new"])
+@pytest.mark.parametrize("case", MOVED)
+def test_what_the_engine_moves_the_venue_replaces(case: str, leg_status: str) -> None:
+    """By prices and a name alone, in a status in which the engine asks for it; what it replaces keeps its quantity."""
+    what, leg, prices = MOVED[case]
+    exchange = Venue(Quirks(stop_leg_status=leg_status))._open(
+        CRYPTO if what is OrderType.STOP_LIMIT else EQUITY, 0 if isinstance(what, Shape) else 1, Phase.REGULAR
+    )
+    symbol = SYMBOLS[CRYPTO if what is OrderType.STOP_LIMIT else EQUITY]
+    gtc, qty = TimeInForce.GTC, Qty(19 * NANO)
+    legs = {"stop_loss_stop_price": price("140"), "take_profit_limit_price": price("160")}
+    if isinstance(what, Shape):
+        made = OrderRequest(
+            symbol, Side.BUY, OrderType.LIMIT, gtc, qty, price("151"), order_class=what.order_class, **legs
+        )
+    elif what is OrderClass.OCO:
+        made = OrderRequest(symbol, Side.SELL, OrderType.LIMIT, gtc, qty, order_class=what, **legs)
+    else:
+        limit = price("139") if what is OrderType.STOP_LIMIT else None
+        made = OrderRequest(symbol, Side.SELL, what, gtc, qty, limit, price("140"))
+    head = exchange.blotter.find(exchange.submit(made).order_id)
+    old = head if leg is None or head.group is None else getattr(head.group, leg)
+    assert old.status in MOVABLE
+    new = exchange.replace(
+        old.order_id,
+        ReplaceRequest(client_order_id="ours", **{name: price(text) for name, text in prices.items()}),
+    )
+    assert (new.client_order_id, new.qty, new.replaces) == ("ours", old.qty, old.order_id)
+    assert {name: getattr(new, name) for name in prices} == {n: price(t) for n, t in prices.items()}
+    assert not set(MOVABLE) & NOT_REPLACEABLE
+
+
 # --- everything that is sent -----------------------------------------------------------------------------------
 
 
 def exits_made() -> Iterator[tuple[OrderClass, OrderType, TimeInForce]]:
-    """Yield class, type and time in force of every reducing order that `protection` can make, from its source."""
-    for call in ast.walk(ast.parse(inspect.getsource(protection))):
+    """Yield class, type and time in force of every reducing order that `exits` can make, from its source."""
+    for call in ast.walk(ast.parse(inspect.getsource(exits))):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "_reducing":
             words = {each.arg: ast.unparse(each.value).rpartition(".")[2] for each in call.keywords}
             order_class = OrderClass[words.get("order_class", "SIMPLE")]
@@ -319,6 +365,7 @@ def exits_made() -> Iterator[tuple[OrderClass, OrderType, TimeInForce]]:
 
 EXITS = {
     (OrderClass.OCO, OrderType.LIMIT, TimeInForce.GTC): EQUITY,
+    (OrderClass.SIMPLE, OrderType.STOP, TimeInForce.GTC): EQUITY,
     (OrderClass.SIMPLE, OrderType.MARKET, TimeInForce.DAY): EQUITY,
     (OrderClass.SIMPLE, OrderType.STOP_LIMIT, TimeInForce.GTC): CRYPTO,
     (OrderClass.SIMPLE, OrderType.MARKET, TimeInForce.IOC): CRYPTO,

@@ -21,7 +21,9 @@ from hands.core.commands import (
     FetchQuote,
     QueryOrder,
     ReceiptChanged,
+    ReplaceOrder,
     RequestDayOrders,
+    RequestFills,
     RequestTruth,
     SubmitEntry,
     SubmitExit,
@@ -72,6 +74,7 @@ class Desk:
         self.latency_ns = 10 * NS_PER_MS
         self.faults: Callable[[str], str | None] = lambda _kind: None
         self.muted = False
+        self.mute_quotes = False
         self.down = False
         self.polls_s = 5
         self.journal: dict[tuple[str, str], bytes] = {}
@@ -202,24 +205,43 @@ class Desk:
                 self._request(RequestKind.SUBMIT, order.client_order_id, lambda: self.venue.submit(order))
             case CancelOrder(order_id=order_id, client_order_id=client_id):
                 self._request(RequestKind.CANCEL, client_id, lambda: self.venue.cancel(order_id))
+            case ReplaceOrder(client_order_id=client_id):
+                self._request(RequestKind.REPLACE, client_id, lambda: self.venue.replace(command))
             case QueryOrder(client_order_id=client_id):
                 self._request(RequestKind.QUERY, client_id, lambda: self._find(client_id))
             case RequestTruth(client_order_ids=asked):
                 self.at(self._delay(), lambda s=self.state: self._answer_truth(asked, s))
-            case RequestDayOrders(since_ns=since_ns):
-                self._later(lambda ts: msgspec.structs.replace(self.venue.day_orders(since_ns), ts_ns=ts))
+            case RequestDayOrders(since_ns=since_ns, symbols=held):
+                found = self.venue.day_orders
+                self._later(lambda ts: msgspec.structs.replace(found(since_ns, held), ts_ns=ts))
+            case RequestFills(after_ns=after_ns):
+                self._later(lambda ts: msgspec.structs.replace(self.venue.fills_since(after_ns), ts_ns=ts))
             case ReceiptChanged(intent_id=intent_id):
                 self.at(1, lambda s=self.state: self._write_receipt(intent_id, s))
-            case FetchQuote(symbol=symbol):
-                self._later(lambda ts: QuoteFetched(ts_ns=ts, symbol=symbol, ok=True))
+            case FetchQuote(symbol=symbol) if not self.mute_quotes:
+                self._answer_quote(symbol)
             case _:
                 pass
 
+    def _answer_quote(self, symbol: str) -> None:
+        """Answer with the venue's quote, its row first, where it differs from what the engine has."""
+        asked_ns, session = Ns(self.now_ns), self.state
+
+        def deliver() -> None:
+            if self.state is session:  # a process that has died hears nothing any more
+                found = session.market.quote(session.market.index[symbol])
+                known = self.venue.quotes.get(symbol)
+                if known is not None and (found is None or known != (found.bid, found.ask)):
+                    self._show(symbol, decimal_text(known[0]), decimal_text(known[1]))
+                self.feed(QuoteFetched(ts_ns=Ns(self.now_ns), symbol=symbol, ok=True, asked_ns=asked_ns))
+
+        self.at(self._delay(), deliver)
+
     def _write_receipt(self, intent_id: str, session: State) -> None:
         """Write a receipt; of the last one of a trade the engine is told."""
-        ticket = session.ticket(intent_id)
-        if self.state is session and ticket is not None and not ticket.is_live:
-            self.feed(ReceiptWritten(ts_ns=Ns(self.now_ns), intent_id=intent_id, seq=ticket.seq))
+        found = session.judged(intent_id)
+        if self.state is session and found is not None and not found.is_live:
+            self.feed(ReceiptWritten(ts_ns=Ns(self.now_ns), intent_id=intent_id, seq=found.seq))
 
     def _answer_truth(self, asked: tuple[str, ...], session: State) -> None:
         found = self.venue.truth(self.now_ns, asked)
@@ -305,12 +327,16 @@ class Desk:
 
     def quote(self, symbol: str, bid: str, ask: str) -> None:
         """Move the market: the engine's view first (with what it fires), then the venue's matching."""
+        self._show(symbol, bid, ask)
+        self.venue.quote(symbol, nano(bid), nano(ask))
+
+    def _show(self, symbol: str, bid: str, ask: str) -> None:
+        """Let the engine see a quote."""
         rows = new_rows(1)
         rows["sym"], rows["kind"] = self.state.market.index[symbol], RowKind.QUOTE
         rows["price"], rows["price2"] = float(bid), float(ask)
         rows["size"] = rows["size2"] = 1_000.0
         self._take(rows)
-        self.venue.quote(symbol, nano(bid), nano(ask))
 
     def print(self, symbol: str, price: str) -> None:
         """Let a trade print (the engine's view only)."""

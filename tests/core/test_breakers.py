@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hands.core import breakers, closing
+from hands.core import breakers, closing, operator
 from hands.core.breakers import AT_ROLL, AUTO, OPERATOR
 from hands.core.commands import Alert, AnyCommand, Record
 from hands.core.events import OperatorAction, OperatorRequest
@@ -22,7 +22,7 @@ ACTIVE, REDUCE_ONLY, HALTED = TradingState.ACTIVE, TradingState.REDUCE_ONLY, Tra
 
 def operate(state: State, action: OperatorAction, **facts: str) -> list[AnyCommand]:
     out: list[AnyCommand] = []
-    breakers.operate(state, OperatorRequest(ts_ns=state.now_ns, action=action, **facts), out)
+    operator.operate(state, OperatorRequest(ts_ns=state.now_ns, action=action, **facts), out)
     return out
 
 

@@ -396,6 +396,18 @@ MARKET: dict[str, Row] = {
         ),
         False,
     ),
+    "a trail as far as allowed": (
+        checks.stop_far, lambda: case(world(), intent(trailing_stop_pct="0.2")), True,
+    ),
+    "a trail a hair further": (
+        checks.stop_far, lambda: case(world(), intent(trailing_stop_pct="0.200000001")), False,
+    ),
+    "a trail as close as allowed": (
+        checks.stop_close, lambda: case(world(), intent(trailing_stop_pct="0.001")), True,
+    ),
+    "a trail a hair closer": (
+        checks.stop_close, lambda: case(world(), intent(trailing_stop_pct="0.000999999")), False,
+    ),
     "a stop as close as allowed": (
         checks.stop_close,
         lambda: asked_at("99.98", "100", hard={"max_slippage_pct": "0"}, trigger_price="100", stop_loss="99.90"), True,
@@ -536,7 +548,7 @@ VENUE: dict[str, Row] = {
     "a short bracket": (checks.venue_rule, lambda: case(world(), intent(direction="SHORT")), True),
     "a coin": (checks.venue_rule, lambda: case(world(), intent(asset="SOL/USD")), True),
     "a coin short": (checks.venue_rule, lambda: case(world(), intent(asset="SOL/USD", direction="SHORT")), False),
-    "a trailing stop": (checks.venue_rule, lambda: case(world(), intent(trailing_stop_pct="0.02")), False),
+    "a trailing stop": (checks.venue_rule, lambda: case(world(), intent(trailing_stop_pct="0.02")), True),
     "a target a cent off": (checks.venue_rule, lambda: asked_at("149.98", "150", take_profit="150.16"), True),
     "a target under a cent off": (
         checks.venue_rule,
@@ -623,7 +635,8 @@ def denial_of(name: str) -> Denial:
         ("a working order", f"live trade {intent_id(900)}"),
         ("a holding that is not ours", "not ours"),
         ("the same idea", f"the same idea as {intent_id(7)}"),
-        ("a trailing stop", "trailing stops are not offered"),
+        ("a trail a hair further", "trailing_stop_pct is 0.200000001; at most 0.2"),
+        ("a trail a hair closer", "trailing_stop_pct is 0.000999999; at least 0.001"),
     ],
 )
 def test_trap_33_a_no_says_what_was_found_and_what_is_allowed(name: str, fragment: str) -> None:

@@ -28,6 +28,7 @@ from hands.core.events import (
     TruthReport,
 )
 from hands.core.receipts import time_text
+from hands.core.strays import suspects_of
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Price, Qty, nano
 from hands.core.vocab import Code, Leg, OrderClass, OrderType, Side, TimeInForce
 from tests.core.desk import ACTIVE, HALTED, REDUCE_ONLY, Desk
@@ -44,19 +45,23 @@ SENT_TO_THE_VENUE = (SubmitEntry, SubmitExit, CancelOrder)
 # --- doubts about what is owned ----------------------------------------------------------------------------
 
 
-def snapshot(desk: Desk, qty: int, *, asked_ns: int | None = None) -> None:
-    """Let a snapshot arrive that shows `qty` whole shares of AAPL, and every order as the venue has it."""
+def snapshot(desk: Desk, qty: int, *, asked_ns: int | None = None, by_name: bool = True) -> None:
+    """Let a snapshot arrive that shows `qty` whole shares of AAPL, and every order as the venue has it.
+
+    `by_name`: the venue was asked for the exits that could exist unknown, and has none of them.
+    """
     asked = Ns(desk.now_ns if asked_ns is None else asked_ns)
     position = PositionSnapshot(
         symbol="AAPL", qty=Qty(qty * NANO), qty_available=Qty(0), avg_price=Price(150 * NANO)
     )
-    found = desk.venue.truth(asked, ())
+    names = tuple(name for ticket in desk.state.committed() for name in suspects_of(ticket))
+    found = desk.venue.truth(asked, names if by_name else ())
     desk.feed(
         TruthReport(
             ts_ns=Ns(desk.now_ns),
             asked_ns=asked,
             orders=found.orders,
-            missing=(),
+            missing=found.missing,
             positions=(position,) if qty else (),
         )
     )
@@ -102,6 +107,17 @@ def test_two_snapshots_are_two_witnesses_if_they_are_neither_close_nor_long_apar
     snapshot(desk, 46)
     assert written_off(desk) is believed
     assert desk.receipt()["position"]["qty"] == ("46" if believed else "66")
+
+
+def test_a_snapshot_that_did_not_look_for_unknown_exits_is_no_second_witness() -> None:
+    desk = settled(answers=False)
+    snapshot(desk, 46)
+    desk.run(2)
+    snapshot(desk, 46, by_name=False)
+    assert not written_off(desk)
+    desk.run(2)
+    snapshot(desk, 46)
+    assert written_off(desk)
 
 
 def test_a_doubt_that_has_grown_old_needs_two_new_snapshots() -> None:

@@ -16,9 +16,9 @@ from hands.core.intents import (
     Intent,
     Refusal,
     intent_schema,
-    parse_time_ns,
     read_document,
 )
+from hands.core.members import parse_time_ns
 from hands.core.units import NANO, nano
 from hands.core.vocab import Code, Direction
 from tests.core.world import Literal, document, encoded, intent_id, refusal

@@ -132,6 +132,12 @@ def hurried(count: int, **hard: Any) -> Case:
     return case(state)
 
 
+def penny() -> Case:
+    """Return a bracket at half a dollar whose stop is nearer to its limit than the cent that the venue wants."""
+    state = world(quotes={"AAPL": ("0.4999", "0.5000")}, max_spread="0.01", min_reward_risk="0")
+    return case(state, intent(trigger_price="0.5", stop_loss="0.4950", take_profit="0.53"))
+
+
 DENIED: dict[str, Callable[[], Case]] = {
     "agent_latched": latched,
     "duplicate": judged_before,
@@ -171,7 +177,7 @@ DENIED: dict[str, Callable[[], Case]] = {
     "gross_exposure": lambda: case(world(max_gross_exposure="0.001")),
     "buying_power": lambda: case(world(account=account(buying_power="100"))),
     "order_size": lambda: case(world(), intent(qty="0.5")),
-    "venue_rule": lambda: case(world(), intent(trailing_stop_pct="0.02")),
+    "venue_rule": penny,
 }
 
 

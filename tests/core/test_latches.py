@@ -75,6 +75,10 @@ def halt_by_file(desk: Desk) -> None:
     desk.operator(OperatorAction.HALT_FILE)
 
 
+def reduce_only(desk: Desk) -> None:
+    desk.operator(OperatorAction.REDUCE_ONLY)
+
+
 def next_day(desk: Desk) -> None:
     desk.run((ROLL - desk.now_ns) / NS_PER_S + DAY_S + 1)
     desk.poll()
@@ -100,6 +104,7 @@ BREAKERS = [
     Breaker("STALE_FEED", REDUCE_ONLY, stay_silent, speak_again, survives=False),
     Breaker("UNKNOWN_VENUE_BEHAVIOUR", REDUCE_ONLY, say_something_unheard_of, resume),
     Breaker("OPERATOR", HALTED, halt, resume),
+    Breaker("OPERATOR_REDUCE_ONLY", REDUCE_ONLY, reduce_only, resume),
     Breaker("HALT_FILE", HALTED, halt_by_file, resume),
 ]
 each = pytest.mark.parametrize("breaker", BREAKERS, ids=[breaker.code for breaker in BREAKERS])

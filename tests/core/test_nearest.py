@@ -92,7 +92,7 @@ def test_a_document_that_contradicts_its_direction_is_not_turned_round() -> None
         ({"asset": "QQQ"}, Code.SYMBOL_NOT_ALLOWED),
         ({"direction": "SHORT", "stop_loss": "152", "take_profit": "145"}, Code.SHORT_NOT_ALLOWED),
         ({"timestamp": "2026-01-05T14:59:00Z"}, Code.EXPIRED),
-        ({"trailing_stop_pct": "0.05"}, Code.VENUE_RULE),
+        ({"trailing_stop_pct": "0.5"}, Code.STOP_TOO_FAR),
     ],
 )
 def test_what_no_number_should_cure_gets_no_suggestion(changes: dict[str, str], code: Code) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
-from hands.core.commands import QueryOrder, SubmitExit
+from hands.core.commands import CancelOrder, FetchQuote, QueryOrder, SubmitExit
 from hands.core.events import Link
-from hands.core.units import NS_PER_S
-from hands.core.vocab import TradingState
+from hands.core.units import NS_PER_MS, NS_PER_S, decimal_text, nano
+from hands.core.vocab import Leg, TradingState
 from tests.core.desk import Desk
-from tests.core.test_protection import opened
+from tests.core.test_protection import opened, partly
 
 
 def coins_whose_stop_never_arrives() -> Desk:
@@ -96,3 +97,106 @@ def test_after_a_5xx_an_exit_goes_again_under_its_own_id_without_asking_and_neve
     assert not desk.venue.is_naked("SOL/USD")
     times = [at for at, command in desk.commands if isinstance(command, SubmitExit)]
     assert times[-1] - times[0] >= 2 * NS_PER_S, "eight refusals are not met with a storm"
+
+
+def coins_whose_entry_cannot_be_ended(answer: tuple[int, str, dict[str, Any]]) -> Desk:
+    """Some SOL is bought, and no cancel of the rest is taken for 20 s."""
+    desk = Desk()
+    cancel, began_ns = desk.venue.cancel, desk.now_ns
+
+    def unable(order_id: str) -> Any:
+        return answer if desk.now_ns < began_ns + 20 * NS_PER_S else cancel(order_id)
+
+    desk.venue.cancel = unable  # type: ignore[method-assign]
+    return partly(desk, "1", asset="SOL/USD")
+
+
+@pytest.mark.parametrize(
+    "answer", [(504, "timeout", {}), (429, "rate limit exceeded", {}), (403, "not now", {})]
+)
+def test_a_cancel_that_a_naked_position_waits_for_is_pressed(answer: tuple[int, str, dict[str, Any]]) -> None:
+    desk = coins_whose_entry_cannot_be_ended(answer)
+    desk.run(20)
+    assert 8 <= len(desk.sent(CancelOrder)) <= 12, "often, and not in a storm"
+    desk.run(2.5)
+    assert not desk.venue.is_naked("SOL/USD")
+
+
+def test_a_stop_that_was_sent_late_has_its_time_to_get_in_force() -> None:
+    """The position was naked for longer than it may be before the stop could be sent: that is not the stop's fault.
+
+    Its answer says `pending_new`, and that it is in force it says only when it is asked.
+    """
+    desk = coins_whose_entry_cannot_be_ended((504, "timeout", {}))
+    tell = desk.venue.tell
+
+    def keep_still(event: str, *facts: Any) -> None:
+        if event != "new":
+            tell(event, *facts)
+
+    desk.venue.tell = keep_still
+    desk.run(25)
+    assert [order.leg for order in desk.exits()] == [Leg.STOP_LOSS]
+    cancelled = [command.client_order_id for command in desk.sent(CancelOrder)]
+    assert not [name for name in cancelled if "-sl-" in name]
+
+
+# --- the market's feed is away -----------------------------------------------------------------------------
+
+
+def coins_without_a_feed() -> Desk:
+    """SOL is held under its stop-limit, and the feed that watches it is away."""
+    desk = opened("SOL/USD")
+    desk.link(Link.CRYPTO_DATA, up=False)
+    return desk
+
+
+def asked_about(desk: Desk, symbol: str) -> list[float]:
+    """Return when (s, of the desk) a symbol's quote was asked for."""
+    return [
+        at_ns / NS_PER_S
+        for at_ns, command in desk.commands
+        if isinstance(command, FetchQuote) and command.symbol == symbol
+    ]
+
+
+def test_coins_that_are_held_are_asked_for_while_their_feed_is_away() -> None:
+    desk = coins_without_a_feed()
+    desk.run(20)
+    asked = asked_about(desk, "SOL/USD")
+    assert 9 <= len(asked) <= 10
+    assert all(later - former >= 1.5 for former, later in itertools.pairwise(asked))
+    assert not asked_about(desk, "BTC/USD")
+    desk.link(Link.CRYPTO_DATA, up=True)
+    desk.run(20)
+    assert asked_about(desk, "SOL/USD") == asked
+
+
+def test_shares_are_not_asked_for_their_stop_is_the_venues() -> None:
+    desk = opened("AAPL")
+    desk.link(Link.EQUITY_DATA, up=False)
+    desk.link(Link.CRYPTO_DATA, up=False)
+    desk.run(20)
+    assert not desk.sent(FetchQuote)
+
+
+def test_a_question_that_is_not_answered_is_asked_again() -> None:
+    desk = coins_without_a_feed()
+    desk.mute_quotes = True
+    desk.run(20)
+    assert 2 <= len(asked_about(desk, "SOL/USD")) <= 4
+    desk.mute_quotes = False
+    desk.run(20)
+    assert len(asked_about(desk, "SOL/USD")) >= 10
+
+
+def test_a_gap_through_the_stop_limit_is_found_while_the_feed_is_away() -> None:
+    """The venue elects the stop, whose limit is too high to fill, and tells of nothing; the trade closes all the same."""
+    desk = coins_without_a_feed()
+    stop = desk.ticket().stop_loss
+    gapped = decimal_text(stop * 9 // 10)
+    desk.venue.quote("SOL/USD", nano(gapped), nano(gapped) + NS_PER_MS)
+    desk.until(lambda: not desk.ticket().is_live, seconds=8)
+    assert desk.venue.positions.get("SOL/USD", 0) == 0
+    assert desk.receipt()["exit"]["reason"] == "SL"
+    assert desk.exits(Leg.EXIT)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hands.core.commands import CancelOrder, RequestTruth, SubmitEntry
-from hands.core.events import Execution, Link, PositionSnapshot, TruthReport
+from hands.core.events import (
+    Execution,
+    Link,
+    OperatorAction,
+    OperatorRequest,
+    PositionSnapshot,
+    TruthReport,
+)
 from hands.core.orders import client_order_id
 from hands.core.units import NANO, Ns, Price, Qty
 from hands.core.vocab import Code, Leg, OrderClass, OrderType, Side, TimeInForce
@@ -236,3 +243,46 @@ def test_the_truth_is_asked_for_at_most_once_a_second() -> None:
         desk.link(Link.TRADE_UPDATES, up=True)
         desk.run(0.1)
     assert len(desk.sent(RequestTruth)) <= 7
+
+
+def test_an_exit_that_was_sent_while_the_journal_failed_is_found_by_its_name_and_no_sale_of_the_owner() -> (
+    None
+):
+    desk = opened()
+    desk.run(5)
+    written = dict(desk.journal)
+    desk.quote("AAPL", "151.00", "151.02")
+    desk.feed(OperatorRequest(ts_ns=Ns(desk.now_ns), action=OperatorAction.CLOSE, target="AAPL"))
+    desk.run(2)
+    assert desk.position() == "0"
+    desk.journal = desk.durable = written  # nothing since could be written, and the process dies
+    desk.crash()
+    desk.restart()
+    desk.run(10)
+    receipt = desk.receipt()
+    assert receipt["state"] == "CLOSED"
+    assert receipt["exit"]["price"] == "151.00"
+    assert [fill["leg"] for fill in receipt["fills"]] == ["entry", "exit"]
+    assert "SOLD_ELSEWHERE" not in desk.alerts()
+    assert desk.state.committed() == []
+
+
+def test_an_exit_that_turns_up_in_a_snapshot_after_its_trade_was_over_is_cancelled() -> None:
+    """It was taken for refused, and no report told of it; left alone it would sell what is nobody's of ours."""
+    desk = Desk()
+    desk.venue.refuse = [(403, "forbidden.", {})]
+    opened("SOL/USD", desk)
+    [gone] = [order for order in desk.ticket().exits if order.status is S.REJECTED]
+    desk.operator(OperatorAction.CLOSE, target="SOL/USD")
+    desk.run(5)
+    assert desk.receipt()["state"] == "CLOSED"
+    booked = desk.state.day.realised_of(None)
+    late = desk.venue._make(
+        gone.client_order_id, gone.symbol, gone.side, gone.order_type, gone.order_class, gone.time_in_force, gone.qty,
+        gone.limit_price, gone.stop_price, S.NEW,
+    )  # fmt: skip
+    desk.link(Link.TRADE_UPDATES, up=True)
+    desk.run(5)
+    assert not late.live
+    assert desk.receipt()["state"] == "CLOSED"
+    assert desk.state.day.realised_of(None) == booked

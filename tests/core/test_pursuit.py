@@ -6,10 +6,14 @@ import itertools
 
 import pytest
 
-from hands.core.commands import CancelOrder, QueryOrder, SubmitEntry
-from hands.core.units import NS_PER_MS
+from hands.core.commands import AnyCommand, CancelOrder, QueryOrder, RequestTruth, SubmitEntry, SubmitExit
+from hands.core.events import OperatorAction
+from hands.core.protection import supervise
+from hands.core.pursuit import ask_for_truth
+from hands.core.units import NS_PER_MS, Price, nano
+from hands.core.vocab import OrderStatus
 from tests.core.desk import Desk
-from tests.core.test_protection import drop_next, opened
+from tests.core.test_protection import drop_next, opened, partly
 
 
 def times(desk: Desk, kind: type) -> list[int]:
@@ -81,3 +85,43 @@ def test_an_answer_that_says_over_ends_the_pursuit() -> None:
     questions = len(desk.sent(QueryOrder))
     desk.run(30)
     assert len(desk.sent(QueryOrder)) == questions
+
+
+def test_a_trade_that_is_looked_at_often_waits_on_no_more_timers() -> None:
+    desk = opened(max_hold_seconds=86_400)
+    before = len(desk.state._timers)
+    for _ in range(200):
+        supervise(desk.state, desk.ticket(), [])
+    assert len(desk.state._timers) <= before + 1
+
+
+def test_an_order_that_somebody_else_named_is_asked_for_and_never_sent_again() -> None:
+    desk = opened("SOL/USD")
+    ticket = desk.ticket()
+    (stop,) = ticket.exits
+    del ticket.orders[stop.client_order_id]
+    stop.client_order_id, stop.status, stop.missing = "app-1", OrderStatus.UNKNOWN, 1
+    ticket.orders[stop.client_order_id] = stop
+    out: list[AnyCommand] = []
+    supervise(desk.state, ticket, out)
+    assert [command.client_order_id for command in out if isinstance(command, QueryOrder)] == ["app-1"]
+    assert not any(isinstance(command, SubmitExit) for command in out)
+
+
+def test_the_truth_is_not_asked_by_name_for_what_was_refused_or_gave_way() -> None:
+    desk = partly(Desk(), "20")
+    desk.venue.refuse = [(403, "forbidden.", {})] * 3
+    desk.run(8)
+    heads = [order for order in desk.ticket().exits if order.parent is None]
+    assert [order.status for order in heads] == [OrderStatus.REJECTED] * 3 + [OrderStatus.NEW]
+    for price in ("155.5", "156", "156.5"):
+        desk.operator(OperatorAction.AMEND, target="AAPL", take_profit=Price(nano(price)))
+        desk.run(4)
+    heads = [order for order in desk.ticket().exits if order.parent is None]
+    assert [order.status for order in heads[3:]] == [OrderStatus.REPLACED] * 3 + [OrderStatus.NEW]
+    out: list[AnyCommand] = []
+    ask_for_truth(desk.state, "a test", out, 0)
+    [asked] = [command for command in out if isinstance(command, RequestTruth)]
+    entry = desk.ticket().entry
+    assert entry is not None
+    assert asked.client_order_ids == (entry.client_order_id, heads[-1].client_order_id)

@@ -12,7 +12,7 @@ from hands.core.engine import decide
 from hands.core.events import DayOrdersReport, PositionSnapshot, Started, TruthReport, VenueOrder
 from hands.core.orders import client_order_id
 from hands.core.state import UNNAMED, Seen, State
-from hands.core.units import NS_PER_S, Ns, Price, Qty, Usd, nano
+from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty, Usd, nano
 from hands.core.vocab import Code, Leg, OrderClass, OrderStatus, OrderType, Side, TradingState
 from tests.core.desk import Desk
 from tests.core.world import NOW, ROLL, account, case, intent, intent_id, live, verdict, world
@@ -263,6 +263,39 @@ def test_a_holding_of_a_forgotten_trade_stops_entries_until_the_operator_has_loo
     assert ("UNEXPLAINED_POSITION" in state.reasons) is (state_then is TradingState.REDUCE_ONLY)
 
 
+def test_forgotten_trades_from_before_the_roll_are_named_with_the_evidence_one_by_one() -> None:
+    state = world()
+    for symbol, held in (("AAPL", "10"), ("SPY", "-10")):
+        qty = Qty(nano(held))
+        state.positions[symbol] = PositionSnapshot(
+            symbol=symbol, qty=qty, qty_available=qty, avg_price=Price(1)
+        )
+    long_ago = ROLL - 40 * 86_400 * NS_PER_S
+    counted(
+        state,
+        order(1, sent_ns=long_ago, legs=(sold(1, "150", status=CANCELED, filled="4"),)),
+        order(2, symbol="SPY", side=Side.SELL, sent_ns=long_ago),
+        order(3, symbol="SPY", sent_ns=long_ago),  # bought: no part of what is short now
+    )
+    detail = state.reasons["UNEXPLAINED_POSITION"].detail
+    assert detail == (
+        f"AAPL: the venue holds 10, we have 0; hands-{intent_id(1)}-entry-1 (order v-1-entry) filled 10, of which 6 are"
+        " left; the journal does not know it; SPY: the venue holds -10, we have 0;"
+        f" hands-{intent_id(2)}-entry-1 (order v-2-entry) filled 10, of which 10 are left; the journal does not know it"
+    )
+    assert state.day.trades == {}  # of an earlier day: no counter of this one
+    assert state.changed["reason", "UNEXPLAINED_POSITION"] == state.reasons["UNEXPLAINED_POSITION"]
+
+
+def test_at_a_start_what_is_held_without_a_trade_is_looked_up_however_old() -> None:
+    desk = Desk()
+    desk.venue.positions.update({"SPY": 5 * NANO, "AAPL": 0})
+    desk.crash()
+    desk.restart()
+    desk.run(1)
+    assert [(c.since_ns, c.symbols) for c in desk.sent(RequestDayOrders)] == [(ROLL, ("SPY",))]
+
+
 def test_dust_and_what_a_trade_of_ours_holds_are_no_forgotten_holding() -> None:
     state = world()
     live(state, 900, "AAPL", qty="10", limit="150", stop="148", target="155", filled="10")
@@ -340,3 +373,9 @@ def test_a_restart_with_its_own_journal_changes_no_counter() -> None:
         desk.run(2)
         assert msgspec.structs.asdict(desk.state.day) == before
     assert not desk.state.recount_due
+
+
+def test_a_fill_so_small_that_its_fee_took_all_of_it_is_counted_as_no_result() -> None:
+    state = counted(world(), order(1, symbol="BTC/USD", qty="1", filled="0.000000001", price="60000"))
+    assert state.day.trades_of(None) == 1
+    assert state.day.realised_of(None) == 0

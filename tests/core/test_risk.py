@@ -198,7 +198,7 @@ def test_a_touch_may_wait_while_only_the_present_forbids_it() -> None:
         ({"trigger_price": "250", "take_profit": "300", "stop_loss": "245"}, Code.PRICE_COLLAR),
         ({"stop_loss": "100"}, Code.STOP_TOO_FAR),
         ({"take_profit": "150.5"}, Code.REWARD_RISK_TOO_LOW),
-        ({"trailing_stop_pct": "0.02"}, Code.VENUE_RULE),
+        ({"trailing_stop_pct": "0.3"}, Code.STOP_TOO_FAR),
     ],
 )
 def test_what_would_never_pass_may_not_wait_either(changes: dict[str, str], code: Code) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hands.core.commands import CancelOrder, FetchQuote, QueryOrder, SubmitEntry, SubmitExit
-from hands.core.events import ClockStepped, RequestAnswered, RequestKind
+from hands.core.events import ClockStepped, Link, RequestAnswered, RequestKind
+from hands.core.market import Market
 from hands.core.orders import client_order_id
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.core.vocab import Code, Leg, OrderClass, OrderStatus
@@ -77,6 +78,24 @@ def test_trap_01_a_late_fill_of_an_entry_given_up_is_protected() -> None:
     desk.run(2)
     assert desk.receipt()["state"] == "OPEN"
     assert desk.receipt()["protection"]["qty"] == "66"
+    assert desk.state.day.trades_of(None) == 1
+
+
+@pytest.mark.parametrize("symbol", ["SOL/USD", "AAPL"])
+def test_trap_01_a_late_fill_of_which_the_stream_does_not_tell_is_found_by_asking(symbol: str) -> None:
+    desk = Desk()
+    drop_next(desk, "drop_answer")
+    find, desk._find = desk._find, lambda asked: (404, f"order not found for {asked}", {})  # type: ignore[method-assign]
+    tell, desk.venue.tell = desk.venue.tell, lambda *_: None
+    desk.drop(asset=symbol)
+    desk.run(30)
+    assert desk.receipt()["state"] == "EXPIRED"
+    desk._find, desk.venue.tell = find, tell  # type: ignore[method-assign]
+    desk.link(Link.TRADE_UPDATES, up=False)
+    desk.link(Link.TRADE_UPDATES, up=True)
+    desk.run(3)
+    assert desk.receipt()["state"] == "OPEN"
+    assert desk.receipt()["protection"]["qty"] == desk.receipt()["position"]["qty"] != "0"
     assert desk.state.day.trades_of(None) == 1
 
 
@@ -353,3 +372,19 @@ def test_trap_06_an_entry_partly_filled_when_trading_stops_is_protected_too() ->
     desk.run(1)
     assert [(o.order_class, o.qty) for o in desk.exits()] == [(OrderClass.OCO, 40 * 10**9)]
     assert desk.worst_naked_ns <= 200 * NS_PER_MS
+
+
+def test_trap_01_a_late_fill_on_a_symbol_that_is_not_watched_any_more_is_protected() -> None:
+    desk = Desk()
+    drop_next(desk, "drop_answer")
+    find, desk._find = desk._find, lambda asked: (404, f"order not found for {asked}", {})  # type: ignore[method-assign]
+    tell, desk.venue.tell = desk.venue.tell, lambda *_: None
+    desk.drop(1, "SOL/USD")
+    desk.run(30)
+    assert desk.receipt()["state"] == "EXPIRED"
+    desk.state.market = Market(("AAPL",))  # taken off the allow-list: the next start has no market for it
+    desk._find, desk.venue.tell = find, tell  # type: ignore[method-assign]
+    desk.venue.tell("fill", desk.venue.by_client[client_order_id(intent_id(1), Leg.ENTRY, 1)], None, None)
+    desk.run(2)
+    assert desk.receipt()["state"] == "OPEN"
+    assert desk.venue.covered("SOL/USD") >= desk.ticket().owned > 0

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from hands.core.events import DayOrdersReport, Execution, PositionSnapshot, TruthReport, VenueOrder
+from hands.core.commands import ReplaceOrder
+from hands.core.events import (
+    DayOrdersReport,
+    Execution,
+    FillsReport,
+    PositionSnapshot,
+    TruthReport,
+    VenueFill,
+    VenueOrder,
+)
 from hands.core.orders import ApprovedEntry, ReducingOrder, is_ours
 from hands.core.units import NANO, Ns, Price, Qty, decimal_text
 from hands.core.venue_rules import Shape, amount_of, illegal
@@ -47,6 +56,8 @@ class Resting:
     legs: list[Resting] = field(default_factory=list)
     history: list[OrderStatus] = field(default_factory=list)
     sent_ns: int = 0
+    replaces: str | None = None
+    replaced_by: str | None = None
 
     @property
     def live(self) -> bool:
@@ -81,6 +92,8 @@ class Resting:
             avg_price=Price(self.value * NANO // self.filled) if self.filled else None,
             limit_price=None if self.limit is None else Price(self.limit),
             stop_price=None if self.stop is None else Price(self.stop),
+            replaces=self.replaces,
+            replaced_by=self.replaced_by,
             legs=tuple(leg.view() for leg in self.legs) if nested else (),
         )
 
@@ -119,8 +132,11 @@ class VenueModel:
         self.tells_siblings = False
         self.portion: Callable[[Resting], int] = lambda order: order.remaining
         self.refuse: list[Refusal] = []
+        self.refuse_moves: list[Refusal] = []
+        self.at_rest: Callable[[Resting], None] = self.try_fill
         self.flips: list[str] = []
         self.entries_accepted: dict[str, int] = {}
+        self.fills: list[VenueFill] = []
         self.refused: list[tuple[str, str]] = []
         self._count = 0
 
@@ -241,6 +257,43 @@ class VenueModel:
         self.end(order, S.CANCELED)
         return None
 
+    def replace(self, command: ReplaceOrder) -> Resting | Refusal:
+        """Move a live order to other prices, as the venue does: a new order that counts on from the old one's fills."""
+        old = self.orders.get(command.order_id)
+        if old is None:
+            return 404, f"order not found for {command.order_id}", {}
+        if self.refuse_moves:
+            return self.refuse_moves.pop(0)
+        if old.status is S.REPLACED:
+            return 422, "order already replaced", {}
+        if old.status in (S.ACCEPTED, S.PENDING_NEW, S.PENDING_CANCEL, S.PENDING_REPLACE):
+            return 422, f"cannot replace order in {old.status} status", {}
+        if not old.live:
+            return 422, "unable to replace order, order is not open", {}
+        if command.new_client_order_id in self.by_client:
+            return 422, "client_order_id must be unique", {}
+        selling = old.side is Side.SELL
+        market = self.quotes[old.symbol][0 if selling else 1]
+        stop = command.stop_price
+        if stop is not None and (stop >= market if selling else stop <= market):
+            return 422, "stop price must be less than current price", {}
+        new = self._make(
+            command.new_client_order_id, old.symbol, old.side, old.order_type, old.order_class,
+            old.time_in_force, old.qty, command.limit_price or old.limit, stop or old.stop, old.status, old.parent,
+        )  # fmt: skip
+        new.filled, new.value, new.active, new.legs = old.filled, old.value, old.active, old.legs
+        new.replaces, old.legs = old.order_id, []
+        for leg in new.legs:
+            leg.parent = new
+        if old.parent is not None:
+            old.parent.legs[old.parent.legs.index(old)] = new
+        old.replaced_by = new.order_id
+        self._set(old, S.REPLACED)
+        self.tell("replaced", old, None, None)
+        self.tell("new", new, None, None)
+        self.at_rest(new)
+        return new
+
     def end(self, order: Resting, status: OrderStatus, *, silent: bool = False) -> None:
         """End an order and what depends on it; the stream tells of the order itself, seldom of the others."""
         others = [o for o in order.group if o is not order] if order.parent or not order.legs else order.legs
@@ -312,6 +365,16 @@ class VenueModel:
         execution = Execution(
             execution_id=f"x{self._count}", qty=Qty(qty), price=Price(price), at_ns=Ns(self.now_ns)
         )
+        self.fills.append(
+            VenueFill(
+                execution_id=execution.execution_id,
+                order_id=order.order_id,
+                qty=execution.qty,
+                price=execution.price,
+                cum_qty=Qty(order.filled),
+                at_ns=execution.at_ns,
+            )
+        )
         self.tell("fill" if not order.remaining else "partial_fill", order, execution, after)
         if order.order_class is OrderClass.BRACKET and order.parent is None:
             if order.status is S.FILLED:
@@ -362,11 +425,17 @@ class VenueModel:
             return bare * bid // NANO >= 2 * MIN_COIN_NOTIONAL
         return bare > 0
 
-    def day_orders(self, since_ns: int) -> DayOrdersReport:
-        heads = [o for o in self.orders.values() if o.parent is None and o.sent_ns > since_ns]
+    def day_orders(self, since_ns: int, held: tuple[str, ...] = ()) -> DayOrdersReport:
+        heads = [
+            o for o in self.orders.values() if o.parent is None and (o.sent_ns > since_ns or o.symbol in held)
+        ]
         orders = (msgspec.structs.replace(o.view(), submitted_ns=Ns(o.sent_ns)) for o in heads)
         ours = tuple(order for order in orders if is_ours(order.client_order_id))
         return DayOrdersReport(ts_ns=Ns(self.now_ns), since_ns=Ns(since_ns), orders=ours)
+
+    def fills_since(self, after_ns: int) -> FillsReport:
+        found = tuple(fill for fill in self.fills if fill.at_ns > after_ns)
+        return FillsReport(ts_ns=Ns(self.now_ns), after_ns=Ns(after_ns), fills=found)
 
     def truth(self, now_ns: int, asked: tuple[str, ...]) -> TruthReport:
         heads = [o for o in self.orders.values() if o.parent is None]

@@ -1,15 +1,25 @@
-"""kill -9 at every moment: afterwards one order per intent at most, no naked position, and nothing forgotten."""
+"""kill -9: afterwards one order per intent at most, no naked position, and nothing forgotten.
+
+Every exact moment is a cell of `python -m tests.crash.real`; a few of its cells and what no single trade shows are here.
+"""
 
 from __future__ import annotations
 
-import random
+import copy
+import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.harness import OVER, Floor, until
+from tests.crash import hour, real_naked
+from tests.crash.real import play
+from tests.crash.real_cells import CELLS, EVERY_RUN, EVERY_TEST_RUN
+from tests.crash.real_judge import Books, Story
+from tests.e2e.harness import Floor, until
 
 pytestmark = pytest.mark.e2e
 
@@ -112,57 +122,6 @@ def test_a_deadline_that_passed_while_it_was_dead_is_kept_at_the_start(floor: Fl
     assert floor.status()["day"]["trades"] == 0
 
 
-def test_an_answer_lost_with_the_process_is_found_by_id(floor: Floor) -> None:
-    floor.open()
-    floor.faults(
-        {"on": "POST /v2/orders", "do": "delay", "delay_ms": 2000}
-    )  # it is taken, but the answer hangs
-    intent_id = floor.drop("SOL/USD")
-    until("the exchange has it", lambda: floor.held("SOL/USD") > 0)
-    floor.kill()
-    floor.open()
-    floor.protected(intent_id)
-    assert floor.stops("SOL/USD") == floor.held("SOL/USD")
-    assert len(floor.entries()) == 1
-
-
-def test_an_order_that_never_left_is_not_sent_by_the_next_life(floor: Floor) -> None:
-    floor.open()
-    floor.faults({"on": "POST /v2/orders", "do": "drop_request", "times": 1})
-    intent_id = floor.drop(ttl_seconds=1)
-    floor.expect(intent_id, "UNKNOWN")
-    floor.kill()
-    floor.open()
-    floor.expect(intent_id, "EXPIRED")
-    assert not floor.orders()
-    assert floor.status()["day"]["trades"] == 0
-
-
-def test_an_exit_that_was_under_way_is_finished_once(floor: Floor) -> None:
-    """The stop is cancelled, the sale hangs on the wire: the worst moment for coins. It arrives after all, twice."""
-    floor.open()
-    intent_id = floor.drop("SOL/USD")
-    floor.protected(intent_id)
-    floor.faults({"on": "POST /v2/orders", "do": "delay", "delay_ms": 5000, "at": "request"})
-    floor.move("SOL/USD", 165.10, 165.20)
-    until("the sale is on its way", lambda: _answered_exits(floor) == [0])
-    assert floor.stops("SOL/USD") == 0
-    floor.kill()
-    floor.launch().ready()
-    receipt = floor.expect(intent_id, "CLOSED")
-    assert receipt["exit"]["reason"] == "TP"
-    until("both requests were answered", lambda: _answered_exits(floor) == [200, 422])
-    assert 0 <= floor.held("SOL/USD") < Decimal("0.000001")
-    assert (
-        floor.naked_max_ms("SOL/USD") < 4500
-    )  # start-up included: the next daemon sold, not the late request
-
-
-def _answered_exits(floor: Floor) -> list[int]:
-    submits = [r for r in floor.truth()["requests"] if (r["method"], r["path"]) == ("POST", "/v2/orders")]
-    return sorted(r["status"] or 0 for r in submits if "-exit-" in str(r["body"]))
-
-
 @contextmanager
 def _no_receipts(floor: Floor) -> Iterator[None]:
     """The folder of receipts is away: whatever dies in here died between the journal's word and the receipt's."""
@@ -186,49 +145,93 @@ def test_a_rejection_whose_receipt_was_not_written_yet_gets_it_at_the_next_start
     floor.expect(intent_id, "REJECTED", code="CONFIDENCE_TOO_LOW")
 
 
-def test_a_trade_that_closed_before_its_receipt_said_so_is_closed_at_the_next_start(floor: Floor) -> None:
+def test_the_worst_moments_of_each_scenario(tmp_path: Path) -> None:
+    verdicts = play(EVERY_RUN, tmp_path, lambda verdict: None)
+    assert [f"{v.cell.name}: {v.complaints}" for v in verdicts if not v.is_ok] == []
+    assert len(verdicts) == len(EVERY_TEST_RUN)
+    assert all(verdict.down_ms for verdict in verdicts), "nobody died"
+
+
+def test_the_matrix_has_its_cells_once_each() -> None:
+    assert len({cell.name for cell in CELLS}) == len(CELLS) >= 60
+
+
+Truth = dict[str, Any]
+
+
+def _entered_twice(truth: Truth) -> None:
+    entry = next(o for o in truth["orders"] if o["client_order_id"].endswith("-entry-1"))
+    name = entry["client_order_id"].replace("-entry-1", "-entry-2")
+    truth["orders"].append(entry | {"client_order_id": name, "id": "another"})
+
+
+def _sent_twice(truth: Truth) -> None:
+    truth["requests"].append(next(r for r in truth["requests"] if "-entry-1" in str(r["body"])))
+
+
+def _filled_unheard(truth: Truth) -> None:
+    truth["fills"][0]["execution_id"] = "another"
+
+
+def _filled_dearer(truth: Truth) -> None:
+    truth["fills"][0]["price"] = "150.01"
+
+
+def _left_working(truth: Truth) -> None:
+    truth["orders"][-1]["status"] = "new"
+
+
+def _sold_less(truth: Truth) -> None:
+    truth["fills"][-1]["qty"] = "60"
+
+
+def _sold_more(truth: Truth) -> None:
+    truth["fills"][-1]["qty"] = "70"
+
+
+BREACHES: dict[Callable[[Truth], None], str] = {
+    _entered_twice: "2 entry orders for one intent",
+    _sent_twice: "the entry was sent 2 times",
+    _filled_unheard: "fills without a row: buy 66",
+    _filled_dearer: "P&L",
+    _left_working: "orders are left at the exchange",
+    _sold_less: "6.0 are left of it at the exchange",
+    _sold_more: "more was sold than bought",
+}
+
+
+def test_the_judge_of_the_matrix_sees_what_is_wrong(floor: Floor) -> None:
     floor.open()
-    intent_id = floor.drop()
+    document = floor.document()
+    intent_id, data = document["intent_id"], json.dumps(document).encode()
+    floor.drop_bytes(data, f"{intent_id}.json")
     floor.protected(intent_id)
-    with _no_receipts(floor):
-        floor.move("AAPL", 155.10, 155.12, print_at=155.10)
-        floor.episode(intent_id)
-        floor.kill()
-    floor.open()
-    assert floor.expect(intent_id, "CLOSED")["exit"]["reason"] == "TP"
+    floor.move("AAPL", 155.10, 155.12, print_at=155.10)
+    floor.expect(intent_id, "CLOSED")
+
+    def complaints(truth: Truth, reason: str = "TP") -> list[str]:
+        return Story(floor.intents, floor.state, Books(truth), intent_id, data).complaints(reason)
+
+    until("all is well", lambda: not complaints(floor.truth()))
+    truth = floor.truth()
+    for breach, words in BREACHES.items():
+        wrong = copy.deepcopy(truth)
+        breach(wrong)
+        assert any(words in complaint for complaint in complaints(wrong)), words
+    assert complaints(truth, "SL") == ["it ended by TP, not by SL"]
+    assert real_naked.disagreements(truth) == []
+    assert real_naked.disagreements(truth | {"naked": {"AAPL": {"naked_ns": 10**9}}})
+    (filed,) = (floor.intents / "archive").glob(f"*/{intent_id}.json")
+    filed.write_bytes(data + b" ")
+    assert complaints(truth) == ["the archived document is another one"]
+    filed.unlink()
+    (floor.intents / "receipts" / f"{intent_id}.json").unlink()
+    assert complaints(truth) == ["archived 0 times: []", "receipts: []", "there is no receipt"]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_at_any_moment(new_floor: Callable[..., Floor], seed: int) -> None:
-    """Drop, kill a moment later, start again; four times with one account and one state directory."""
-    random_ = random.Random(seed)
-    floor = new_floor()
-    floor.limit(max_daily_trades=100, semantic_duplicate_s=0, max_daily_loss=0.5)
-    floor.open()
-    dropped = []
-    for symbol in ("SOL/USD", "AAPL", "BTC/USD", "SPY"):
-        moment = random_.choice(["dropped", "asked", "judged", "filled", "stopped"])
-        count = len(floor.truth()["requests"])
-        intent_id = floor.drop(symbol, ttl_seconds=15)
-        dropped.append(intent_id)
-        if moment == "asked":
-            until("a request", lambda count=count: len(floor.truth()["requests"]) > count)
-        elif moment == "judged":
-            until("a receipt", lambda intent_id=intent_id: floor.receipt(intent_id))
-        elif moment == "filled":
-            until("a fill", lambda symbol=symbol: floor.held(symbol) > 0)
-        elif moment == "stopped":
-            until("a stop", lambda symbol=symbol: floor.stops(symbol) > 0)
-        floor.kill()
-        floor.open()
-        receipt = floor.expect(intent_id, where=lambda r: r["state"] in OVER | {"OPEN"})
-        held = floor.held(symbol)
-        assert len(floor.entries(symbol)) <= 1, moment
-        assert (held > 0) == (receipt["state"] == "OPEN"), (moment, receipt["state"])
-        if held:
-            floor.protected(intent_id)
-            assert floor.stops(symbol) == held, moment
-    live = sum(floor.expect(intent_id)["state"] == "OPEN" for intent_id in dropped)
-    day = floor.status()["day"]
-    assert (day["live"], day["trades"]) == (live, live)
-    assert live <= 3
+@pytest.mark.skipif("HANDS_SOAK" not in os.environ, reason="takes minutes; HANDS_SOAK=1 runs it")
+def test_minutes_on_the_wall_clock_with_faults_and_deaths_at_any_moment(tmp_path: Path) -> None:
+    found = hour.trade_on(tmp_path, 3.0, seed=1)
+    assert found["complaints"] == []
+    assert found["trades"] > 50
+    assert found["kills"] > 1

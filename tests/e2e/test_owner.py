@@ -88,3 +88,16 @@ def test_exits_shrink_when_the_owner_sells_a_part(floor: Floor, symbol: str, qty
     receipt = floor.protected(intent_id)
     assert Decimal(receipt["position"]["qty"]) == before - Decimal(qty)
     assert floor.naked_max_ms(symbol) < 2000
+
+
+def test_a_group_that_the_owner_cancels_right_after_the_fill_is_back_at_once(floor: Floor) -> None:
+    """One question to the venue tells that nothing but the group has changed."""
+    floor.open()
+    floor.protected(floor.drop())
+    target = next(o for o in floor.orders(side="sell", symbol="AAPL") if o["status"] == "new")
+    assert floor.request("DELETE", f"/v2/orders/{target['id']}")[0] == 204
+    until(
+        "it stands under another",
+        lambda: floor.stops("AAPL") == 66 and len(floor.orders(side="sell", symbol="AAPL")) > 2,
+    )
+    assert floor.naked_max_ms("AAPL") < 500

@@ -26,8 +26,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.data]
 OPEN_MS = 1_381_239_000_000
 MINUTES = 34
 SPEED = 120
-LEAD_S = 3
-"""The tape begins with one print, and then is silent for so long: time for the daemon to subscribe (it has the print from history)."""
+LEADS_S = (3, 15, 60)
+"""The tape begins with one print, and then is silent for so long: time for the daemon to subscribe (it has the print
+from history). Where a busy machine needs longer, it begins again with the next."""
 
 PRICES = {"", " ", "@", "E", "F", "K", "L", "O", "X", "5", "6"}
 VOLUME = set("BCGHINPRTUVWZ47")
@@ -48,12 +49,11 @@ def _slice(source: Path, target: Path, first: list[str], last: list[list[str]]) 
         writer.writerows(last)
 
 
-@pytest.fixture
-def tape(data_dir: Path, tmp_path: Path) -> tuple[list[str], int]:
+def _tape(data_dir: Path, target: Path, lead_s: int) -> tuple[list[str], int]:
     """Return the tape's files and how many trades they hold."""
     folder, after_ms = data_dir / "equity" / "ticks", OPEN_MS + MINUTES * 60_000 + SPEED * 1_500
-    trades, quotes = tmp_path / "BAC_trades.csv", tmp_path / "BAC_quotes.csv"
-    lead = [str(OPEN_MS - LEAD_S * SPEED * 1000), "13.8000", "100", "P", "0", "0"]
+    trades, quotes = target / f"BAC_trades_{lead_s}.csv", target / f"BAC_quotes_{lead_s}.csv"
+    lead = [str(OPEN_MS - lead_s * SPEED * 1000), "13.8000", "100", "P", "0", "0"]
     _slice(
         folder / "BAC_20131008_trades.csv.gz",
         trades,
@@ -70,16 +70,24 @@ def tape(data_dir: Path, tmp_path: Path) -> tuple[list[str], int]:
     return [str(trades), str(quotes)], len(kept)
 
 
-def test_indicators_of_a_recorded_session_are_those_of_plain_arithmetic(
-    new_floor: Callable[..., Floor], tape: tuple[list[str], int]
-) -> None:
-    files, count = tape
-    floor = new_floor(tape=files, speed=SPEED)
-    floor.limits.write_text(floor.limits.read_text().replace('allow = ["AAPL"', 'allow = ["BAC"'))
-    floor.setting(intervals_s="[1, 5]")
-    floor.launch().ready()
-    assert len(_published(floor)) == 1, f"the daemon took longer than {LEAD_S} s to start"
+def _in_time(new_floor: Callable[..., Floor], data_dir: Path, target: Path) -> tuple[Floor, int]:
+    """Return a floor whose daemon is ready before the tape's silence ends, and the number of its trades."""
+    for lead_s in LEADS_S:
+        files, count = _tape(data_dir, target, lead_s)
+        floor = new_floor(tape=files, speed=SPEED)
+        floor.limits.write_text(floor.limits.read_text().replace('allow = ["AAPL"', 'allow = ["BAC"'))
+        floor.setting(intervals_s="[1, 5]")
+        floor.launch().ready()
+        if len(_published(floor)) == 1:
+            return floor, count
+        floor.close()
+    raise AssertionError(f"the daemon took longer than {LEADS_S[-1]} s to start")
 
+
+def test_indicators_of_a_recorded_session_are_those_of_plain_arithmetic(
+    new_floor: Callable[..., Floor], data_dir: Path, tmp_path: Path
+) -> None:
+    floor, count = _in_time(new_floor, data_dir, tmp_path)
     trades = until("the tape's end", lambda: len(found := _published(floor)) == count and found, within_s=60)
     counted = [trade for trade in trades if (PRICES | VOLUME).issuperset(trade["c"])]
     heard = [trade for trade in counted if PRICES.issuperset(trade["c"])]

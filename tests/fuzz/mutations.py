@@ -41,6 +41,28 @@ SEEDS = (
     _good("AAPL", "LONG", "151.5", "148", "158", entry='"touch"', arm_seconds="60"),
 )
 
+ONCE_SENT = '"00000000-0000-4000-8000-000000000000"'
+"""Whose trade the seeds below would change: the first input's."""
+
+SEEDS += (
+    {"intent_id": "", "kind": '"cancel"', "target_id": ONCE_SENT},
+    {"intent_id": "", "kind": '"close"', "target_id": ONCE_SENT, "qty": "7.5", "thesis": '"late"'},
+    {
+        "intent_id": "",
+        "kind": '"amend"',
+        "target_id": ONCE_SENT,
+        "stop_loss": "149",
+        "max_hold_seconds": "60",
+    },
+    {
+        "intent_id": "",
+        "kind": '"amend"',
+        "target_id": ONCE_SENT,
+        "take_profit": "156",
+        "timestamp": '"2026-01-05T15:00:00Z"',
+    },
+)
+
 NUMBERS = (
     "0", "-0", "-0.0", "-1", "1e400", "1e-400", "1e30", "1e31", "1E+2", "15e1", "1e-9", "1e-10", "0.0000000001", "150." + "0" * 27,
     "150." + "0" * 28, "9" * 30, "9" * 31, "1" * 5000, "999999999.999999999", "1000000000", "1000000000.000000001", "0.1e1",
@@ -49,7 +71,7 @@ NUMBERS = (
     "2.0", "15000", "0.000000001", "123456789012345678", "1234567890.12345678",
 )  # fmt: skip
 STRINGS = (
-    '""', '"AAPL"', '"SPY"', '"SOL/USD"', '"TSLA"', '"LONG"', '"SHORT"', '"long"', '"touch"', '"now"', '"intent"', '"cancel"', '"150"',
+    '""', '"AAPL"', '"SPY"', '"SOL/USD"', '"TSLA"', '"LONG"', '"SHORT"', '"long"', '"touch"', '"now"', '"intent"', '"cancel"', '"close"', '"amend"', '"150"',
     '"\\ud800"', '"\\udc00x"', '"\\ud83d\\ude00"', '"\\u0000"', '"A\u0410PL"', '"\u0391APL"', '"\uff21APL"', '"AA\u200bPL"', '"AAPL "',
     '"AAPL\\n"', '"\\u0041APL"', '"\u202eLPAA"', '"../../x"', '"a\\u001b[2Jb"', '"' + "x" * 128 + '"', '"' + "x" * 129 + '"',
     '"' + "x" * 4097 + '"', '"2026-01-05T15:00:00Z"', '"2026-01-05T10:00:00-05:00"', '"2026-01-05T15:00:00"', '"2026-02-30T15:00:00Z"',
@@ -58,7 +80,7 @@ STRINGS = (
 )  # fmt: skip
 OTHERS = ("null", "true", "false", "{}", "[]", "[150]", '{"a": {"b": 1}}', '{"a": 1, "a": 2}', '{"a": null}', '{"a": NaN}', '{"\\ud800": 1}',
           "[" * 9 + "]" * 9, '{"v":' * 50 + "1" + "}" * 50, "", "nul", "undefined", "{", "[", '"')  # fmt: skip
-KEYS = ("confirm", "leverage", "__proto__", "Asset", "\\u0061sset", "stop_l\u043ess", "", "asset ", "kind", "signature", "approval_id", "qty",
+KEYS = ("confirm", "leverage", "__proto__", "Asset", "\\u0061sset", "stop_l\u043ess", "", "asset ", "kind", "target_id", "signature", "approval_id", "qty",
         "arm_seconds", "entry", "context", "thesis", "trailing_stop_pct", "max_hold_seconds")  # fmt: skip
 TOKENS = (b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0", b"\x1b[31m", b"\n", b" ", b"\t", b"\r\n", b"\xc2\xa0", b'"', b"\\", b",",
           b",,", b":", b"{", b"}", b"[", b"]", b"[" * 2000, b'{"a":' * 400, b"-", b".", b"e", b"E9", b"NaN", b"null", b"//", b"/*", b"'", b"0", b"9")  # fmt: skip

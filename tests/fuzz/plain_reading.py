@@ -25,13 +25,18 @@ REQUIRED = {
 OPTIONAL = {
     "kind", "entry", "arm_seconds", "qty", "max_hold_seconds", "trailing_stop_pct", "thesis", "context", "approval_id", "signature",
 }  # fmt: skip
+IDS = {"intent_id", "target_id"}
+CHANGES = {
+    "cancel": set(), "close": {"qty"}, "amend": {"stop_loss", "take_profit", "max_hold_seconds"},
+}  # fmt: skip
+IN_EVERY_CHANGE = {"timestamp", "thesis", "context", "signature"}
 PRICES = {"trigger_price", "take_profit", "stop_loss"}
 RANGES = {
     "trigger_price": AMOUNT, "take_profit": AMOUNT, "stop_loss": AMOUNT, "qty": AMOUNT, "ttl_seconds": SECONDS,
     "arm_seconds": SECONDS, "max_hold_seconds": SECONDS, "trailing_stop_pct": FRACTION, "confidence": FRACTION,
 }  # fmt: skip
 LENGTHS = {"strategy_ref": (1, 128), "thesis": (0, 4096), "approval_id": (0, 128), "signature": (0, 1024)}
-WORDS = {"direction": {"LONG", "SHORT"}, "entry": {"now", "touch"}, "kind": {"intent"}}
+WORDS = {"direction": {"LONG", "SHORT"}, "entry": {"now", "touch"}, "kind": {"intent", *CHANGES}}
 
 
 class _NoError(Exception):
@@ -56,12 +61,22 @@ def plain_reading(data: bytes) -> dict[str, Any] | None:
             parse_constant=_constant,
         )
         _must(isinstance(document, dict))
-        _must(set(document) >= REQUIRED)
-        _must(set(document) <= REQUIRED | OPTIONAL)
+        required, optional = _allowed(document.get("kind", "intent"))
+        _must(set(document) >= required)
+        _must(set(document) <= required | optional)
+        _must(document.get("kind") != "amend" or bool(set(document) & CHANGES["amend"]))
         _must("arm_seconds" not in document or document.get("entry") == "touch")
         return {key: _member(key, value) for key, value in document.items()}
     except (_NoError, ValueError, RecursionError):
         return None
+
+
+def _allowed(kind: Any) -> tuple[set[str], set[str]]:
+    """Return which members a document of that kind must have, and which it may have."""
+    _must(isinstance(kind, str) and not isinstance(kind, _Number))
+    if kind in CHANGES:
+        return IDS | {"kind"}, IN_EVERY_CHANGE | CHANGES[kind]
+    return REQUIRED, OPTIONAL
 
 
 def _must(holds: bool) -> None:
@@ -93,7 +108,7 @@ def _member(key: str, value: Any) -> Any:
         return _context(value)
     _must(isinstance(value, str) and not isinstance(value, _Number))
     _storable(value)
-    if key == "intent_id":
+    if key in IDS:
         _must(re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", value) is not None)
     elif key == "asset":
         _must(re.fullmatch("[A-Z][A-Z0-9.]{0,11}(/[A-Z]{2,6})?", value) is not None)

@@ -18,7 +18,7 @@ import pytest
 from hands.core.commands import AnyCommand, RefuseDocument, SubmitEntry
 from hands.core.engine import decide
 from hands.core.events import DocumentReceived, RequestFailed, RequestKind
-from hands.core.intents import Intent, Refusal, read_document
+from hands.core.intents import Change, Intent, Refusal, read_document
 from hands.core.orders import ApprovedEntry
 from hands.core.state import State
 from hands.core.units import Ns
@@ -78,6 +78,7 @@ def test_mutated_documents_are_answered_and_an_order_says_what_its_bytes_say() -
             "TOO_LARGE",
             "denied",
             "ordered",
+            "change",
         } <= set(seen)
         assert seen["ordered"] > seen.total() // 50
         assert seen["denied"] > seen.total() // 50
@@ -101,6 +102,10 @@ def _judge(state: State, number: int, data: bytes) -> str:
         _is_refused(found, commands)
         return str(found.code)
     assert plain is not None, f"read, though the contract refuses it: {found}"
+    if isinstance(found, Change):
+        assert not entries, "a change entered something"
+        _changes_the_same(found, plain)
+        return "change"
     _says_the_same(found, plain)
     if not entries:
         return "denied"
@@ -155,6 +160,17 @@ def _says_the_same(found: Intent, plain: dict[str, Any]) -> None:
     ):
         assert getattr(found, key) == plain.get(key), key
     assert found.entry == plain.get("entry", "now")
+
+
+def _changes_the_same(found: Change, plain: dict[str, Any]) -> None:
+    for key in ("qty", "stop_loss", "take_profit", "max_hold_seconds"):
+        value = getattr(found, FIELDS[key])
+        assert (None if value is None else Decimal(value)) == (plain[key] * NANO if key in plain else None), (
+            key
+        )
+    assert found.timestamp_ns == plain.get("timestamp")
+    for key in ("kind", "intent_id", "target_id", "thesis", "context", "signature"):
+        assert getattr(found, key) == plain.get(key), key
 
 
 def _is_what_was_asked(entry: ApprovedEntry, plain: dict[str, Any]) -> None:

@@ -62,6 +62,7 @@ HANDS_KEYS = {
     "journal": {"durability"},
     "market": {"audit_s", "intervals_s", "suspicious_jump", "periods"},
     "poll": {"account_s", "session_s", "truth_s"},
+    "watchdog": {"late_ms"},
 }
 
 

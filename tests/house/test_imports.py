@@ -42,8 +42,12 @@ ALLOWED: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 ENTRY_ORDER_HOME = "hands.core.risk"
-REDUCING_ORDER_HOME = "hands.core.protection"
+REDUCING_ORDER_HOME = "hands.core.reducing"
 CONSTRUCTED_ONLY_IN = {"ApprovedEntry": ENTRY_ORDER_HOME, "ReducingOrder": REDUCING_ORDER_HOME}
+
+# The watchdog can only cancel and reduce: it may know neither who decides on entries nor the words for one.
+NOT_THE_WATCHDOGS = frozenset({"hands.core.risk", "hands.core.admission", "hands.core.engine"})
+ENTRY_WORDS = frozenset({"ApprovedEntry", "SubmitEntry"})
 
 # aiohttp is the simulator's; the rest costs start-up time and memory that the daemon does not have to give
 NOT_IN_THE_DAEMON = (
@@ -108,8 +112,14 @@ def import_faults(root: Path) -> list[str]:
         for line, target in imports_of(tree, module, is_package[module], known):
             if target.split(".")[0] in PACKAGES and not _may_import(room, target):
                 faults.append(f"{module}:{line}: {room} may not import {target}")
+            if room == "watchdog" and any(
+                target == name or target.startswith(f"{name}.") for name in NOT_THE_WATCHDOGS
+            ):
+                faults.append(f"{module}:{line}: watchdog may not import {target}")
         faults.extend(f"{module}:{fault}" for fault in _dynamic_imports(tree))
         faults.extend(f"{module}:{fault}" for fault in _orders_made(tree, module))
+        if room == "watchdog":
+            faults.extend(f"{module}:{fault}" for fault in _entries_named(tree))
     return faults
 
 
@@ -149,6 +159,18 @@ def _orders_made(tree: ast.AST, module: str) -> Iterator[str]:
         for name in names:
             if module != CONSTRUCTED_ONLY_IN.get(name, module):
                 yield f"{node.lineno}: {what} {name}, which only {CONSTRUCTED_ONLY_IN[name]} may"
+
+
+def _entries_named(tree: ast.AST) -> Iterator[str]:
+    """Yield every place where an entry is named, be it to read one, to import one or in a string."""
+    for node in ast.walk(tree):
+        names = [_name(node)]
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value]
+        for name in ENTRY_WORDS.intersection(names):
+            yield f"{getattr(node, 'lineno', 0)}: the watchdog names {name}"
 
 
 def _name(node: ast.AST) -> str:
@@ -250,6 +272,19 @@ BROKEN = [
     ("hands.runtime.daemon", "from hands import sim", "runtime may not import hands.sim"),
     ("hands.runtime.daemon", "from hands.replay import run", "runtime may not import hands.replay"),
     ("hands.watchdog.main", "from hands.journal import wal", "watchdog may not import hands.journal"),
+    ("hands.watchdog.main", "import hands.core.risk", "watchdog may not import hands.core.risk"),
+    ("hands.watchdog.main", "from hands.core import risk", "watchdog may not import hands.core.risk"),
+    ("hands.watchdog.main", "from hands.core.risk import approve", "watchdog may not import hands.core.risk"),
+    ("hands.watchdog.main", "from hands.core.engine import decide", "may not import hands.core.engine"),
+    ("hands.watchdog.main", "from hands.core.admission import x", "may not import hands.core.admission"),
+    ("hands.watchdog.main", "from hands.runtime import beat", "watchdog may not import hands.runtime"),
+    ("hands.watchdog.main", "from hands.core.orders import ApprovedEntry", "names ApprovedEntry"),
+    ("hands.watchdog.main", "from hands.core import commands\nx = commands.SubmitEntry", "names SubmitEntry"),
+    (
+        "hands.watchdog.main",
+        "from hands.core import commands\nx = getattr(commands, 'SubmitEntry')",
+        "names SubmitEntry",
+    ),
     (
         "brain_bridge.drop",
         "from hands.core.risk import check",
@@ -281,7 +316,7 @@ def test_a_broken_rule_is_reported(tmp_path: Path, module: str, source: str, rep
         "hands.runtime.daemon": "import hands.venues.alpaca, hands.journal\nfrom hands.core import units",
         "hands.sim.server.rest": "from hands.core.units import NANO\nfrom hands.core import units\nimport hands.sim.venue.ticks",
         "hands.core.risk": "from hands.core.orders import ApprovedEntry\nentry = ApprovedEntry(qty=1)",
-        "hands.core.protection": "from .orders import ReducingOrder\norder = ReducingOrder(qty=1)",
+        "hands.core.reducing": "from .orders import ReducingOrder\norder = ReducingOrder(qty=1)",
         "hands.core.orders": "import msgspec\nfrom . import units",
         "hands.core.units": "NANO = 1",
         "brain_bridge.drop": "from hands.core.intents import Intent",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hands.core.intents import parse_time_ns
+from hands.core.members import parse_time_ns
 from hands.core.units import NS_PER_S, Ns
 from hands.intake.backlog import Backlog, Waiting, deadline_hint
 from hands.intake.claims import Claim, Claims
@@ -65,6 +65,29 @@ def test_what_shows_no_deadline_keeps_its_order() -> None:
     for number in range(9):
         backlog.add(waiting(str(number), b"not json"))
     assert order(backlog) == [str(number) for number in range(9)]
+
+
+@pytest.mark.parametrize("target_ttl", ["1", "14"])
+def test_a_document_that_changes_an_intent_never_overtakes_it(target_ttl: str) -> None:
+    """Cancelled before it was there, it would be entered after its agent had taken it back."""
+    cancel = encoded(
+        {
+            "kind": "cancel",
+            "timestamp": "2026-01-05T15:00:00Z",
+            "thesis": '"ttl_seconds": 1',
+            "intent_id": "x",
+        }
+    )
+    for before in range(8):
+        backlog = Backlog()
+        for number in range(before):
+            backlog.add(waiting(f"older {number}", intent_with("5")))
+        backlog.add(waiting("target", intent_with(target_ttl)))
+        backlog.add(waiting("cancel", cancel))
+        for number in range(8):
+            backlog.add(waiting(f"newer {number}", intent_with("3")))
+        found = order(backlog)
+        assert found.index("target") < found.index("cancel")
 
 
 def test_agents_take_turns_however_much_one_of_them_drops_and_strangers_share_one() -> None:

@@ -664,15 +664,18 @@ def test_what_deliver_raises_is_reported_by_the_loop_and_the_next_document_comes
     rig.run(scenario)
 
 
-def test_a_document_taken_out_by_a_process_that_died_is_judged_at_the_next_start(rig: Rig):
+@pytest.mark.parametrize(("hidden", "given"), [("00ff.a.b.json", "a.b.json"), ("00ff", "taken-00ff.json")])
+def test_a_document_taken_out_by_a_process_that_died_is_judged_at_the_next_start(
+    rig: Rig, hidden: str, given: str
+):
     rig.folder.mkdir()
-    old_file = rig.folder / f"{files.TAKEN_PREFIX}00ff"
+    old_file = rig.folder / f"{files.TAKEN_PREFIX}{hidden}"
     old_file.write_bytes(b"mid-flight")
     old(old_file)
 
     async def scenario(rig: Rig) -> None:
         await rig.until(lambda: [doc.data for doc in rig.docs] == [b"mid-flight"])
-        assert rig.names == ["taken-00ff.json"]
+        assert rig.names == [given]
 
     rig.run(scenario)
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from hands.journal import ledger as ledger_module
-from hands.journal import reader
+from hands.journal import log_size, reader
+from hands.journal.happenings import happenings
 from hands.journal.ledger import Ledger, LedgerError
-from hands.journal.schema import encode_row
+from hands.journal.schema import GATES, OWN_TABLES, TABLES, encode_row
 from hands.journal.store import JournalStore
 
 NANO = 10**9
+OF_VERSION_2 = ("intents", "rejections", "orders", "fills", "states", "trade_episodes", "hindsight")
 A = "00000000-0000-4000-8000-00000000000a"
 B = "00000000-0000-4000-8000-00000000000b"
 
@@ -242,7 +244,7 @@ def test_uncommitted_rows_are_never_shown(desk: Desk):
     assert len(desk.shown("states")) == 1
 
 
-def test_a_reader_holding_a_transaction_open_blocks_nobody(desk: Desk):
+def test_trap_27_a_reader_holding_a_transaction_open_blocks_nobody(desk: Desk):
     """Trap 27."""
     desk.record("states", at_ns=1)
     assert desk.ledger.flush(10)
@@ -256,7 +258,9 @@ def test_a_reader_holding_a_transaction_open_blocks_nobody(desk: Desk):
         holding.execute("COMMIT")
 
 
-def test_database_is_locked_delays_the_views_and_neither_blocks_the_engine_nor_loses_a_row(desk: Desk):
+def test_trap_26_database_is_locked_delays_the_views_and_neither_blocks_the_engine_nor_loses_a_row(
+    desk: Desk,
+):
     """Trap 26."""
     desk.record("states", at_ns=1)
     assert desk.ledger.flush(10)
@@ -281,6 +285,14 @@ def test_a_deleted_ledger_is_rebuilt_from_the_outbox_while_running(desk: Desk):
         (desk.path.parent / name).unlink(missing_ok=True)
     desk.record("states", at_ns=11)
     assert [row["at_ns"] for row in desk.shown("states")] == list(range(1, 12))
+
+
+def test_a_ledger_whose_log_was_removed_goes_on_where_readers_find_it(desk: Desk):
+    desk.record("states", at_ns=1)
+    assert len(desk.shown("states")) == 1
+    desk.path.with_name("hands.db-wal").unlink()
+    desk.record("states", at_ns=2)
+    assert [row["at_ns"] for row in desk.shown("states")] == [1, 2]
 
 
 @pytest.mark.parametrize("damage", [b"rubbish" * 1000, b"SQLite format 3\x00" + b"\x00" * 5000])
@@ -328,6 +340,27 @@ def test_rows_are_not_missed_when_a_power_cut_took_the_journals_last_commits(tmp
     desk.close()
 
 
+def test_yesterdays_ledger_keeps_its_rows_and_gets_what_it_lacks(tmp_path: Path):
+    desk = Desk(tmp_path)
+    with closing(sqlite3.connect(desk.path)) as db:
+        for ddl in (*OWN_TABLES, *(ddl for view in OF_VERSION_2 for ddl in TABLES[view].ddl()), GATES):
+            db.execute(ddl)
+        db.execute("INSERT INTO ledger_states (at_ns, reason) VALUES (1, 'OPERATOR')")
+        db.execute("PRAGMA user_version = 2")
+        db.commit()
+    with closing(reader.open_ledger(desk.path)) as db:  # before a daemon has opened it
+        assert [each["code"] for each in happenings(db, 0)] == ["OPERATOR"]
+    desk.ledger.start()
+    desk.record("alerts", at_ns=2, level="warning", code="LINK", message="a link went down")
+    assert desk.shown("alerts") == [
+        {"at_ns": 2, "level": "warning", "code": "LINK", "message": "a link went down"}
+    ]
+    assert desk.shown("states")[0]["reason"] == "OPERATOR"
+    with closing(reader.open_ledger(desk.path)) as db:
+        assert [each["code"] for each in happenings(db, 0)] == ["OPERATOR", "LINK"]
+    desk.close()
+
+
 def test_a_newer_ledger_or_another_programs_database_is_refused(tmp_path: Path):
     desk = Desk(tmp_path)
     with closing(sqlite3.connect(desk.path)) as db:
@@ -341,7 +374,9 @@ def test_a_newer_ledger_or_another_programs_database_is_refused(tmp_path: Path):
     desk.store.close()
 
 
-def test_many_readers_in_other_processes_see_only_whole_batches(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_trap_27_many_readers_in_other_processes_see_only_whole_batches(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(ledger_module, "GATHER_S", 0.0)
     code = (
         "import sys, pathlib; from hands.journal import reader\n"
@@ -366,3 +401,57 @@ def test_many_readers_in_other_processes_see_only_whole_batches(desk: Desk, monk
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0, said.decode()
     assert len(desk.shown("states")) == 400
+
+
+# --- a reader that never ends its transaction ------------------------------------------------------------------
+
+
+def test_a_log_that_one_reader_holds_open_is_said_bounded_and_cut_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    """The ledger goes on up to a bound; from there the rows wait in the journal, and none is lost."""
+    monkeypatch.setattr(log_size, "TOLD", 200_000)
+    monkeypatch.setattr(log_size, "MIB", 1_000)
+    monkeypatch.setattr(ledger_module, "LOG_MAX", 600_000)
+    monkeypatch.setattr(ledger_module, "HELD_BACK_S", 0.02)
+    monkeypatch.setattr(ledger_module, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(ledger_module, "HELD_BACK_ROWS", 64)
+    desk.restart()
+    desk.record("states", at_ns=1)
+    assert desk.ledger.flush(10)
+    count = 500
+    with closing(sqlite3.connect(desk.path, isolation_level=None)) as holding:
+        holding.execute("BEGIN")
+        assert holding.execute("SELECT count(*) FROM states").fetchone()[0] == 1
+        for number in range(2, count + 1):
+            desk.record("states", at_ns=number, detail="x" * 3000)
+        until(lambda: "nothing is added" in str(desk.ledger.fault))
+        assert "somebody holds it open in a read that does not end" in str(desk.ledger.fault)
+        assert 600_000 <= log_size.log_bytes(desk.path) < 1_200_000
+        shown = len(desk.read("states"))
+        assert 1 < shown < count
+        assert holding.execute("SELECT count(*) FROM states").fetchone()[0] == 1
+        holding.execute("COMMIT")
+    assert [row["at_ns"] for row in desk.shown("states")] == list(range(1, count + 1))
+    until(lambda: desk.ledger.fault is None)
+    assert log_size.log_bytes(desk.path) < 600_000
+
+
+def test_a_log_that_has_grown_is_said_while_the_views_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(log_size, "TOLD", 100_000)
+    monkeypatch.setattr(ledger_module, "HELD_BACK_S", 0.02)
+    with closing(sqlite3.connect(desk.path, isolation_level=None)) as holding:
+        desk.record("states", at_ns=1)
+        assert desk.ledger.flush(10)
+        holding.execute("BEGIN")
+        holding.execute("SELECT count(*) FROM states").fetchone()
+        number = 1
+        while desk.ledger.fault is None:
+            number += 1
+            desk.record("states", at_ns=number, detail="x" * 3000)
+            if number % 100 == 0:
+                assert desk.ledger.flush(10)  # the writer is quicker than the projection
+            assert number < 5000
+        assert len(desk.shown("states")) == number
+        holding.execute("COMMIT")
+    until(lambda: desk.ledger.fault is None)

@@ -10,11 +10,15 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hands.journal import log_size
 from hands.journal import store as store_module
 from hands.journal.lock import StateDirInUse
 from hands.journal.reader import journal_events
@@ -184,6 +188,62 @@ def test_a_state_directory_is_bound_at_first_use_to_venue_host_and_account(journ
     again.close()
 
 
+def test_a_directory_that_is_bound_is_held_against_without_a_write(journal: JournalStore):
+    """A start with a full disk: what is open needs us all the same."""
+    journal.bind(venue="paper", account="PA1")
+    journal._db.execute("PRAGMA query_only = 1")
+    journal.bind(venue="paper", account="PA1")
+    with pytest.raises(StateDirBoundElsewhere):
+        journal.bind(venue="paper", account="PA2")
+    with pytest.raises(JournalError, match="not written"):
+        journal.bind(host="elsewhere")
+    journal._db.execute("PRAGMA query_only = 0")
+
+
+@pytest.mark.parametrize("part", ["", "-wal"])
+@pytest.mark.parametrize("harm", ["removed", "replaced", "moved"])
+def test_a_journal_whose_files_were_taken_away_is_gone(journal: JournalStore, part: str, harm: str):
+    journal.append(1, 1, "wake", b"x" * 10_000)
+    journal.commit()
+    journal._checkpointer._checkpoint()
+    assert not journal.is_gone
+    path = Path(f"{journal.path}{part}")
+    data = path.read_bytes()
+    path.rename(path.with_name("elsewhere"))
+    if harm == "replaced":
+        path.write_bytes(data)
+    if harm == "removed":
+        path.with_name("elsewhere").unlink()
+    assert journal.is_gone
+
+
+def test_a_journal_that_was_cut_is_gone_and_one_that_grew_is_not(journal: JournalStore):
+    for seq in (1, 2, 3):
+        journal.append(seq, seq, "wake", b"x" * 50_000)
+        journal.commit()
+        journal._checkpointer._checkpoint()
+        assert not journal.is_gone
+    os.truncate(journal.path, journal.path.stat().st_size - 4096)
+    assert journal.is_gone
+
+
+def test_a_log_that_was_cut_is_gone_unless_it_was_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(log_size, "TOLD", 200_000)
+    journal = JournalStore(tmp_path / "journal.db")
+    log = Path(f"{journal.path}-wal")
+    journal.append(1, 1, "wake", b"x" * 500_000)
+    journal.commit()
+    assert not journal.is_gone
+    journal._checkpointer._checkpoint()
+    journal.append(2, 2, "wake", b"")
+    journal.commit()
+    assert log.stat().st_size == 100_000, "it has begun anew"
+    assert not journal.is_gone
+    os.truncate(log, 4096)
+    assert journal.is_gone
+    journal.close()
+
+
 def test_a_full_disk_loses_nothing_once_there_is_room_again(journal: JournalStore):
     journal.append(1, 1, "wake", b"x")
     journal.commit()
@@ -264,7 +324,7 @@ def test_a_write_that_the_system_refuses_is_reported_and_never_partly_applied(tm
     assert "whole" in done.stdout
 
 
-def test_somebody_elses_write_lock_costs_a_bounded_wait_and_no_row(journal: JournalStore):
+def test_trap_26_somebody_elses_write_lock_costs_a_bounded_wait_and_no_row(journal: JournalStore):
     intruder = sqlite3.connect(journal.path, isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     journal.append(1, 1, "wake", b"")
@@ -378,3 +438,98 @@ def test_sigkill_at_any_moment_leaves_every_committed_row_and_no_torn_one(tmp_pa
         assert [row[1] for row in outbox_rows(store)] == list(range(1, last + 1))
         assert dict(store.load("trade")) == {"last": str(last).encode(), str(last): b"x"}
         store.close()
+
+
+# --- a log that is not tidied up, and a file that cannot be read ------------------------------------------------
+
+
+def test_a_reader_of_the_journal_lets_its_log_grow_which_is_said_and_costs_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log_size, "TOLD", 300_000)
+    journal = JournalStore(tmp_path / "journal.db")
+    journal.append(1, 1, "wake", b"")
+    journal.commit()
+    holding = sqlite3.connect(journal.path, isolation_level=None)
+    holding.execute("BEGIN")
+    assert holding.execute("SELECT count(*) FROM events").fetchone()[0] == 1
+    for seq in range(2, 300):
+        journal.append(seq, seq, "wake", b"x" * 1000)
+        journal.commit()
+        journal._checkpointer._checkpoint()
+        journal.refresh()
+    assert "journal.db: its log has grown" in str(journal.fault)
+    holding.execute("COMMIT")
+    holding.close()
+    journal._checkpointer._checkpoint()
+    journal.refresh()
+    assert journal.fault is None
+    assert len(list(journal.events())) == 299
+    journal.close()
+
+
+def test_a_checkpoint_that_stands_is_said_and_holds_up_neither_commits_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    go_on, connect = threading.Event(), sqlite3.connect
+    journal = JournalStore(tmp_path / "journal.db")
+    monkeypatch.setattr(store_module, "STALLED_S", 0.05)
+    monkeypatch.setattr(store_module, "STOP_WITHIN_S", 0.1)
+    monkeypatch.setattr(store_module, "COMMITS_PER_CHECKPOINT", 1)
+
+    def stands(*arguments: object, **options: object) -> sqlite3.Connection:
+        assert go_on.wait(20)
+        return connect(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(store_module.sqlite3, "connect", stands)
+    try:
+        deadline = time.monotonic() + 10
+        seq = 0
+        while "has been under way" not in str(journal.checkpoint_fault):
+            seq += 1
+            journal.append(seq, seq, "wake", b"")
+            journal.commit()
+            assert time.monotonic() < deadline
+        began = time.monotonic()
+        journal.close()
+        assert time.monotonic() - began < 5
+    finally:
+        go_on.set()
+        monkeypatch.undo()
+        journal._checkpointer.join(10)
+    with closing(JournalStore(tmp_path / "journal.db")) as again:
+        assert again.last_seq() == seq
+
+
+@pytest.mark.parametrize("damage", ["header", "schema", "rubbish"])
+def test_a_journal_that_cannot_be_read_is_refused_with_the_way_out_and_left_alone(
+    tmp_path: Path, damage: str
+):
+    path = tmp_path / "journal.db"
+    with closing(JournalStore(path)) as journal:
+        for seq in range(1, 200):
+            journal.append(seq, seq, "wake", b"x" * 500)
+        journal.commit()
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "header":
+            data[16:32] = b"\xff" * 16
+        case "schema":
+            data[100:4096] = os.urandom(3996)
+        case _:
+            data[:] = b"rubbish" * 1000
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match="Move the whole state directory aside"):
+        JournalStore(path)
+    assert path.read_bytes() == data
+
+
+def test_a_journal_that_is_only_locked_is_not_given_up(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    JournalStore(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError, match=r"locked.*Keep the directory: its records are needed"):
+            JournalStore(path)
+    JournalStore(path).close()

@@ -245,8 +245,11 @@ BRANCHES: dict[str, Branch] = {
     "daily_loss/agent": Branch(
         "daily_loss", "of today's 1000.00", lambda: own_counter("max_daily_loss = 0.01", lost="999.99")
     ),
-    "venue_rule/trailing": Branch(
-        "venue_rule", "trailing", lambda: case(world(), intent(trailing_stop_pct="0.02"))
+    "stop_far/trailing": Branch(
+        "stop_far", "trailing_stop_pct", lambda: case(world(), intent(trailing_stop_pct="0.3"))
+    ),
+    "stop_close/trailing": Branch(
+        "stop_close", "trailing_stop_pct", lambda: case(world(), intent(trailing_stop_pct="0.0005"))
     ),
     "venue_rule/bracket": Branch(
         "venue_rule", "at least 0.01", lambda: penny(stop_loss="0.4950", take_profit="0.53")

@@ -24,6 +24,8 @@ from hands.core.state import State
 from hands.core.ticket import Finding
 from tests.core.test_latches import BREAKERS
 from tests.kill.branches import BRANCHES
+from tests.kill.changes import RULES
+from tests.kill.moves import MOVES
 
 KILL = "tests/core/test_kill.py::"
 BRANCH = "tests/kill/test_branches.py::"
@@ -278,6 +280,14 @@ def _reload() -> dict[str, Mutant]:
     }
 
 
+def _changes() -> dict[str, Mutant]:
+    return {f"change {name}": Mutant(rule.take_out, (rule.killed_by,)) for name, rule in RULES.items()}
+
+
+def _moves() -> dict[str, Mutant]:
+    return {f"move {name}": Mutant(rule.take_out, (rule.killed_by,)) for name, rule in MOVES.items()}
+
+
 MUTANTS: dict[str, Mutant] = {
     **_checks(),
     **_branches(),
@@ -288,5 +298,7 @@ MUTANTS: dict[str, Mutant] = {
     **_agents(),
     **_breakers(),
     **_reload(),
+    **_changes(),
+    **_moves(),
 }
 """Every mutant by its name."""

@@ -14,6 +14,8 @@ from hands.core.missing_keys import SHIPPED
 from hands.core.risk import CHECKS
 from tests.core.test_latches import BREAKERS
 from tests.kill.branches import BRANCHES
+from tests.kill.changes import RULES
+from tests.kill.moves import MOVES
 from tests.kill.mutants import MUTANTS
 
 SCOPED = [key.name for key in LIMIT_KEYS if key.tighter and key.name not in ACCOUNT_WIDE]
@@ -26,6 +28,8 @@ WANTED = [
     *(f"key agents.{name}" for name in (*SCOPED, *sorted(CAPABILITY_KEYS), "user")),
     *(f"key symbols.{name}" for name in SCOPED),
     *(f"breaker {breaker.code}" for breaker in BREAKERS),
+    *(f"change {name}" for name in RULES),
+    *(f"move {name}" for name in MOVES),
 ]
 
 

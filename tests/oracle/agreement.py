@@ -18,7 +18,10 @@ from tests.oracle.scenario import Outcome, Scenario
 D = Decimal
 ROUNDING = D("2e-8")
 _NAMES = [code.value for code in Code]
-DENIALS = {"UNKNOWN_AGENT", "UNAUTHORISED", *_NAMES[_NAMES.index("AGENT_LATCHED") :]} - {"APPROVAL_REQUIRED"}
+ELSEWHERE = {"APPROVAL_REQUIRED", "NOTHING_TO_DO"}
+"""Never said, and said of documents of other kinds alone."""
+
+DENIALS = {"UNKNOWN_AGENT", "UNAUTHORISED", *_NAMES[_NAMES.index("AGENT_LATCHED") :]} - ELSEWHERE
 """Every code of a denial, and the two refusals that need no file; the last of the list is never said by this version."""
 
 

@@ -136,7 +136,9 @@ def about_the_order(s: Scenario) -> Iterator[tuple[str, bool]]:
             not (p.stop > max(p.limit, quote.ask) and p.target < min(p.limit, quote.bid)),
         )
     yield "STOP_TOO_FAR", distance > own(s, "max_stop_distance") * p.limit
+    yield "STOP_TOO_FAR", doc.trailing is not None and doc.trailing > own(s, "max_stop_distance")
     yield "STOP_TOO_CLOSE", distance < own(s, "min_stop_distance") * p.limit
+    yield "STOP_TOO_CLOSE", doc.trailing is not None and doc.trailing < own(s, "min_stop_distance")
     # a stop that rounding has put on the limit or beyond it has no risk to hold a reward against; only a touch comes here
     yield "REWARD_RISK_TOO_LOW", p.worst >= p.limit if p.long else p.worst <= p.limit
     yield "REWARD_RISK_TOO_LOW", p.unit_reward < own(s, "min_reward_risk") * p.unit_risk
@@ -224,10 +226,6 @@ def quantities(s: Scenario) -> dict[str, Decimal]:
 def about_the_venue(s: Scenario) -> Iterator[tuple[str, bool]]:
     """What the venue would refuse: its brackets want a cent between stop or target and both limit and market."""
     doc, quote = s.document, s.quotes[s.document.asset]
-    yield (
-        "VENUE_RULE",
-        doc.trailing is not None,
-    )  # this version keeps no trailing stops (docs/architecture.md)
     if not doc.crypto:
         p = Prices(s, Quote(doc.trigger, doc.trigger) if doc.touch else quote)
         low, high = sorted((p.stop, p.target))

@@ -72,8 +72,9 @@ def quantity(rng: Random, s: Scenario) -> None:
         s.document.qty = max(NANO, p.smallest + around(rng) * rng.choice((NANO, p.lot)))
 
 
-def trails(_rng: Random, s: Scenario) -> None:
-    s.document.trailing = D("0.05")
+def trails(rng: Random, s: Scenario) -> None:
+    bound = rng.choice(("max_stop_distance", "min_stop_distance"))
+    s.document.trailing = min(D(1), max(NANO, reckoning.own(s, bound) + around(rng) * NANO))
 
 
 def again(_rng: Random, s: Scenario) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hands.core.intents import parse_time_ns
+from hands.core.members import parse_time_ns
 from tests.core.world import intent_id
 from tests.oracle import guardian, pushes, seat
 from tests.oracle.agreement import differences

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from hands.core.events import AccountReport
-from hands.core.units import NANO, Ns, Usd
+from hands.core.units import NANO, NS_PER_S, Ns, Usd
 from hands.journal.store import JournalStore
 from hands.runtime.config import Options, Unsafe, load
 from hands.runtime.daemon import Daemon
+from hands.watchdog.page import Page, Pulse
 
 
 @pytest.fixture
@@ -96,6 +97,30 @@ def test_the_end_does_not_wait_for_what_does_not_end_and_names_it(
         assert "questions" not in said
 
     on_daemon(scenario)
+
+
+def test_an_end_by_our_own_bug_stays_one_and_is_silence_to_whoever_looks_at_the_beat(
+    on_daemon: Any, monkeypatch: pytest.MonkeyPatch, state_dir: Path
+) -> None:
+    """Code 3 would keep a service manager from starting it again; an orderly end is looked after more seldom."""
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def scenario(daemon: Daemon) -> None:
+        async def fail(_ready: Any) -> None:
+            daemon._beat.start()
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(daemon, "_start_and_trade", fail)
+        monkeypatch.setattr(daemon._order_entry, "stop", for_ever)
+        monkeypatch.setattr("hands.runtime.daemon.STOP_WITHIN_S", 0.6)
+        with pytest.raises(ZeroDivisionError):
+            await daemon.live(lambda _: None)
+        assert daemon._exit_code == 1
+
+    on_daemon(scenario)
+    assert Page(state_dir, late_ns=60 * NS_PER_S).pulse() is not Pulse.STOPPED
 
 
 def test_a_dry_run_is_told_to_order_entry(on_daemon: Any) -> None:

@@ -75,6 +75,7 @@ class Desk:
         self.quotes: list[str] = []
         self.truths: list[tuple[str, ...]] = []
         self.days: list[Ns] = []
+        self.fills: list[Ns] = []
         for name in ("receipts", "archive", "refused"):
             (folder / name).mkdir(parents=True)
         self.receipts = CountingReceipts(folder)
@@ -88,7 +89,8 @@ class Desk:
             ledger=Ledger(books.journal.path.with_name("hands.db"), books.journal.path),
             fetch_quote=self.quotes.append,
             request_truth=self.truths.append,
-            request_day_orders=self.days.append,
+            request_day_orders=lambda since_ns, _: self.days.append(since_ns),
+            request_fills=self.fills.append,
         )
 
     def drop(self, **changes: Any) -> str:

@@ -65,7 +65,7 @@ def test_everything_that_a_start_depends_on_is_looked_at(options: Options) -> No
     found = look(options)
     assert list(found) == [
         "python", "packages", "sqlite", "compiled code", "open files", "configuration", "disk", "file events",
-        "state directory", "drop folder", "limits, state", "halt", "credentials",
+        "state directory", "watchdog", "drop folder", "limits, state", "halt", "credentials",
     ]  # fmt: skip
     assert level(found["drop folder"]) is OK
 

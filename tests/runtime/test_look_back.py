@@ -238,13 +238,15 @@ def test_a_broken_file_is_asked_for_anew(tmp_path: Path, caplog: pytest.LogCaptu
 # --- a ledger of before ------------------------------------------------------------------------------------------
 
 
-def test_a_ledger_of_the_version_before_gets_what_it_lacks_and_keeps_what_it_has(night: Night) -> None:
+def test_a_ledger_of_the_first_version_gets_what_it_lacks_and_keeps_what_it_has(night: Night) -> None:
     night.drop(confidence=0.1)
     night.close()
     with closing(sqlite3.connect(night.ledger.path, isolation_level=None)) as db:
         db.execute("DROP VIEW gates")
         db.execute("DROP VIEW hindsight")
         db.execute("DROP TABLE ledger_hindsight")
+        db.execute("DROP VIEW alerts")
+        db.execute("DROP TABLE ledger_alerts")
         db.execute("PRAGMA user_version = 1")
     night.ledger = Ledger(night.ledger.path, night.books.journal.path)
     night.ledger.start()

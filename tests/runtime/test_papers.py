@@ -158,3 +158,11 @@ def test_a_turn_that_has_no_time_left_writes_one_paper_all_the_same() -> None:
         desk.papers.add_receipt(f"i{n}")
     desk.papers.write_some(100)
     assert len(desk.wrote) == 1
+
+
+def test_probing_for_ever_with_nothing_to_write_costs_nothing_and_raises_nothing() -> None:
+    """A journal that cannot be written is probed four times a second, whether or not any paper has failed."""
+    papers = Papers(lambda intent_id: None, lambda filing: None)
+    for _ in range(1_000):
+        papers.probe()
+    assert not papers.are_due

@@ -9,13 +9,23 @@ from typing import Any
 
 import pytest
 
-from hands.core.events import AnyEvent, DayOrdersReport, QuoteFetched, TruthReport
-from hands.core.units import NS_PER_S, Ns
+from hands.core.events import (
+    AnyEvent,
+    DayOrdersReport,
+    FillsReport,
+    QuoteFetched,
+    SessionReport,
+    TruthReport,
+    VenueFill,
+)
+from hands.core.units import NS_PER_S, Ns, Price, Qty
 from hands.runtime import polling
 from hands.runtime.config import PollSection
 from hands.runtime.polling import Poller
 from hands.runtime.sessions import Sessions
 from hands.venues.alpaca.snapshots import VenueUnavailable
+
+FILL = VenueFill(execution_id="x", order_id="o", qty=Qty(1), price=Price(1), cum_qty=Qty(1), at_ns=Ns(1))
 
 REGULARLY = PollSection(account_s=600.0, session_s=3600.0, truth_s=0.01)
 
@@ -27,6 +37,8 @@ class Venue:
         self.asked: list[tuple[tuple[str, ...], bool, asyncio.Future[None]]] = []
         self.at_once_max = 0
         self.refusals = 0
+        self.refused_with: int | None = None
+        self.fills_asked = 0
         self.quoted_ns = 0
         self._at_once = 0
 
@@ -45,11 +57,18 @@ class Venue:
     async def latest_quote(self, symbol: str) -> tuple[float, float, float, float, int]:
         return 10.0, 11.0, 1.0, 1.0, self.quoted_ns
 
-    async def day_orders(self, since_ns: int) -> DayOrdersReport:
+    async def day_orders(self, since_ns: int, symbols: tuple[str, ...] = ()) -> DayOrdersReport:
         if self.refusals:
             self.refusals -= 1
             raise VenueUnavailable("not now")
         return DayOrdersReport(ts_ns=Ns(1), since_ns=Ns(since_ns), orders=())
+
+    async def fills(self, after_ns: int) -> FillsReport:
+        self.fills_asked += 1
+        if self.refusals:
+            self.refusals -= 1
+            raise VenueUnavailable("not now", self.refused_with)
+        return FillsReport(ts_ns=Ns(1), after_ns=Ns(after_ns), fills=(FILL,))
 
     def answer(self, number: int, failure: Exception | None = None) -> None:
         answered = self.asked[number][2]
@@ -152,6 +171,23 @@ def test_the_days_orders_are_asked_for_until_they_come(monkeypatch: pytest.Monke
     polled(scenario)
 
 
+@pytest.mark.parametrize(("status", "asked", "found"), [(None, 3, (FILL,)), (429, 3, (FILL,)), (403, 1, ())])
+def test_fills_are_asked_for_one_question_at_a_time_until_the_venue_answers_or_will_not(
+    monkeypatch: pytest.MonkeyPatch, status: int | None, asked: int, found: tuple[VenueFill, ...]
+) -> None:
+    monkeypatch.setattr(polling, "RETRY_FIRST_S", 0.001)
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        venue.refusals, venue.refused_with = 2, status
+        poller.request_fills(Ns(7))
+        poller.request_fills(Ns(8))
+        await until(lambda: events)
+        assert [(e.after_ns, e.fills) for e in events if isinstance(e, FillsReport)] == [(7, found)]
+        assert venue.fills_asked == asked
+
+    polled(scenario)
+
+
 def test_a_truth_that_cannot_be_had_is_asked_for_again() -> None:
     async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
         poller.request_truth(("c1",))
@@ -163,3 +199,39 @@ def test_a_truth_that_cannot_be_had_is_asked_for_again() -> None:
         assert [ids for ids, _, _ in venue.asked] == [("c1",), ("c1",)]
 
     polled(scenario)
+
+
+def test_a_truth_that_cannot_be_had_for_long_is_asked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two requests twice a second would be more than all there are: none were left for an exit."""
+    monkeypatch.setattr(polling, "TRUTH_RETRY_S", 0.001)
+    monkeypatch.setattr(polling, "TRUTH_RETRIES", 3)
+    monkeypatch.setattr(polling, "TRUTH_RETRY_LATER_S", 3600.0)
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        poller.request_truth(())
+        for number in range(4):
+            await until(lambda n=number: len(venue.asked) > n)  # type: ignore[misc]
+            venue.answer(number, VenueUnavailable("<html>"))
+        timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        now = asyncio.get_running_loop().time
+        await until(lambda: any(timer.when() - now() > 3000 for timer in timers))
+        assert len(venue.asked) == 4
+
+    polled(scenario)
+
+
+def test_after_the_end_the_turn_of_the_session_is_asked_about_no_more() -> None:
+    turns: list[asyncio.TimerHandle] = []
+
+    async def scenario(venue: Venue, poller: Poller, events: list[AnyEvent]) -> None:
+        for seconds in (60, 30):
+            report = SessionReport(
+                ts_ns=Ns(1), is_open=True, next_open_ns=Ns(NS_PER_S), next_close_ns=Ns(seconds * NS_PER_S)
+            )
+            poller._take_session(report)
+            assert poller._turn is not None
+            turns.append(poller._turn)
+        assert [turn.cancelled() for turn in turns] == [True, False], "one question about one turn"
+
+    polled(scenario)
+    assert all(turn.cancelled() for turn in turns)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from hands.core.commands import AnyCommand, ReceiptChanged, SubmitEntry
+from hands.core.commands import Alert, AnyCommand, ReceiptChanged, SubmitEntry, SubmitExit
 from hands.core.events import OperatorAction, OperatorRequest, RequestKind, RequestSent
 from hands.core.market import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.core.vocab import TradingState
 from hands.journal import store as store_module
+from hands.journal.schema import decode_row
+from hands.runtime import sequencer as sequencer_module
 from hands.runtime.sequencer import RETRY_NS, Sequencer
+from hands.runtime.storage import CALM_NS, SLOW_NS
+from tests.runtime.test_dispatcher import reducing
 
 
 class Dispatched:
@@ -62,6 +68,31 @@ def played(scenario: Any) -> None:
 
 def halt(at_ns: int) -> OperatorRequest:
     return OperatorRequest(ts_ns=Ns(at_ns), action=OperatorAction.HALT, reason="enough")
+
+
+def test_every_alert_goes_into_the_ledger_with_its_event(books, out, sequencer):
+    async def scenario():
+        sequencer.feed(halt(books.clock()))
+        sequencer.commit()
+        with closing(sqlite3.connect(books.journal.path)) as db:
+            rows = db.execute("SELECT seq, row FROM outbox WHERE tbl = 'alerts'").fetchall()
+        [(seq, row)] = rows
+        [alert] = [c for commands, _ in out.decisions for c in commands if isinstance(c, Alert)]
+        said = {"level": alert.level, "code": alert.code, "message": alert.message}
+        assert (seq, decode_row(row)) == (1, {"at_ns": books.state.now_ns} | said)
+
+    played(scenario)
+
+
+def test_what_the_operator_did_is_on_the_disk_when_it_is_answered(books, out, sequencer):
+    """Else a flatten or a halt that was confirmed is forgotten by a process that is killed in that moment."""
+
+    async def scenario():
+        sequencer.feed(halt(books.clock()))
+        with closing(sqlite3.connect(books.journal.path)) as db:
+            assert db.execute("SELECT key FROM state WHERE entity = 'reason'").fetchall() == [("OPERATOR",)]
+
+    played(scenario)
 
 
 def test_events_are_journaled_in_the_order_in_which_they_were_decided(books, out, sequencer):
@@ -244,9 +275,9 @@ def test_a_bug_in_a_decision_comes_out_of_feed_and_the_next_event_is_still_taken
 
 def test_without_its_journals_file_no_entry_is_written_ahead_and_no_commit_forgives_it(books, out, sequencer):
     async def scenario():
-        assert not books.journal.is_gone
         books.journal.path.unlink()
-        assert books.journal.is_gone
+        sequencer.feed(books.document())  # looked at before the entry is sent, and not a second later
+        assert [journaled_ns for _, journaled_ns in out.submits()] == [None]
         sequencer.give_up_journal()
         sequencer.feed(books.document())
         sequencer.commit()
@@ -254,5 +285,151 @@ def test_without_its_journals_file_no_entry_is_written_ahead_and_no_commit_forgi
         assert "removed" in str(sequencer.journal_fault)
         assert books.state.trading_state is TradingState.REDUCE_ONLY
         assert all(journaled_ns is None for _, journaled_ns in out.submits())
+
+    played(scenario)
+
+
+# --- a disk that is slow, and one that is nearly full -----------------------------------------------------------
+
+
+class SlowJournal:
+    """The real journal behind a disk whose commits take `takes_ns` of the test's clock."""
+
+    def __init__(self, books: Any) -> None:
+        self._journal = books.journal
+        self._clock = books.clock
+        self.takes_ns = 0
+        self.commits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def commit(self) -> None:
+        if self._journal.pending:
+            self.commits += 1
+            self._clock.now = Ns(self._clock.now + self.takes_ns)
+        self._journal.commit()
+
+
+@pytest.fixture
+def disk(books) -> SlowJournal:
+    return SlowJournal(books)
+
+
+@pytest.fixture
+def on_slow_disk(books, disk, out) -> Sequencer:
+    return Sequencer(books.state, disk, books.clock, out)  # type: ignore[arg-type]
+
+
+def commits(sequencer: Sequencer, books: Any, count: int) -> None:
+    for _ in range(count):
+        sequencer.feed(halt(books.clock()))
+        sequencer.commit(at_once=True)
+        sequencer.drain()
+
+
+def test_one_slow_commit_is_a_hiccup_and_a_second_one_stops_entries_until_the_disk_is_calm(
+    books, disk, out, on_slow_disk
+):
+    sequencer = on_slow_disk
+
+    async def scenario():
+        disk.takes_ns = SLOW_NS
+        commits(sequencer, books, 1)
+        assert sequencer.storage_fault is None
+        commits(sequencer, books, 1)
+        assert sequencer.storage_fault == "the journal's disk is slow: its last slow commit took 1000 ms"
+        assert books.state.reasons["JOURNAL"].detail == sequencer.storage_fault
+        assert sequencer.journal_fault is None, "nothing was lost"
+        disk.takes_ns = 0
+        commits(sequencer, books, 5)
+        sequencer.mind_storage(None)
+        assert "JOURNAL" in books.state.reasons
+        books.clock.now = Ns(books.clock.now + CALM_NS)
+        sequencer.mind_storage(None)
+        assert "JOURNAL" not in books.state.reasons
+
+    played(scenario)
+
+
+def test_two_slow_commits_far_apart_are_two_hiccups(books, disk, out, on_slow_disk):
+    async def scenario():
+        for _ in range(3):
+            disk.takes_ns = SLOW_NS
+            commits(on_slow_disk, books, 1)
+            disk.takes_ns = 0
+            books.clock.now = Ns(books.clock.now + CALM_NS)
+            on_slow_disk.mind_storage(None)
+        assert on_slow_disk.storage_fault is None
+
+    played(scenario)
+
+
+def exit_of(books: Any, monkeypatch: pytest.MonkeyPatch) -> SubmitExit:
+    """Let the next decision be one exit."""
+    command = SubmitExit(order=reducing())
+    monkeypatch.setattr(sequencer_module, "decide", lambda state, event: [command])
+    return command
+
+
+def test_an_exit_does_not_wait_for_a_disk_that_was_slow_and_is_written_down_behind_it(
+    books, disk, out, on_slow_disk, monkeypatch
+):
+    sequencer = on_slow_disk
+
+    async def scenario():
+        commits(sequencer, books, 1)
+        before = disk.commits
+        exit_of(books, monkeypatch)
+        sequencer.feed(halt(books.clock()))
+        assert disk.commits == before + 1, "as a rule it is written ahead"
+        disk.takes_ns = SLOW_NS
+        sequencer.feed(halt(books.clock()))
+        began = books.clock()
+        sequencer.feed(halt(books.clock()))
+        assert disk.commits == before + 2
+        assert books.clock() == began, "it left at once"
+        assert [journaled is not None for _, journaled in out.decisions[-3:]] == [True, True, False]
+        sequencer.commit()
+        assert disk.commits == before + 2, "the disk's time is not all of the time"
+        books.clock.now = Ns(books.clock.now + 4 * SLOW_NS)
+        sequencer.commit()
+        assert disk.commits == before + 3
+        assert not books.journal.pending
+
+    played(scenario)
+
+
+def test_an_entry_is_written_ahead_however_slow_the_disk_is(books, disk, out, on_slow_disk):
+    async def scenario():
+        disk.takes_ns = SLOW_NS
+        commits_before = disk.commits
+        on_slow_disk.feed(books.document())
+        [(_, journaled_ns)] = out.submits()
+        assert disk.commits == commits_before + 1
+        assert journaled_ns == books.clock()
+
+    played(scenario)
+
+
+def test_too_little_room_stops_entries_before_a_record_is_lost(books, disk, out, on_slow_disk):
+    sequencer = on_slow_disk
+
+    async def scenario():
+        sequencer.mind_storage("3 MiB are left")
+        sequencer.mind_storage("2 MiB are left")
+        assert books.state.reasons["JOURNAL"].detail == "3 MiB are left"
+        assert sequencer.storage_fault == "2 MiB are left"
+        sequencer.feed(books.document())
+        assert out.submits() == []
+        with books.refusing_disk():
+            sequencer.feed(halt(books.clock()))
+            sequencer.commit()
+            sequencer.drain()
+            sequencer.mind_storage(None)
+            assert "JOURNAL" in books.state.reasons, "there is room, but it cannot be written"
+        sequencer.commit(at_once=True)
+        sequencer.drain()
+        assert "JOURNAL" not in books.state.reasons
 
     played(scenario)

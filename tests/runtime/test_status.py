@@ -79,6 +79,16 @@ def test_reasons_say_since_when_and_what_clears_them(state: State) -> None:
     }  # fmt: skip
 
 
+def test_a_fence_and_a_clock_that_is_off_are_told(state: State) -> None:
+    assert (status.status(state, NOW)["fenced"], status.status(state, NOW)["clock_skew_ms"]) == (None, None)
+    state.fenced_ns = Ns(NOW - NS_PER_S)
+    assert state.session is not None
+    state.session = structs.replace(state.session, ahead_min_ns=30 * NS_PER_MS, ahead_max_ns=40 * NS_PER_MS)
+    found = status.status(state, NOW)
+    assert found["fenced"] == time_text(NOW - NS_PER_S)
+    assert found["clock_skew_ms"] == 30.0
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [

@@ -322,6 +322,33 @@ def test_a_day_bracket_leaves_nothing_after_the_close(make_desk):
         assert {leg.status for leg in desk.legs(entry)} == {OrderStatus.EXPIRED}, left
 
 
+@pytest.mark.parametrize("replace_ms", [0, 50])
+def test_the_entry_of_a_bracket_may_be_repriced_while_it_works(make_desk, replace_ms):
+    """It opens, so it asks for money and not for shares, and its legs stay those of the group."""
+    desk = make_desk(
+        fills="realistic", random_partials=False, latency=Latency.of_ms(replace=replace_ms), multiplier=1
+    )
+    desk.quote("AAPL", "149.98", "150", "4")
+    entry = desk.bracket()
+    assert desk.position("AAPL") == "4"
+    desk.quote("AAPL", "149.98", "151", "4")
+    new = desk.replace(entry, limit_price="151")
+    desk.pass_ms(replace_ms)
+    desk.quote("AAPL", "149.98", "151", "6")
+    profit, stop = desk.legs(new)
+    assert (entry.status, new.status, profit.status, stop.status) == (OrderStatus.REPLACED, FILLED, NEW, HELD)
+    assert desk.position("AAPL") == "10"
+
+
+def test_a_dearer_entry_of_a_bracket_asks_for_money(make_desk):
+    desk = make_desk(cash="1510", multiplier=1)
+    desk.quote("AAPL", "152.98", "153")
+    entry = desk.bracket()
+    with pytest.raises(VenueError, match="insufficient buying power"):
+        desk.replace(entry, limit_price="152")
+    assert desk.replace(entry, limit_price="150.5").status is NEW
+
+
 # --- legs that are released for less, or replaced in the middle of it
 
 

@@ -148,10 +148,11 @@ def test_that_comes_after(alpaca_sim):
 """
 
 
-def run_project(folder: Path, suite: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a folder that holds nothing but a conftest and a test."""
+def run_project(folder: Path, **suites: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder that holds nothing but a conftest and tests."""
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_bot.py").write_text(suite)
+    for name, suite in suites.items():
+        (folder / f"test_{name}.py").write_text(suite)
     command = [
         sys.executable,
         "-m",
@@ -166,28 +167,33 @@ def run_project(folder: Path, suite: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_lines_give_a_suite_its_exchange(tmp_path: Path) -> None:
-    done = run_project(tmp_path, SUITE)
+    done = run_project(tmp_path, bot=SUITE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 passed" in done.stdout
 
 
-def test_a_marker_that_makes_no_sense_fails_its_test_and_says_why(tmp_path: Path) -> None:
-    done = run_project(tmp_path, WRONG)
-    assert "3 errors" in done.stdout
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of three suites in which something is wrong."""
+    folder = tmp_path_factory.mktemp("project")
+    done = run_project(folder, wrong=WRONG, complaining=COMPLAINING, dying=DYING)
+    assert "2 failed, 2 passed, 3 errors" in done.stdout, done.stdout
+    return done.stdout
+
+
+def test_a_marker_that_makes_no_sense_fails_its_test_and_says_why(report: str) -> None:
     for said in ("fills 'lucky'; allowed: realistic, instant", "clock 'sun'", "options by name only"):
-        assert said in done.stdout
-    assert "Traceback" not in done.stdout
+        assert said in report
+    assert "Traceback" not in report
 
 
-def test_what_a_simulator_complained_of_is_in_the_report_of_a_failure(tmp_path: Path) -> None:
-    done = run_project(tmp_path, COMPLAINING)
-    assert "1 failed, 1 passed" in done.stdout
-    assert " and now something broke" in done.stdout
-    assert "long before" not in done.stdout
-    assert "twice" not in done.stdout
+def test_what_a_simulator_complained_of_is_in_the_report_of_a_failure(report: str) -> None:
+    assert "FAILED test_complaining.py::test_that_fails" in report
+    assert " and now something broke" in report
+    assert "long before" not in report
+    assert "twice" not in report
 
 
-def test_a_simulator_that_died_is_told_and_replaced(tmp_path: Path) -> None:
-    done = run_project(tmp_path, DYING)
-    assert "1 failed, 1 passed" in done.stdout, done.stdout
-    assert "hands sim has ended: exit code -9" in done.stdout
+def test_a_simulator_that_died_is_told_and_replaced(report: str) -> None:
+    assert "FAILED test_dying.py::test_under_which_it_dies" in report
+    assert "hands sim has ended: exit code -9" in report

@@ -43,6 +43,7 @@ def _order_truth(order: Order) -> dict[str, Any]:
     parent = order.group.parent if order.group is not None else None
     return order_json(order) | {
         "leg": order.leg.value,
+        "elected_ns": order.elected_ns,
         "parent_id": parent.order_id if parent is not None and parent is not order else None,
         "history": [[t_ns, status.value] for t_ns, status in order.history],
     }

@@ -35,15 +35,29 @@ ANSWERS_KEPT: Final = 10
 
 
 class ClockBound:
-    """Takes answers of the venue's clock and says by how much ours can be ahead of it at most."""
+    """Takes answers of the venue's clock and says by how much ours can be ahead of it at most, and at least."""
 
     def __init__(self) -> None:
         self._differences: deque[int] = deque(maxlen=ANSWERS_KEPT)
+        self._least: deque[int] = deque(maxlen=ANSWERS_KEPT)
 
     def answered(self, venue_ns: int, answered_ns: int) -> int:
         """Take a reading of the venue's clock, in our hands at `answered_ns`; return the bound."""
         self._differences.append(answered_ns - venue_ns)
         return min(self._differences)
+
+    def bounds(self, venue_ns: int, asked_ns: int, answered_ns: int) -> tuple[int, int]:
+        """Take a reading asked for at `asked_ns`; return the least and the most. It was read after the question.
+
+        Where they contradict each other one of the clocks has stepped: then the newest answer alone counts.
+        """
+        self._least.append(asked_ns - venue_ns)
+        most, least = self.answered(venue_ns, answered_ns), max(self._least)
+        if least > most and len(self._least) > 1:
+            self._differences.clear()
+            self._least.clear()
+            return self.bounds(venue_ns, asked_ns, answered_ns)
+        return least, most
 
 
 def latest_ns(recv_ns: int, ahead_max_ns: int | None) -> int:

@@ -7,11 +7,13 @@ last digit; a float here could round a stop to the wrong side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
 
+from hands.core.commands import ReplaceOrder
 from hands.core.orders import ApprovedEntry, ReducingOrder
 from hands.core.units import decimal_text
 from hands.core.vocab import AssetClass, OrderClass, OrderType, PositionIntent, Side
@@ -20,6 +22,11 @@ ORDERS_PATH = "/v2/orders"
 ACCOUNT_PATH = "/v2/account"
 POSITIONS_PATH = "/v2/positions"
 CLOCK_PATH = "/v2/clock"
+
+FILLS_PATH = "/v2/account/activities/FILL"
+
+FILLS_PAGE_LIMIT = 100
+"""The most activities the venue returns at once."""
 
 PAGE_LIMIT = 500
 """The most orders the venue returns at once."""
@@ -79,8 +86,19 @@ def _reducing_fields(order: ReducingOrder, *, close_intent: bool) -> dict[str, A
     return fields
 
 
+def replace_body(command: ReplaceOrder) -> bytes:
+    """Return the JSON body that moves an order to other prices; what it leaves out stays as it is."""
+    fields: dict[str, Any] = {}
+    if command.limit_price is not None:
+        fields["limit_price"] = decimal_text(command.limit_price)
+    if command.stop_price is not None:
+        fields["stop_price"] = decimal_text(command.stop_price)
+    fields["client_order_id"] = command.new_client_order_id
+    return orjson.dumps(fields)
+
+
 def order_path(order_id: str) -> str:
-    """Return the path of one order by the venue's id: DELETE cancels it."""
+    """Return the path of one order by the venue's id: DELETE cancels it, PATCH replaces it."""
     return f"{ORDERS_PATH}/{quote(order_id, safe='')}"
 
 
@@ -106,6 +124,20 @@ def orders_since_path(after: str) -> str:
     """Return the path of a page of all orders with their legs, oldest first, sent later than `after` (RFC 3339)."""
     fields = {"status": "all", "limit": str(PAGE_LIMIT), "nested": "true", "direction": "asc", "after": after}
     return f"{ORDERS_PATH}?{urlencode(fields)}"
+
+
+def orders_of_path(symbols: Iterable[str]) -> str:
+    """Return the path of the newest orders of some symbols, whatever became of them, with their legs."""
+    fields = {"status": "all", "limit": str(PAGE_LIMIT), "nested": "true", "direction": "desc"}
+    return f"{ORDERS_PATH}?{urlencode(fields | {'symbols': ','.join(symbols)})}"
+
+
+def fills_path(after: str, page_token: str | None = None) -> str:
+    """Return the path of a page of fills, oldest first, later than `after` (RFC 3339), and after an item's id."""
+    fields = {"after": after, "direction": "asc", "page_size": str(FILLS_PAGE_LIMIT)}
+    if page_token is not None:
+        fields["page_token"] = page_token
+    return f"{FILLS_PATH}?{urlencode(fields)}"
 
 
 def asset_path(symbol: str) -> str:

@@ -224,15 +224,27 @@ class HttpPool:
         self._free = asyncio.Semaphore(connections)
         self._idle: list[HttpConnection] = []
 
-    async def fetch(self, method: str, path: str, body: bytes | None = None) -> Response:
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Response:
         """Send one request and return its response, whatever its status; never sends it twice.
 
+        `unless` is asked when the connection stands and nothing is written yet: if it says so, nothing is.
+
         Raises:
-            HttpError: no complete response.
+            HttpError: no complete response, or called off.
         """
         request = self._head.request(method, path, body)
         async with self._free:
             connection = await self._connection()
+            if unless():
+                self._idle.append(connection)
+                raise HttpError(HttpFailure("called off", may_have_been_sent=False))
             if self._budget is not None:
                 self._budget.note()
             response = await connection.request(request, self._timeout_s)

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 
-from hands.core.commands import CancelOrder, QueryOrder
+from hands.core.commands import CancelOrder, QueryOrder, ReplaceOrder
 from hands.core.events import (
     AnyEvent,
     Link,
@@ -39,6 +39,18 @@ from hands.venues.alpaca.http import HttpConnection, HttpFailure, Outcome, Reque
 from hands.venues.alpaca.http_reader import Response
 from hands.venues.alpaca.rate import RateBudget
 
+PAUSE_NS = NS_PER_S
+PAUSE_MAX_NS = 60 * NS_PER_S
+"""How long entries pause after a 429 that does not say, and at most: the venue counts by the minute."""
+
+
+def pause_ns(retry_after: str | None) -> int:
+    """Return how long a 429 asks to wait, from its Retry-After in seconds; a date or nonsense is a second."""
+    text = (retry_after or "").strip()
+    if not text.isascii() or not text.isdecimal():
+        return PAUSE_NS
+    return min(max(int(text[:6]) * NS_PER_S, PAUSE_NS), PAUSE_MAX_NS)
+
 
 class Lane(IntEnum):
     """The order in which waiting requests are sent."""
@@ -51,7 +63,9 @@ class Lane(IntEnum):
 class _Request:
     """One request on its way, or waiting for one."""
 
-    __slots__ = ("client_order_id", "data", "deadline_ns", "is_second_step", "kind", "lane", "timer")
+    __slots__ = (
+        "answers_to", "client_order_id", "data", "deadline_ns", "is_second_step", "kind", "lane", "timer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,10 +76,12 @@ class _Request:
         deadline_ns: int | None = None,
         *,
         is_second_step: bool = False,
+        answers_to: tuple[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.lane = lane
         self.client_order_id = client_order_id
+        self.answers_to = answers_to
         self.data = data
         self.deadline_ns = deadline_ns
         self.is_second_step = is_second_step
@@ -75,7 +91,7 @@ class _Request:
 class OrderEntry:
     """Sends orders to one venue and delivers what came of each request.
 
-    `clock` gives the engine's time in nanoseconds. `submit`, `cancel` and `query` return the moment at which the
+    `clock` gives the engine's time in nanoseconds. `submit`, `cancel`, `replace` and `query` return the moment at which the
     bytes were handed to the socket; then the caller records that itself. They return None when the request
     waits or was refused here: a `RequestSent` or a `RequestFailed` follows. With `read_only` no order and no cancel is
     ever written: each ends as proof that it was not sent; questions are asked as ever.
@@ -107,6 +123,7 @@ class OrderEntry:
         self._budget = budget if budget is not None else RateBudget()
         self._head = RequestHead(origin, credentials)
         self._reserve = 1 if connections > 1 else 0
+        self._entries_after_ns = 0
         self._lanes: tuple[deque[_Request], ...] = tuple(deque() for _ in Lane)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections = WarmConnections(
@@ -151,6 +168,19 @@ class OrderEntry:
         data = self._head.request("DELETE", encode.order_path(command.order_id))
         return self._offer(_Request(RequestKind.CANCEL, Lane.PROTECTIVE, command.client_order_id, data))
 
+    def replace(self, command: ReplaceOrder) -> Ns | None:
+        """Ask for an order to be moved to other prices; a yes says that it was taken, not that it is done."""
+        data = self._head.request("PATCH", encode.order_path(command.order_id), encode.replace_body(command))
+        return self._offer(
+            _Request(
+                RequestKind.REPLACE,
+                Lane.PROTECTIVE,
+                command.client_order_id,
+                data,
+                answers_to=(command.new_client_order_id, command.order_id),
+            )
+        )
+
     def query(self, command: QueryOrder) -> Ns | None:
         """Ask for one order with its legs; that can take two requests, and has one answer."""
         data = self._head.request("GET", encode.query_path(command.client_order_id))
@@ -181,6 +211,8 @@ class OrderEntry:
             return "the entry's deadline has passed"
         if request.lane is Lane.PROTECTIVE:
             return None
+        if request.lane is Lane.ENTRY and self._clock() < self._entries_after_ns:
+            return "the venue has had too many requests and asked for a pause"
         limit = self._budget.entries_max if request.lane is Lane.ENTRY else self._budget.queries_max
         used = self._budget.used
         if used >= limit:
@@ -267,7 +299,7 @@ class OrderEntry:
         except DecodeError as error:
             self._fail(request, f"HTTP {response.status} with an order that cannot be read: {error}")
             return
-        if order.client_order_id != request.client_order_id:
+        if not _is_about(order, request):
             self._fail(request, f"the answer is about another order, {order.client_order_id[:128]!r}")
             return
         grouped = order.order_class is not OrderClass.SIMPLE
@@ -290,6 +322,8 @@ class OrderEntry:
             self._fail(request, f"HTTP 404 that does not come from the venue's order book: {message}")
             return
         retry_after = response.headers.get("retry-after")
+        if response.status == 429:
+            self._entries_after_ns = max(self._entries_after_ns, self._clock() + pause_ns(retry_after))
         if retry_after is not None:
             extras = {**extras, "retry_after": retry_after[:64]}
         self._answer(request, response.status, code=code, message=message, extras=extras)
@@ -339,6 +373,14 @@ class OrderEntry:
 
     def _now(self) -> Ns:
         return Ns(self._clock())
+
+
+def _is_about(order: VenueOrder, request: _Request) -> bool:
+    """Whether an answer's order is the one that was asked for; of a replacement, the one that replaces."""
+    if request.answers_to is None:
+        return order.client_order_id == request.client_order_id
+    successor, replaced = request.answers_to
+    return order.client_order_id == successor or order.replaces == replaced
 
 
 def _disarm(request: _Request) -> None:

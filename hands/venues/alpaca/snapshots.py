@@ -20,14 +20,17 @@ from hands.core.events import (
     Asset,
     AssetsReport,
     DayOrdersReport,
+    FillsReport,
     SessionReport,
     TruthReport,
+    VenueFill,
     VenueOrder,
 )
 from hands.core.orders import is_ours
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.core.vocab import OrderClass
 from hands.venues.alpaca import encode
+from hands.venues.alpaca.activities import decode_fills
 from hands.venues.alpaca.clock_offset import ClockBound
 from hands.venues.alpaca.decode import (
     DecodeError,
@@ -51,6 +54,7 @@ from hands.venues.alpaca.timestamps import rfc3339
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGES_MAX = 40
+FILLS_MAX = PAGES_MAX * encode.FILLS_PAGE_LIMIT
 DAY_OVERLAP_NS = NS_PER_MS
 """By how much the pages of the day's orders overlap: the venue may cut its times to the millisecond."""
 
@@ -71,6 +75,20 @@ class VenueUnavailable(Exception):  # noqa: N818
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the venue refused the question itself: asked again it would be refused again."""
+        return self.status in (400, 403, 404, 422)
+
+
+class _FillsBegun(msgspec.Struct):
+    """A list of fills that is being read: what is known of it, and the item after which it goes on."""
+
+    after_ns: int = -1
+    token: str | None = None
+    found: dict[str, VenueFill] = {}
+    is_whole: bool = False
 
 
 class Snapshots:
@@ -98,6 +116,7 @@ class Snapshots:
         self._slashes = slash_forms(symbols)
         self._opens: dict[str, Ns | None] = {}
         self._clock_bound = ClockBound()
+        self._fills_begun = _FillsBegun()
         self._budget = budget if budget is not None else RateBudget()
         self._data_budget = data_budget if data_budget is not None else RateBudget()
         self._trading = HttpPool(
@@ -165,7 +184,7 @@ class Snapshots:
         except DecodeError as error:
             raise _unreadable("clock", error) from None
         ahead_ns = (asked_ns + answered_ns) // 2 - clock.timestamp_ns
-        ahead_max_ns = self._clock_bound.answered(clock.timestamp_ns, answered_ns)
+        least_ns, most_ns = self._clock_bound.bounds(clock.timestamp_ns, asked_ns, answered_ns)
         open_ns = await self._open_of(clock.next_close_ns) if clock.is_open else None
         known = open_ns is not None and open_ns <= clock.timestamp_ns
         return SessionReport(
@@ -174,7 +193,8 @@ class Snapshots:
             next_open_ns=Ns(clock.next_open_ns + ahead_ns),
             next_close_ns=Ns(clock.next_close_ns + ahead_ns),
             open_ns=Ns(open_ns + ahead_ns) if open_ns is not None and known else None,
-            ahead_max_ns=ahead_max_ns,
+            ahead_max_ns=most_ns,
+            ahead_min_ns=least_ns,
         )
 
     async def _open_of(self, close_ns: int) -> Ns | None:
@@ -247,15 +267,17 @@ class Snapshots:
             after = page[-1].order_id
         raise VenueUnavailable(f"more than {PAGES_MAX} pages of open orders")
 
-    async def day_orders(self, since_ns: int) -> DayOrdersReport:
+    async def day_orders(self, since_ns: int, symbols: Sequence[str] = ()) -> DayOrdersReport:
         """Return every order of ours sent since `since_ns`, ended ones too, with its legs.
 
-        The venue pages by the time of sending, and leaves out what was sent at that very moment: the pages overlap.
+        The venue pages by the time of sending, and leaves out what was sent at that very moment: the pages overlap. Of
+        `symbols` the newest 500 orders are read besides, however old.
 
         Raises:
             VenueUnavailable: any page of it could not be had, or not within the budget.
         """
-        found: dict[str, VenueOrder] = {}
+        found = {} if not symbols else await self._orders_of(symbols)
+        paged: dict[str, VenueOrder] = {}
         after_ns = since_ns - DAY_OVERLAP_NS
         for _ in range(PAGES_MAX):
             _afford(self._budget, self._budget.regular_max)
@@ -264,9 +286,10 @@ class Snapshots:
                 page = decode_orders(response.body, self._slashes)
             except DecodeError as error:
                 raise _unreadable("orders of the day", error) from None
-            new = [order for order in page if order.order_id not in found]
-            found.update((order.order_id, order) for order in new)
+            new = [order for order in page if order.order_id not in paged]
+            paged.update((order.order_id, order) for order in new)
             if sum(1 + len(order.legs) for order in page) < encode.PAGE_LIMIT:
+                found |= paged
                 ours = tuple(order for order in found.values() if is_ours(order.client_order_id))
                 return DayOrdersReport(ts_ns=Ns(self._clock()), since_ns=Ns(since_ns), orders=ours)
             last_ns = max((order.submitted_ns or 0 for order in page), default=0)
@@ -274,6 +297,59 @@ class Snapshots:
                 raise VenueUnavailable("a full page of the day's orders brought nothing new")
             after_ns = last_ns - DAY_OVERLAP_NS
         raise VenueUnavailable(f"more than {PAGES_MAX} pages of the day's orders")
+
+    async def _orders_of(self, symbols: Sequence[str]) -> dict[str, VenueOrder]:
+        """Return the newest orders of `symbols`; none where the venue will not list one of them: it may be anything."""
+        _afford(self._budget, self._budget.regular_max)
+        try:
+            response = await self._get(self._trading, encode.orders_of_path(symbols))
+        except VenueUnavailable as error:
+            if error.is_final:
+                return {}
+            raise
+        try:
+            return {order.order_id: order for order in decode_orders(response.body, self._slashes)}
+        except DecodeError as error:
+            raise _unreadable("orders of what is held", error) from None
+
+    async def fills(self, after_ns: int) -> FillsReport:
+        """Return every fill of the account later than `after_ns`, oldest first.
+
+        Pages follow each other by the last item's id. The venue does not order the fills of one millisecond, so a page
+        may repeat some of the one before. Of a list that has more than `FILLS_MAX` that many are returned. Asked again
+        after a page that could not be had, it goes on there: from the beginning a long list might never fit the budget.
+
+        Raises:
+            VenueUnavailable: the next page of it could not be had, or not within the budget.
+        """
+        begun = self._fills_begun
+        if begun.after_ns != after_ns:
+            begun = self._fills_begun = _FillsBegun(after_ns)
+        while not begun.is_whole and len(begun.found) < FILLS_MAX:
+            try:
+                await self._next_fills(begun)
+            except VenueUnavailable as error:
+                if error.is_final:
+                    self._fills_begun = _FillsBegun()
+                raise
+        self._fills_begun = _FillsBegun()
+        return FillsReport(ts_ns=Ns(self._clock()), after_ns=Ns(after_ns), fills=tuple(begun.found.values()))
+
+    async def _next_fills(self, begun: _FillsBegun) -> None:
+        """Read one page more. Raises `VenueUnavailable`."""
+        _afford(self._budget, self._budget.regular_max)
+        response = await self._get(self._trading, encode.fills_path(rfc3339(begun.after_ns), begun.token))
+        try:
+            page = decode_fills(response.body)
+        except DecodeError as error:
+            raise _unreadable("list of fills", error) from None
+        known = len(begun.found)
+        begun.found.update((row.id, row.fill) for row in page)
+        begun.is_whole = len(page) < encode.FILLS_PAGE_LIMIT
+        if not begun.is_whole:
+            if len(begun.found) == known:
+                raise VenueUnavailable("a full page of fills brought nothing new")
+            begun.token = page[-1].id
 
     async def order(self, client_order_id: str) -> VenueOrder | None:
         """Return one order with its legs, None if the venue has never heard of it. Raises `VenueUnavailable`."""

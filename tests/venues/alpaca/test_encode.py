@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hands.core.commands import ReplaceOrder
 from hands.core.orders import ApprovedEntry, ReducingOrder
 from hands.core.units import Ns, Price, Qty, nano
 from hands.core.vocab import AssetClass, Leg, OrderClass, OrderType, Side, TimeInForce
@@ -106,6 +107,27 @@ def test_no_order_leaves_with_extended_hours_or_a_number_that_is_not_text():
     for order in (entry(), exit_()):
         fields = json.loads(encode.submit_body(order), parse_float=pytest.fail, parse_int=pytest.fail)
         assert "extended_hours" not in fields
+
+
+@pytest.mark.parametrize(
+    ("prices", "written"),
+    [
+        ({"stop_price": "149.5"}, {"stop_price": "149.5"}),
+        ({"limit_price": "155"}, {"limit_price": "155"}),
+        (
+            {"stop_price": "0.1234", "limit_price": "0.1221"},
+            {"limit_price": "0.1221", "stop_price": "0.1234"},
+        ),
+    ],
+)
+def test_a_replace_says_its_prices_and_its_new_name_and_never_a_quantity(prices, written):
+    command = ReplaceOrder(
+        order_id="id",
+        client_order_id="hands-x-sl-1",
+        new_client_order_id="hands-x-sl-2",
+        **{name: Price(nano(text)) for name, text in prices.items()},
+    )
+    assert json.loads(encode.replace_body(command)) == {**written, "client_order_id": "hands-x-sl-2"}
 
 
 def test_paths_are_escaped():

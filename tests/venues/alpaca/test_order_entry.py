@@ -6,13 +6,13 @@ import socket
 
 import pytest
 
-from hands.core.commands import CancelOrder, QueryOrder
+from hands.core.commands import CancelOrder, QueryOrder, ReplaceOrder
 from hands.core.events import Link, LinkReport, RequestAnswered, RequestFailed, RequestKind, RequestSent
 from hands.core.orders import ApprovedEntry, ReducingOrder
-from hands.core.units import NANO, Ns, Price, Qty
+from hands.core.units import NANO, NS_PER_S, Ns, Price, Qty
 from hands.core.vocab import AssetClass, Leg, OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from hands.venues.alpaca.endpoints import Endpoints
-from hands.venues.alpaca.order_entry import OrderEntry
+from hands.venues.alpaca.order_entry import OrderEntry, pause_ns
 from hands.venues.alpaca.rate import RateBudget
 
 FAR = 10**18
@@ -200,6 +200,84 @@ def test_a_cancel_is_answered_without_an_order(trade, accept, wait_until):
         assert server.lines == ["DELETE /v2/orders/id-1"]
 
     trade(scenario, accept)
+
+
+def move(order_id="id-1", old="old", new="new"):
+    return ReplaceOrder(
+        order_id=order_id, client_order_id=old, new_client_order_id=new, stop_price=Price(149 * NANO)
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        order_json("new", replaces="id-1"),
+        order_json("a-name-of-the-venues", replaces="id-1"),  # one that does not take our name for it
+    ],
+)
+def test_a_replace_is_answered_with_its_successor_under_the_old_orders_name(trade, reply, wait_until, answer):
+    async def respond(request, writer):
+        writer.write(reply(200, answer))
+
+    async def scenario(desk, server):
+        assert desk.call(desk.entry.replace, move()) is not None
+        await wait_until(lambda: desk.of(RequestAnswered))
+        (answered,) = desk.of(RequestAnswered)
+        assert (answered.kind, answered.client_order_id, answered.status) == (RequestKind.REPLACE, "old", 200)
+        assert answered.order.replaces == "id-1"
+        assert server.lines == ["PATCH /v2/orders/id-1"]
+        assert json.loads(server.requests[0].body) == {"stop_price": "149", "client_order_id": "new"}
+
+    trade(scenario, respond)
+
+
+def test_a_replace_that_is_answered_with_another_order_is_ambiguous(trade, reply, wait_until):
+    async def respond(request, writer):
+        writer.write(reply(200, order_json("old", replaces="something-else")))
+
+    async def scenario(desk, server):
+        desk.call(desk.entry.replace, move())
+        await wait_until(lambda: desk.of(RequestFailed))
+        (failed,) = desk.of(RequestFailed)
+        assert (failed.kind, failed.client_order_id, failed.may_have_been_sent) == (
+            RequestKind.REPLACE,
+            "old",
+            True,
+        )
+
+    trade(scenario, respond)
+
+
+def test_after_too_many_requests_entries_pause_and_protection_goes_on(trade, reply, accept, wait_until):
+    async def respond(request, writer):
+        if b"first" in request.body:
+            writer.write(reply(429, "{}", Retry_After="7"))
+        else:
+            await accept(request, writer)
+
+    async def scenario(desk, server):
+        desk.submit(exit_("first"))
+        await wait_until(lambda: desk.of(RequestAnswered))
+        assert desk.submit(entry("e1")) is None
+        await wait_until(lambda: desk.of(RequestFailed))
+        (failed,) = desk.of(RequestFailed)
+        assert (failed.client_order_id, failed.may_have_been_sent) == ("e1", False)
+        assert "pause" in failed.reason
+        assert desk.submit(exit_("x2")) is not None
+        assert desk.cancel("id-1", "c1") is not None
+        await wait_until(lambda: desk.warm == 3)
+        desk.clock.now += 7 * NS_PER_S
+        assert desk.submit(entry("e2")) is not None
+
+    trade(scenario, respond)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(None, 1), ("", 1), ("7", 7), ("0", 1), ("3600", 60), ("9" * 40, 60), ("Fri, 20 Nov 2026 15:00:00 GMT", 1), ("-1", 1), ("\u0663", 1)],
+)  # fmt: skip
+def test_how_long_a_429_asks_to_wait(header, seconds):
+    assert pause_ns(header) == seconds * NS_PER_S
 
 
 def test_a_refusal_carries_everything_the_venue_said(trade, reply, wait_until):
@@ -411,6 +489,7 @@ def test_a_dry_run_asks_and_never_writes_an_order_or_a_cancel(trade, accept, wai
         assert desk.submit(entry("e1")) is None
         assert desk.submit(exit_("x1")) is None
         assert desk.cancel("id-1", "c1") is None
+        assert desk.call(desk.entry.replace, move("id-2", "r1")) is None
         assert desk.query("q1") is not None
         await wait_until(lambda: desk.of(RequestAnswered))
         assert {
@@ -419,6 +498,7 @@ def test_a_dry_run_asks_and_never_writes_an_order_or_a_cancel(trade, accept, wai
             (RequestKind.SUBMIT, "e1", False, "dry run"),
             (RequestKind.SUBMIT, "x1", False, "dry run"),
             (RequestKind.CANCEL, "c1", False, "dry run"),
+            (RequestKind.REPLACE, "r1", False, "dry run"),
         }
         assert [request.method for request in server.requests] == ["GET"]
 

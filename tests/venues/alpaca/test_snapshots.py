@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from urllib.parse import quote
 
 import pytest
 
 from hands.core.units import NANO, NS_PER_S
 from hands.venues.alpaca.rate import RateBudget
-from hands.venues.alpaca.snapshots import Snapshots, VenueUnavailable
+from hands.venues.alpaca.snapshots import FILLS_MAX, Snapshots, VenueUnavailable
 
 NOT_FOUND = (404, {"code": 40410000, "message": "order not found"})
 QUOTE = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "1970-01-01T00:00:01Z"}
@@ -199,6 +200,40 @@ def test_the_days_orders_are_read_to_the_last_page_and_only_ours_are_kept(ask):
     assert len(lines) == 2
 
 
+def test_of_what_is_held_the_older_orders_are_read_too(ask):
+    old, new, strange = ours(1, 0), ours(2, 5), order("app-1")
+    routes = {
+        "/v2/orders?status=all&limit=500&nested=true&direction=desc&symbols=AAPL%2CBTC%2FUSD": [
+            strange,
+            new,
+            old,
+        ],
+        f"{DAY}1970-01-01T00%3A16%3A39.999000000Z": [new],
+    }
+    report = ask(lambda s, _: s.day_orders(SINCE_NS, ("AAPL", "BTC/USD")), routes)
+    assert sorted(o.client_order_id for o in report.orders) == [
+        old["client_order_id"],
+        new["client_order_id"],
+    ]
+
+
+@pytest.mark.parametrize("status", [422, 404, 400, 500, 429])
+def test_a_held_symbol_that_the_venue_will_not_list_does_not_keep_the_day_from_being_counted(ask, status):
+    """What is held may be anything; but what the venue could not say just now is asked again."""
+    routes = {
+        "/v2/orders?status=all&limit=500&nested=true&direction=desc&symbols=ODD": (
+            status,
+            {"message": "symbol not found"},
+        ),
+        f"{DAY}1970-01-01T00%3A16%3A39.999000000Z": [ours(1, 0)],
+    }
+    if status in (500, 429):
+        with pytest.raises(VenueUnavailable):
+            ask(lambda s, _: s.day_orders(SINCE_NS, ("ODD",)), routes)
+    else:
+        assert len(ask(lambda s, _: s.day_orders(SINCE_NS, ("ODD",)), routes).orders) == 1
+
+
 @pytest.mark.parametrize("at_ms", [0, 10_000])
 def test_a_full_page_of_the_days_orders_that_brings_nothing_new_is_not_taken_for_the_last(ask, at_ms):
     rows = [ours(n, at_ms) for n in range(500)]
@@ -333,3 +368,132 @@ def test_the_calendar_is_read_in_nanoseconds_with_its_extended_hours(ask):
 def test_a_calendar_that_cannot_be_read_is_none(ask, day):
     with pytest.raises(VenueUnavailable, match="calendar"):
         ask(lambda s, _: s.sessions(date(2026, 11, 20), date(2026, 11, 27)), {"/v2/calendar": [day]})
+
+
+# --- fills --------------------------------------------------------------------------------------------------
+
+FILLS = "/v2/account/activities/FILL?after=1970-01-01T00%3A16%3A40.000000000Z&direction=asc&page_size=100"
+
+
+def fill(number, **changes):
+    fields = {
+        "id": f"20260105100000{number % 1000:03d}::{number:08d}-0000-4000-8000-000000000000",
+        "activity_type": "FILL",
+        "transaction_time": "2026-01-05T15:00:00.123457Z",
+        "type": "partial_fill",
+        "price": "150.000000001",
+        "qty": "0.000000001",
+        "side": "buy",
+        "symbol": "AAPL",
+        "leaves_qty": "1",
+        "order_id": "o1",
+        "cum_qty": "2",
+        "order_status": "partially_filled",
+    }
+    return fields | changes
+
+
+def test_fills_are_read_to_the_last_page_by_the_last_items_id(ask):
+    rows = [fill(n) for n in range(230)]
+
+    def page(token=None):
+        return FILLS if token is None else f"{FILLS}&page_token={quote(rows[token]['id'], safe='')}"
+
+    # the venue does not order the fills of one millisecond: a page may repeat some of the one before
+    routes = {page(): rows[:100], page(99): rows[95:195], page(194): rows[195:]}
+    report = ask(lambda s, _: s.fills(SINCE_NS), routes)
+    assert [f.execution_id for f in report.fills] == [row["id"].partition("::")[2] for row in rows]
+    first = report.fills[0]
+    assert (first.order_id, first.qty, first.price, first.cum_qty) == ("o1", 1, 150 * NANO + 1, 2 * NANO)
+    assert first.at_ns == 1767625200123457000
+    assert report.after_ns == SINCE_NS
+
+
+def test_a_full_page_of_fills_that_brings_nothing_new_is_not_taken_for_the_last(ask):
+    rows = [fill(n) for n in range(100)]
+    with pytest.raises(VenueUnavailable, match="nothing new"):
+        ask(lambda s, _: s.fills(SINCE_NS), {"/v2/account/activities/FILL": rows})
+
+
+def in_pages(rows):
+    """Answer every question about fills with the page of `rows` that it asks for."""
+    routes = {FILLS: rows[:100]}
+    for n in range(100, len(rows) + 1, 100):
+        routes[f"{FILLS}&page_token={quote(rows[n - 1]['id'], safe='')}"] = rows[n : n + 100]
+    return routes
+
+
+def test_of_a_list_of_fills_without_end_the_oldest_are_taken(ask):
+    """Never answered, it would be asked for again and again, and take the requests away from all else."""
+    rows = [fill(n) for n in range(FILLS_MAX + 300)]
+
+    async def scenario(snapshots, server):
+        report = await snapshots.fills(SINCE_NS)
+        return report, len(server.requests)
+
+    report, asked = ask(scenario, in_pages(rows))
+    assert [f.execution_id for f in report.fills] == [r["id"].partition("::")[2] for r in rows[:FILLS_MAX]]
+    assert asked == FILLS_MAX // 100
+
+
+@pytest.mark.parametrize("again_ns", [SINCE_NS, SINCE_NS + 1])
+def test_a_list_of_fills_that_was_broken_off_goes_on_where_it_was(ask, again_ns):
+    rows = [fill(n) for n in range(250)]
+    routes = in_pages(rows)
+    third = routes.popitem()
+    routes |= {key.replace("40.000000000", "40.000000001"): rows for key, rows in routes.items()}
+
+    async def scenario(snapshots, server):
+        with pytest.raises(VenueUnavailable, match="599"):
+            await snapshots.fills(SINCE_NS)
+        routes.update([third, (third[0].replace("40.000000000", "40.000000001"), third[1])])
+        before = len(server.requests)
+        return await snapshots.fills(again_ns), len(server.requests) - before
+
+    report, asked = ask(scenario, routes)
+    assert len(report.fills) == 250
+    assert asked == (1 if again_ns == SINCE_NS else 3)
+
+
+def test_fills_wait_for_the_request_budget_page_by_page(ask):
+    budget = RateBudget(entries_max=1, regular_max=1, queries_max=9)
+    routes = {"/v2/account/activities/FILL": [fill(n) for n in range(100)]}
+    with pytest.raises(VenueUnavailable, match="request budget"):
+        ask(lambda s, _: s.fills(SINCE_NS), routes, budget=budget)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, "down"),
+        "[{}]",
+        "{}",
+        [fill(1, qty="many")],
+        [fill(1, qty="1e999999")],
+        [fill(1, qty=None)],
+        [fill(1, transaction_time="then")],
+        [fill(1, activity_type="CFEE")],
+    ],
+    ids=str,
+)
+def test_a_list_of_fills_that_is_not_one_counts_as_no_answer(ask, answer):
+    with pytest.raises(VenueUnavailable):
+        ask(lambda s, _: s.fills(SINCE_NS), {"/v2/account/activities/FILL": answer})
+
+
+def test_fills_written_as_numbers_are_read_as_exactly(ask):
+    raw = json.dumps([fill(1)]).replace('"150.000000001"', "150.000000001").replace('"2"', "2")
+    [found] = ask(lambda s, _: s.fills(SINCE_NS), {"/v2/account/activities/FILL": raw}).fills
+    assert (found.price, found.cum_qty) == (150 * NANO + 1, 2 * NANO)
+
+
+def test_the_venues_clock_bounds_ours_from_both_sides(ask):
+    """It was read after the question and before the answer; where two answers contradict each other, one has stepped."""
+    ticks = iter([VENUE_NS + n * NS_PER_S for n in (2, 9, 9, 4, 6, 6, -8, -7, -7)])
+
+    async def scenario(snapshots, _):
+        found = [await snapshots.session() for _ in range(3)]
+        return [(r.ahead_min_ns // NS_PER_S, r.ahead_max_ns // NS_PER_S) for r in found]
+
+    routes = {"/v2/clock": CLOCK | {"is_open": False}}
+    assert ask(scenario, routes, clock=lambda: next(ticks)) == [(2, 9), (4, 6), (-8, -7)]

@@ -72,7 +72,7 @@ def check_replacement(old: Order, new: Order, standing: Standing) -> None:
     check_wash_trade(new.order_class, new.order_type, new.side, new.limit_price, others)
     price = new.limit_price or new.reserve_price
     check_cost_basis(Usd(mul_ceil(new.qty, price)), standing, is_fractional=new.is_fractional)
-    if opens(new, standing.position_qty):
+    if opens(old, standing.position_qty):  # `new` is not its group's entry before it takes over
         check_affordable(reserved_cost(new), standing, released=reserved_cost(old))
     else:
         check_available(new.remaining, replace(standing, live=others))
