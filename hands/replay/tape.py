@@ -62,8 +62,7 @@ class Tape:
 
         def read() -> Chunks:
             for rows in arrays:
-                for first in range(0, len(rows), CHUNK_ROWS):
-                    yield rows[first : first + CHUNK_ROWS].copy()
+                yield from (chunk.copy() for chunk in cut(rows))
 
         return cls(symbols, read, rows=sum(len(rows) for rows in arrays))
 
@@ -192,10 +191,10 @@ def _merge(streams: Sequence[_Stream]) -> Chunks:
         end_ns = min((int(stream.rows["recv_ns"][-1]) for stream in reading), default=None)
         parts = [part for stream in streams if len(part := stream.take_before(end_ns))]
         if len(parts) == 1:
-            yield from _cut(parts[0])
+            yield from cut(parts[0])
         elif parts:
             together = np.concatenate(parts)
-            yield from _cut(together[np.argsort(together["recv_ns"], kind="stable")])
+            yield from cut(together[np.argsort(together["recv_ns"], kind="stable")])
         if not reading:
             return
         for stream in reading:
@@ -204,6 +203,7 @@ def _merge(streams: Sequence[_Stream]) -> Chunks:
                 stream.more()
 
 
-def _cut(rows: np.ndarray) -> Chunks:
+def cut(rows: np.ndarray) -> Chunks:
+    """Yield rows in pieces of at most `CHUNK_ROWS`, which share their memory."""
     for first in range(0, len(rows), CHUNK_ROWS):
-        yield rows[first : first + CHUNK_ROWS].copy() if len(rows) > CHUNK_ROWS else rows
+        yield rows[first : first + CHUNK_ROWS]
