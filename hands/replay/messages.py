@@ -21,8 +21,8 @@ from msgspec import field
 from hands.core.rows import new_rows
 from hands.replay.bar_rows import bar_rows
 from hands.replay.columns import ORDINARY, Naming, exchanges, flags_by, quotes, trades
+from hands.replay.merging import cut
 from hands.replay.tables import NotPlain, Words, exact
-from hands.replay.tape import cut
 from hands.sim.market.alpaca_files import PASSED_OVER, TAKEN_BACK
 from hands.sim.market.file_rows import DOCUMENT_BYTES_MAX, Source
 from hands.sim.market.times import time_ns

@@ -22,10 +22,11 @@ from hands.core.rows import new_rows
 from hands.core.units import NS_PER_S
 from hands.replay.bar_rows import bar_rows
 from hands.replay.columns import FORMATS, Format, Naming, due, words
+from hands.replay.merging import cut
 from hands.replay.messages import MessageFile, without_marks
 from hands.replay.played import played_file, played_rows, symbols_played
 from hands.replay.tables import Kind, NotPlain, heading, joined, tables
-from hands.replay.tape import Tape, cut, merged
+from hands.replay.tape import Tape, merged
 from hands.sim.market.file_rows import FileError, Source
 from hands.sim.market.files import read_file, symbol_of
 from hands.sim.market.synthetic import SyntheticTape
