@@ -22,10 +22,9 @@ from hands.core.rows import new_rows
 from hands.replay.bar_rows import bar_rows
 from hands.replay.columns import ORDINARY, Naming, exchanges, flags_by, quotes, trades
 from hands.replay.merging import cut
-from hands.replay.tables import NotPlain, Words, exact
+from hands.replay.tables import NotPlain, Words, exact, utc_times
 from hands.sim.market.alpaca_files import PASSED_OVER, TAKEN_BACK
 from hands.sim.market.file_rows import DOCUMENT_BYTES_MAX, Source
-from hands.sim.market.times import time_ns
 
 LINES_AT_ONCE: Final = 1 << 13
 _NOTICES: Final = frozenset({"s", "l", "c", "x"})
@@ -358,11 +357,4 @@ def _ids(messages: Sequence[_Message]) -> np.ndarray:
 
 
 def _times(messages: Sequence[_Message]) -> np.ndarray:
-    """Return the times; those that numpy can read (UTC, written as the venue does) all at once."""
-    texts = [one.t for one in messages]
-    try:
-        if all(text[-1:] == "Z" and text[10:11] == "T" and "1970" <= text[:4] < "2200" for text in texts):
-            return np.array([text[:-1] for text in texts], "M8[ns]").astype("i8")
-        return np.array([time_ns(text) for text in texts], "i8")
-    except ValueError:
-        raise NotPlain from None
+    return utc_times([one.t for one in messages])
