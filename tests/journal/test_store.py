@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hands.journal import log_size
+from hands.journal import checkpointer, log_size
 from hands.journal import store as store_module
 from hands.journal.lock import StateDirInUse
 from hands.journal.reader import journal_events
@@ -473,15 +473,15 @@ def test_a_checkpoint_that_stands_is_said_and_holds_up_neither_commits_nor_the_e
 ):
     go_on, connect = threading.Event(), sqlite3.connect
     journal = JournalStore(tmp_path / "journal.db")
-    monkeypatch.setattr(store_module, "STALLED_S", 0.05)
-    monkeypatch.setattr(store_module, "STOP_WITHIN_S", 0.1)
-    monkeypatch.setattr(store_module, "COMMITS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr(checkpointer, "STALLED_S", 0.05)
+    monkeypatch.setattr(checkpointer, "STOP_WITHIN_S", 0.1)
+    monkeypatch.setattr(checkpointer, "COMMITS_PER_CHECKPOINT", 1)
 
     def stands(*arguments: object, **options: object) -> sqlite3.Connection:
         assert go_on.wait(20)
         return connect(*arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(store_module.sqlite3, "connect", stands)
+    monkeypatch.setattr(checkpointer.sqlite3, "connect", stands)
     try:
         deadline = time.monotonic() + 10
         seq = 0
