@@ -30,6 +30,9 @@ CAPACITY: Final = 1 << 18
 
 _PAGE: Final = 4096
 _SIZE: Final = ROW.itemsize
+_WHOLE: Final = np.dtype(f"V{_SIZE}")
+"""A row as bytes: copied with what lies between its members."""
+
 _MAGIC: Final = int.from_bytes(b"HANDSRG1", "little")
 """Name and version of the layout, rows included."""
 
@@ -55,30 +58,68 @@ def session_of(path: Path) -> int | None:
 
 
 class Ring:
-    """The open ring of one session. `path` None: in memory alone, where a disk has no room; a death then loses what is in it.
+    """The ring of one session, over memory that is mapped: see `create` and `recover`."""
 
-    Raises:
-        OSError: the file cannot be made, or the disk has no room for it.
-        ValueError: no capacity.
-    """
-
-    def __init__(self, path: Path | None, session: int, capacity: int = CAPACITY) -> None:
-        if capacity < 1:
-            raise ValueError(f"a ring of {capacity} rows")
-        self._map(_new_map(path, _PAGE + capacity * _SIZE), capacity)
-        self.path, self.session, self.is_broken = path, session, False
-        words = self._words
-        words[_SESSION], words[_ROOM], words[_BOOT] = session, capacity, boot_number()
-        words[_NAME] = _MAGIC
-
-    def _map(self, mapped: mmap.mmap, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, mapped: mmap.mmap, path: Path | None) -> None:
+        self.path = path
         self._words = memoryview(mapped)[:_PAGE].cast("Q")
         self._bytes = memoryview(mapped)[_PAGE:]
-        self._rows = np.frombuffer(self._bytes, ROW)
+        self._rows = np.frombuffer(self._bytes, _WHOLE)
+        self.session, self.capacity = int(self._words[_SESSION]), int(self._words[_ROOM])
+        self.is_broken = False
+        """Whether rows were refused since the last `skip_to`."""
         self._head = self._words[_HEAD]
         self._source: np.ndarray | None = None
         self._source_bytes = memoryview(b"")
+
+    @classmethod
+    def create(cls, path: Path | None, session: int, capacity: int = CAPACITY) -> Ring:
+        """Return the empty ring of a session that begins, in a file of its own; one that is left of its number is no session's.
+
+        `path` None: in memory alone, where the disk has no room: then a death loses what is in it.
+
+        Raises:
+            OSError: the file cannot be made, or the disk has no room for it.
+            ValueError: no capacity.
+        """
+        if capacity < 1:
+            raise ValueError(f"a ring of {capacity} rows")
+        mapped = _new_map(path, _PAGE + capacity * _SIZE)
+        words = memoryview(mapped)[:_PAGE].cast("Q")
+        words[_SESSION], words[_ROOM], words[_BOOT] = session, capacity, boot_number()
+        words[_NAME] = _MAGIC
+        return cls(mapped, path)
+
+    @classmethod
+    def recover(cls, path: Path) -> Ring:
+        """Return the ring of a process that is dead, to be taken from.
+
+        Raises:
+            OSError: it cannot be opened.
+            RingFault: it is none, or another start of the machine has made it.
+        """
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(handle).st_size
+            if size < _PAGE + _SIZE:
+                raise RingFault(f"{path.name} is no ring: {size} bytes")
+            mapped = mmap.mmap(handle, size)
+        finally:
+            os.close(handle)
+        words = memoryview(mapped)[:_PAGE].cast("Q")
+        capacity, held = words[_ROOM], words[_HEAD] - words[_TAIL]
+        if words[_NAME] != _MAGIC or size != _PAGE + capacity * _SIZE:
+            raise RingFault(f"{path.name} is not a ring of this version")
+        if words[_BOOT] != boot_number():
+            raise RingFault(f"{path.name} is of another start of the machine: the rows in it are lost")
+        if held > capacity:
+            raise RingFault(f"{path.name} says that it holds {held} of {capacity} rows")
+        return cls(mapped, path)
+
+    def remove(self) -> None:
+        """Remove the file; what is in it stays readable in this process."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
     # --- the engine's thread -----------------------------------------------------------------------------------
 
@@ -93,7 +134,7 @@ class Ring:
             words[_LOST] += count
             return False
         if rows is not self._source:  # a feed has one buffer
-            self._source, self._source_bytes = rows, memoryview(rows.view("u1")).cast("B")
+            self._source, self._source_bytes = rows, rows.view("u1").data
         at, end = head % capacity, start + count
         turn = start + capacity - at  # the first of these rows that lies at the beginning again
         if end <= turn:
@@ -142,9 +183,9 @@ class Ring:
         count = max(0, min(most, self.head - tail))
         at = tail % self.capacity
         first = min(count, self.capacity - at)
-        parts = self._rows[at : at + first], self._rows[: count - first]
         rows = np.empty(count, ROW)
-        rows.view("V64")[:first], rows.view("V64")[first:] = parts[0].view("V64"), parts[1].view("V64")
+        whole = rows.view(_WHOLE)
+        whole[:first], whole[first:] = self._rows[at : at + first], self._rows[: count - first]
         return tail, rows
 
     def release(self, count: int) -> None:
@@ -153,44 +194,6 @@ class Ring:
         if not 0 <= count <= self.head - tail:
             raise ValueError(f"{count} of {self.head - tail} rows")
         self._words[_TAIL] = tail + count
-
-    # --- after a death -----------------------------------------------------------------------------------------
-
-    @classmethod
-    def recover(cls, path: Path) -> Ring:
-        """Return the ring of a process that is dead, to be taken from.
-
-        Raises:
-            OSError: it cannot be opened.
-            RingFault: it is none, or another start of the machine has made it.
-        """
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            size = os.fstat(handle).st_size
-            if size < _PAGE + _SIZE:
-                raise RingFault(f"{path.name} is no ring: {size} bytes")
-            mapped = mmap.mmap(handle, size)
-        finally:
-            os.close(handle)
-        words = memoryview(mapped)[:_PAGE].cast("Q")
-        capacity, held = words[_ROOM], words[_HEAD] - words[_TAIL]
-        if words[_NAME] != _MAGIC or size != _PAGE + capacity * _SIZE:
-            raise RingFault(f"{path.name} is not a ring of this version")
-        if words[_BOOT] != boot_number():
-            raise RingFault(
-                f"{path.name} is of another start of the machine: up to {held} rows of it are lost"
-            )
-        if not 0 <= held <= capacity:
-            raise RingFault(f"{path.name} says that it holds {held} of {capacity} rows")
-        ring = cls.__new__(cls)
-        ring._map(mapped, capacity)
-        ring.path, ring.session, ring.is_broken = path, int(words[_SESSION]), True
-        return ring
-
-    def remove(self) -> None:
-        """Remove the file; what is in it stays readable in this process."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
 
 
 def boot_number() -> int:
@@ -205,6 +208,7 @@ def _new_map(path: Path | None, size: int) -> mmap.mmap:
     """Return zeros, mapped. Raises OSError."""
     if path is None:
         return mmap.mmap(-1, size)
+    path.unlink(missing_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     handle = os.open(path, flags, 0o600)
     try:
