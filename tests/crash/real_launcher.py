@@ -132,7 +132,7 @@ def watch_journal(steps: Steps) -> None:
 def _commit_words(journal: JournalStore) -> Words:
     """Return what a commit holds: the events' kinds and, of those about one order, which."""
     words = {"commit"}
-    for _, _, kind, payload in journal._events:
+    for _, _, kind, payload, *_ in journal._steps:
         words.add(f"commit/{kind}")
         event = json.loads(payload)
         match kind:
