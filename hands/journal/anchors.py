@@ -114,19 +114,19 @@ def first_fault(path: Path, chain: Chain) -> str | None:
 
 
 def forget(path: Path, kept: Container[str]) -> int:
-    """Remove the anchors in segments that are not among `kept` any more, never the newest; return how many. Raises OSError.
+    """Remove the oldest anchors, up to the first in a segment among `kept`, never the newest; return how many. Raises OSError.
 
     For the one who appends, and for nobody else.
     """
     found = list(read(path))
-    left = [anchor for anchor in found[:-1] if anchor.segment in kept] + found[-1:]
-    if len(left) == len(found):
+    gone = next((n for n, anchor in enumerate(found) if anchor.segment in kept), len(found) - 1)
+    if gone <= 0:
         return 0
     new = path.with_name(f"{path.name}.new")
     with open(new, "wb", opener=_private) as file:
-        file.writelines(_ENCODER.encode(anchor) + b"\n" for anchor in left)
+        file.writelines(_ENCODER.encode(anchor) + b"\n" for anchor in found[gone:])
     new.replace(path)
-    return len(found) - len(left)
+    return gone
 
 
 def _decoded(line: bytes) -> Anchor | None:
