@@ -18,12 +18,8 @@ log = logging.getLogger("hands")
 class Ring(Protocol):
     """Where rows wait for the recorder (`hands.journal.ring`)."""
 
-    @property
-    def capacity(self) -> int: ...
-    @property
-    def room(self) -> int: ...
     def offer(self, rows: np.ndarray, count: int) -> bool: ...
-    def skip_to(self, row: int) -> None: ...
+    def skip_to(self, row: int) -> bool: ...
 
 
 class RowRecord:
@@ -50,11 +46,10 @@ class RowRecord:
         return False
 
     def heal(self, row: int) -> bool:
-        """Go on recording with the row after `row`, once there is room; whether a snapshot is due, to go on from."""
+        """Go on recording with row number `row`, once all before the gap is safe; whether a snapshot is due, to go on from."""
         ring = self._ring
-        if self.fault is None or ring is None or ring.room < ring.capacity // 2:
+        if self.fault is None or ring is None or not ring.skip_to(row):
             return False
-        ring.skip_to(row)
         log.warning("rows are recorded again; %d were lost", self.lost)
         self.fault, self.lost = None, 0
         return True

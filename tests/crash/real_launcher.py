@@ -38,6 +38,7 @@ from hands.core.orders import parse_client_order_id
 from hands.intake import files, receipts
 from hands.intake.inbox import Inbox
 from hands.journal import ledger
+from hands.journal.steps import OWN_KINDS
 from hands.journal.store import JournalStore
 from hands.venues.alpaca.order_entry import OrderEntry
 from hands.venues.alpaca.trade_stream import TradeStream
@@ -134,7 +135,7 @@ def _commit_words(journal: JournalStore) -> Words:
     words = {"commit"}
     for _, _, kind, payload, *_ in journal._steps:
         words.add(f"commit/{kind}")
-        event = json.loads(payload)
+        event = {} if kind in OWN_KINDS else json.loads(payload)
         match kind:
             case "order_report":
                 order = event["order"]

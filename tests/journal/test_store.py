@@ -533,3 +533,19 @@ def test_a_journal_that_is_only_locked_is_not_given_up(tmp_path: Path):
         with pytest.raises(JournalError, match=r"locked.*Keep the directory: its records are needed"):
             JournalStore(path)
     JournalStore(path).close()
+
+
+def test_steps_are_trimmed_in_small_batches_and_the_last_one_stays(
+    journal: JournalStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store_module, "TRIM_BATCH", 4)
+    for seq in range(1, 11):
+        journal.append(seq, seq, "wake", b"{}")
+    journal.commit()
+    assert journal.trim_steps(3) == 3
+    assert [step.seq for step in journal.steps()] == list(range(4, 11))
+    assert journal.trim_steps(10) == 4, "one batch at a time"
+    assert journal.trim_steps(10) == 2
+    assert journal.trim_steps(10) == 0
+    assert [step.seq for step in journal.steps()] == [10], "the chain goes on from it"
+    assert reopened(journal).last_seq() == 10
