@@ -39,7 +39,7 @@ from hands.core.guard_sheet import guarded_trades
 from hands.core.image import digest_of, image_of, restore_image
 from hands.core.market import Market
 from hands.core.receipts import receipt
-from hands.core.state import State
+from hands.core.state import State, encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.core.vocab import TradeState
 from hands.runtime import sequencer
@@ -66,6 +66,16 @@ HARD: dict[str, Any] = {
     "allow_short": "true", "semantic_duplicate_s": 2, "max_daily_trades": 100, "max_daily_loss": "0.9", "max_drawdown": "0.9",
     "max_gross_exposure": 5, "rejections_latch": 6, "orders_per_minute": 30, "cooldown_after_stop_s": 3,
 }  # fmt: skip
+
+
+READ = msgspec.json.Decoder(AnyEvent)
+
+
+def journaled(event: AnyEvent) -> AnyEvent:
+    """Return an event as the journal gives it back."""
+    found = READ.decode(encode(event))
+    assert found == event
+    return found
 
 
 def ask_everything(state: State, now_ns: int, number: int) -> None:
@@ -101,7 +111,7 @@ class Twins(Desk):
         if twin is not None:
             if isinstance(event, TriggersFired):
                 assert tuple(twin.market.fired[: twin.market.fired_count].tolist()) == event.slots
-            told = msgspec.msgpack.encode(decide(twin, event))
+            told = msgspec.msgpack.encode(decide(twin, journaled(event)))
             twin.changed.clear()
         out = super().feed(event)
         self.events += 1
@@ -352,7 +362,7 @@ class Shadow:
         if self._last is not None and self._last[0] is state and self._last[1] != before:
             self.faults.append(f"changed from outside before {event}")
         twin = restore_image(before, Market.restore(state.market.snapshot()))
-        out, told = decide(state, event), decide(twin, event)
+        out, told = decide(state, event), decide(twin, journaled(event))
         if msgspec.msgpack.encode(out) != msgspec.msgpack.encode(told):
             self.faults.append(f"other commands after {event}")
         if image_of(state) != image_of(twin) or state.market.digest() != twin.market.digest():
