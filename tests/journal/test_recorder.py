@@ -418,7 +418,7 @@ def test_the_oldest_segments_go_as_the_settings_say(tmp_path: Path) -> None:
 
 def test_the_thread_records_by_itself_and_stops_with_everything_written(desk: Desk) -> None:
     desk.recorder.start()
-    for _ in range(20):
+    for _ in range(6):
         desk.offer(64)
         desk.step()
         deadline = time.monotonic() + 5
@@ -516,7 +516,7 @@ class AnyLife(RuleBasedStateMachine):
         self.room.cleanup()
 
 
-AnyLife.TestCase.settings = settings(max_examples=15, stateful_step_count=20)
+AnyLife.TestCase.settings = settings(max_examples=12, stateful_step_count=20)
 TestAnyLife = AnyLife.TestCase
 
 
