@@ -44,16 +44,17 @@ def test_an_engine_is_stopped_and_comes_back_and_is_killed_and_starts_again(floo
     floor.setting(late_ms=500)
     floor.limit(unprotected_max_ms=1000)
     idle, dog = watchdog(floor, "--once"), watchdog(floor)
-    floor.open()
-    second = watchdog(floor)
     assert idle.popen.wait(20) == 0
     assert events(idle) == ["ready", "idle"]  # nothing was ever started there
+    until("the one that stays has looked too", lambda: "idle" in events(dog))
+    floor.open()
+    second = watchdog(floor)
     until("the engine is seen", lambda: "alive" in events(dog))
     assert events(dog)[:2] == ["ready", "idle"]
     coins, shares = floor.drop("SOL/USD"), floor.drop("AAPL")
     floor.protected(coins)
     floor.protected(shares)
-    assert floor.status()["watchdog"]["state"] == "alive"
+    until("the watchdog shows", lambda: floor.status()["watchdog"]["state"] == "alive")
     assert second.popen.wait(20) == 3
     assert "already looks after" in second.said
     _stopped_with_naked_coins(floor, dog, coins)
@@ -78,7 +79,9 @@ def _stopped_with_naked_coins(floor: Floor, dog: Process, coins: str) -> None:
     assert receipt["exit"]["reason"] == "LIQUIDATED"
     until("the watchdog stood down", lambda: "stands_down" in events(dog))
     words = [word for word in events(dog) if word in ("silent", "fence", "protect", "refused", "flatten")]
-    assert words == ["silent", "fence", "protect", "refused", "flatten"]
+    # A slow machine's engine may have been silent for a moment before: that alone is no reason to act.
+    assert [word for word in words if word != "silent"] == ["fence", "protect", "refused", "flatten"]
+    assert words[words.index("fence") - 1] == "silent"
     episode = floor.episode(coins)
     assert Decimal(str(episode["actual_pnl"])).quantize(Decimal("0.01")) == _cash_change(floor)
     until("it is ready again", lambda: floor.status()["ready"])
@@ -88,7 +91,7 @@ def _stopped_with_naked_coins(floor: Floor, dog: Process, coins: str) -> None:
 
 def _killed_with_an_entry_and_naked_shares(floor: Floor, dog: Process, shares: str) -> None:
     """Entry and stop are what the dead engine left: the one ends at its deadline, the other is placed again, once."""
-    entry = floor.drop("SPY", ttl_seconds=3)
+    entry = floor.drop("SPY", ttl_seconds=5)
     floor.expect(entry, "WORKING", where=lambda r: r["stamps_ns"]["acked"])
     until("the sheet names it", lambda: entry in (floor.state / "guard.json").read_text())
     floor.kill()
