@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from hands.replay.recorded_file import RecordedFile
 from hands.replay.sources import open_market
 from hands.sim.testing import Sim, in_process_sim
+from tests.journal.market_rows import some_rows
 from tests.journal.record_desk import Desk
 from tests.replay.test_recording import MarketDesk
 
@@ -28,7 +30,7 @@ def sim(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sim]:
     for name in list(os.environ):
         if name.startswith("APCA_"):
             monkeypatch.delenv(name)
-    with in_process_sim(tape="synthetic", symbols="AAPL,BTC/USD", rate=200.0) as running:
+    with in_process_sim(tape="synthetic", symbols="AAPL,BTC/USD", rate=40.0) as running:
         yield running
 
 
@@ -71,13 +73,13 @@ def test_whatever_ends_it_what_was_recorded_is_there(record: Any, sim: Sim, tmp_
     out, part = tmp_path / "m.parquet", tmp_path / "m.parquet.part"
     arguments = ("AAPL", "--out", out, "--state", tmp_path / "nobody", "--alpaca-url", sim.url)
     process = start(*arguments)
-    wait_for(part, 2_000)
+    wait_for(part, 500)
     process.kill()
     process.communicate()
     assert not out.exists()
     size = part.stat().st_size
     process = start(*arguments)
-    wait_for(part, size + 500)
+    wait_for(part, size + 200)
     process.send_signal(signal.SIGINT)
     said, complaint = process.communicate(timeout=30)
     assert process.returncode == 0, complaint
@@ -92,10 +94,9 @@ def test_what_a_kill_left_can_be_finished_without_listening(record: Any, sim: Si
     out = tmp_path / "m.parquet"
     nothing = record("--out", out, "--finish")
     assert (nothing.exit_code, nothing.stderr) == (2, f"hands: there is no {out}.part to be finished\n")
-    process = start("AAPL", "--out", out, "--state", tmp_path / "nobody", "--alpaca-url", sim.url)
-    wait_for(tmp_path / "m.parquet.part", 2_000)
-    process.kill()
-    process.communicate()
+    left = RecordedFile(out, ["AAPL"], 1)
+    left.add(some_rows(40)[::3].copy())
+    left.close()
     other = record("BTC/USD", "--out", out, "--for", "1s")
     assert other.exit_code == 2
     assert "a recording of AAPL that was broken off" in other.stderr
@@ -103,7 +104,7 @@ def test_what_a_kill_left_can_be_finished_without_listening(record: Any, sim: Si
     assert outcome.exit_code == 0
     assert outcome.stdout.startswith(f"{out}: ")
     assert "missing" not in outcome.stdout
-    assert len(open_market([out]).all_rows()) > 0
+    assert len(open_market([out]).all_rows()) == 14
 
 
 def test_everything_that_cannot_be_meant_is_said_at_once(record: Any, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from hands.venues.alpaca.conditions import flags_of
 from hands.venues.alpaca.frames import FrameDecoder
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-COUNT = 400
+COUNT = 250
 
 
 def as_streamed(path: Path, symbols: tuple[str, ...]) -> np.ndarray:
@@ -498,13 +498,13 @@ def test_names_that_are_no_market_are_refused(
 
 
 def test_a_made_up_market_is_the_same_every_time_and_ends() -> None:
-    one = open_market(["synthetic:7:20s"], ["AAPL", "BTC/USD"])
+    one = open_market(["synthetic:7:8s"], ["AAPL", "BTC/USD"])
     rows = one.all_rows()
     assert (rows == one.all_rows()).all()
-    assert (rows == synthetic("synthetic:7:20s", ["AAPL", "BTC/USD"]).all_rows()).all()
-    assert int(rows["recv_ns"][-1] - rows["recv_ns"][0]) < 20 * NS_PER_S
+    assert (rows == synthetic("synthetic:7:8s", ["AAPL", "BTC/USD"]).all_rows()).all()
+    assert int(rows["recv_ns"][-1] - rows["recv_ns"][0]) < 8 * NS_PER_S
     assert set(rows["kind"].tolist()) == {RowKind.TRADE, RowKind.QUOTE}
-    assert len(rows) != len(open_market(["synthetic:8:20s"], ["AAPL", "BTC/USD"]).all_rows())
+    assert len(rows) != len(open_market(["synthetic:8:8s"], ["AAPL", "BTC/USD"]).all_rows())
 
 
 def test_amounts_are_cut_off_behind_the_ninth_decimal_as_exact_numbers_are() -> None:
