@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-SESSION: Final = "session"
-"""The first step of a process life: the state it began with (`hands.journal.heads`)."""
+SESSION: Final = "began"
+"""The first step of a process life: the state it began with (`hands.journal.heads`). ("session" is the venue's, an event.)"""
 SNAPSHOT: Final = "snapshot"
 """The state in the middle of a session, from which it can be run again without what came before."""
 MENDED: Final = "mended"
