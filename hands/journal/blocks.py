@@ -204,4 +204,4 @@ def _unfolded(packed: np.ndarray) -> np.ndarray:
 
 
 def _planes(packed: np.ndarray) -> bytes:
-    return np.ascontiguousarray(packed.view("u1").reshape(len(packed), -1).T).tobytes()
+    return np.ascontiguousarray(packed.view("u1").reshape(len(packed), packed.itemsize).T).tobytes()

@@ -60,7 +60,7 @@ def take_over(folder: Path, state: Path, keys: Keys, session: int) -> Left:
     frames, fault, length = survey(path)
     segment = Segment(path)
     last_seq = max((frame.next - 1 for frame in frames if frame.kind is Kind.STEPS), default=0)
-    if max(last_seq, segment.head.first_seq) > session or last_seq == session:
+    if max(last_seq, segment.head.first_seq) >= session:
         raise Stuck(
             f"{path.name} holds steps up to {last_seq}, but this session begins with step {session}: the segments belong to"
             " another journal, and nothing is recorded until they are moved away"

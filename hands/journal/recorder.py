@@ -30,7 +30,7 @@ from hands.journal.leftovers import Stuck, dead_ring, make_folder, remove_rings,
 from hands.journal.reader import open_read_only
 from hands.journal.retention import Keep
 from hands.journal.ring import Ring
-from hands.journal.segments import Kind, Segment, SegmentFault, SegmentWriter, folder_of
+from hands.journal.segments import Kind, Segment, SegmentFault, SegmentWriter, folder_of, sync_folder
 from hands.journal.steps import ENDED, SESSION, SNAPSHOT, Step
 
 log = logging.getLogger("hands")
@@ -111,9 +111,10 @@ class Recorder:
     @property
     def fault(self) -> str | None:
         """Why nothing is being recorded just now, None where all is well."""
+        was_started = self._thread.ident is not None
         if (
             self._fault is None
-            and self._thread.ident
+            and was_started
             and not self._thread.is_alive()
             and not self._stopping.is_set()
         ):
@@ -203,7 +204,8 @@ class Recorder:
     def _work(self, now_ns: int) -> bool:
         chain = self._chain or self._open()
         are_rows_due = self._are_rows_due(now_ns)
-        if are_rows_due or self._is_finishing or abs(now_ns - self._looked_ns) >= LOOK_NS:
+        is_time = are_rows_due or self._is_finishing or abs(now_ns - self._looked_ns) >= LOOK_NS
+        if (is_time or self._is_more_there) and len(self._waiting) < LOOKED_AT:
             self._look(now_ns)
         self._carry()
         is_more = self._turn_over(chain, now_ns) or self._move_steps(now_ns)
@@ -282,11 +284,14 @@ class Recorder:
         session = (
             first.seq if first.kind == SESSION else self._session if first.seq > self._session else before
         )
+        source = self._source if session == before else self._ring_of(session)
         self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, now_ns, chain)
+        self._source, self._rows_since_ns = source, None
         if old is not None:
             old.close()
+        if self._is_durable:
+            sync_folder(self._folder)
         if session != before:
-            self._source, self._rows_since_ns = self._ring_of(session), None
             remove_rings(self._folder, session)
         elif old is not None:
             self._carry_from = old.path

@@ -114,7 +114,9 @@ class Ring:
             raise RingFault(f"{path.name} is of another start of the machine: the rows in it are lost")
         if held > capacity:
             raise RingFault(f"{path.name} says that it holds {held} of {capacity} rows")
-        return cls(mapped, path)
+        ring = cls(mapped, path)
+        ring.is_broken = True
+        return ring
 
     def remove(self) -> None:
         """Remove the file; what is in it stays readable in this process."""

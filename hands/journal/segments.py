@@ -16,6 +16,7 @@ The CRC tells damage from no damage without any key. Rows behind the end's belon
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -276,6 +277,34 @@ def _numbers(kind: Kind, body: bytes) -> tuple[int, int, int]:
         return first, last + 1, count
     last, row, _ = _END.unpack_from(body)
     return last, row, 0
+
+
+def newer_step(folder: Path, than: int) -> Step | None:
+    """Return the newest step that lies in a segment, if its number is larger than `than`. Raises OSError.
+
+    After a crash of the machine segments may have what the journal has lost.
+    """
+    for path in reversed(segment_paths(folder)):
+        newest = None
+        with contextlib.suppress(SegmentFault):  # as far as it can be read
+            for frame in Segment(path).frames(with_bodies=False):
+                newest = frame if frame.kind is Kind.STEPS else newest
+        if newest is None:
+            continue
+        if newest.next - 1 <= than:
+            return None
+        with contextlib.suppress(SegmentFault, ValueError), path.open("rb") as file:
+            return _frame_at(path, file, newest.at, newest.end, with_bodies=True).steps()[-1]
+    return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 # --- writing -------------------------------------------------------------------------------------------------
