@@ -17,7 +17,7 @@ from hands.journal.business import Entities, Unlike, first_unlike
 from hands.journal.differences import ABSENT, Difference, first_difference, shown
 from hands.journal.evidence import Evidence, StepEvidence, check_frames, told_anchors
 from hands.journal.ledger_check import LedgerCheck
-from hands.journal.record import Record, Session
+from hands.journal.record import NoRecord, Record, Session
 from hands.journal.reexecution import Gap, Rerun, Tally
 from hands.journal.requests import Encoder
 
@@ -127,6 +127,8 @@ class _Run:
         self._steps = StepEvidence(self._found, first_keys, self._anchors(self._found, first_keys))
         self._ledger = LedgerCheck(record.ledger_rows())
         self._sessions = record.sessions()
+        if not self._sessions:
+            raise NoRecord(f"{record.state}: not a single step")
         self._chosen = _chosen(self._sessions, only)
         self._verdicts: list[SessionVerdict] = []
         self._differences: list[Difference] = []
