@@ -27,6 +27,7 @@ from hands.cli import (
     service,
     simulate,
     trades,
+    verify,
     watch,
     watchdog,
 )
@@ -82,6 +83,7 @@ for name, command in (
     ("explain", explain.explain),
     ("gates", gates.gates),
     ("export", export.export),
+    ("verify", verify.verify),
     ("status", operate.status),
     ("quote", operate.quote),
     ("watch", watch.watch),
