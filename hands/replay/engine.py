@@ -13,7 +13,6 @@ import sqlite3
 from collections import deque
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 
@@ -36,6 +35,7 @@ from hands.core.commands import (
 )
 from hands.core.engine import decide
 from hands.core.events import AnyEvent, DocumentSettled, ReceiptWritten, TriggersFired
+from hands.core.image import digest_of
 from hands.core.ledger_rows import alert_record
 from hands.core.receipts import receipt
 from hands.core.state import State, encode
@@ -181,26 +181,7 @@ class Engine:
         self.ledger.execute("COMMIT")
 
     def digest(self) -> str:
-        """Return a SHA-256 over every command in order, what they have made of the state, and the market's digest."""
+        """Return a SHA-256 over every command in order, and of the state and the market that it came to."""
         whole = self._digest.copy()
-        for part in self._books():
-            whole.update(msgspec.json.encode(part))
-        whole.update(self.state.market.digest().encode())
+        whole.update(digest_of(self.state).encode())
         return whole.hexdigest()
-
-    def _books(self) -> tuple[Any, ...]:
-        state = self.state
-        return (
-            int(state.now_ns),
-            list(state.tickets.values()),
-            list(state.finished.values()),
-            list(state.changes.values()),
-            state.seen,
-            state.day,
-            state.performance,
-            state.agents,
-            state.reasons,
-            state.breakers,
-            state.triggers,
-            state.positions,
-        )

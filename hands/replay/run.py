@@ -23,7 +23,7 @@ from hands.core.state import State
 from hands.core.tightening import narrowed
 from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Usd, mul_floor, nano
 from hands.core.vocab import Venue
-from hands.replay import words
+from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.arrivals import Arrival, in_order, read_arrivals
 from hands.replay.engine import Engine
@@ -208,7 +208,7 @@ class _Play:
         for link in (Link.JOURNAL, Link.ORDER_ENTRY, *sorted(feeds)):
             feed(LinkReport(ts_ns=now, link=link, up=True))
         assets = self.floor.exchange.assets
-        listed = tuple(words.asset(assets.add(symbol)) for symbol in self.state.market.symbols)
+        listed = tuple(translation.asset(assets.add(symbol)) for symbol in self.state.market.symbols)
         feed(AssetsReport(ts_ns=now, assets=listed))
         self.polls.tell_session()
         feed(LinkReport(ts_ns=now, link=Link.TRADE_UPDATES, up=True))

@@ -30,7 +30,7 @@ from hands.core.events import (
 from hands.core.orders import ApprovedEntry, ReducingOrder, is_ours
 from hands.core.rows import RowFlag, new_rows
 from hands.core.units import NS_PER_S, Ns
-from hands.replay import words
+from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.floor import Floor
 from hands.sim.venue.errors import VenueError
@@ -87,10 +87,10 @@ class VenueLink:
                 )
             )
             return
-        request = words.order_request(order, close_intent=self._close_intent)
+        request = translation.order_request(order, close_intent=self._close_intent)
 
         def arrive() -> VenueOrder:
-            return words.venue_order(self._floor.exchange.submit(request))
+            return translation.venue_order(self._floor.exchange.submit(request))
 
         self._request(RequestKind.SUBMIT, client_id, order.symbol, arrive, 200)
 
@@ -104,11 +104,11 @@ class VenueLink:
 
     def replace(self, command: ReplaceOrder) -> None:
         """Ask for a resting exit to be moved."""
-        request = words.replace_request(command)
+        request = translation.replace_request(command)
 
         def arrive() -> VenueOrder:
             replaced = self._floor.exchange.replace(command.order_id, request)
-            return words.venue_order(replaced, nested=False)
+            return translation.venue_order(replaced, nested=False)
 
         self._request(RequestKind.REPLACE, command.client_order_id, "", arrive, 200)
 
@@ -117,7 +117,7 @@ class VenueLink:
         client_id = command.client_order_id
 
         def arrive() -> VenueOrder:
-            return words.venue_order(self._floor.exchange.blotter.find_by_client_id(client_id).snapshot())
+            return translation.venue_order(self._floor.exchange.blotter.find_by_client_id(client_id).snapshot())
 
         self._request(RequestKind.QUERY, client_id, "", arrive, 200)
 
@@ -147,7 +147,7 @@ class VenueLink:
             try:
                 order = arrive()
             except VenueError as error:
-                self._later(lambda ts: self._answer(ts, kind, client_id, **words.refusal(error)))
+                self._later(lambda ts: self._answer(ts, kind, client_id, **translation.refusal(error)))
             else:
                 self._later(lambda ts: self._answer(ts, kind, client_id, status=status, order=order))
             self.flush()
@@ -166,7 +166,7 @@ class VenueLink:
         """Send what the exchange has to tell on its way."""
         for update in self._floor.take_updates():
             self.in_flight += 1
-            self._later(lambda ts, update=update: self._report(words.order_report(update, ts)))
+            self._later(lambda ts, update=update: self._report(translation.order_report(update, ts)))
 
     def _report(self, event: AnyEvent) -> None:
         self.in_flight -= 1
@@ -199,7 +199,7 @@ class VenueLink:
 
     def account_now(self, asked_ns: int) -> AccountReport:
         """Return the account as it is at this moment, as an answer to a question of `asked_ns`."""
-        found = words.account_report(self._floor.exchange, asked_ns=asked_ns, ts_ns=self.now_ns)
+        found = translation.account_report(self._floor.exchange, asked_ns=asked_ns, ts_ns=self.now_ns)
         self.equity_seen(self.now_ns, found.equity)
         return found
 
@@ -220,18 +220,18 @@ class VenueLink:
 
     def _truth(self, asked: tuple[str, ...], asked_ns: int) -> TruthReport:
         exchange = self._floor.exchange
-        orders = words.open_orders(exchange)
+        orders = translation.open_orders(exchange)
         open_ids = {order.client_order_id for order in orders}
         named = [name for name in dict.fromkeys(asked) if name not in open_ids]
         known = {name: exchange.blotter.with_client_id(name) for name in named}
-        found = tuple(words.venue_order(order.snapshot()) for order in known.values() if order is not None)
+        found = tuple(translation.venue_order(order.snapshot()) for order in known.values() if order is not None)
         positions = exchange.account.positions.values()
         return TruthReport(
             ts_ns=Ns(asked_ns),
             asked_ns=Ns(asked_ns),
             orders=(*orders, *found),
             missing=tuple(name for name, order in known.items() if order is None),
-            positions=tuple(words.position(each, exchange) for each in positions),
+            positions=tuple(translation.position(each, exchange) for each in positions),
         )
 
     def _told(self, truth: TruthReport) -> None:
@@ -246,7 +246,7 @@ class VenueLink:
         del symbols
 
         def answer() -> Callable[[Ns], None]:
-            found = words.orders_since(self._floor.exchange, since_ns - DAY_OVERLAP_NS)
+            found = translation.orders_since(self._floor.exchange, since_ns - DAY_OVERLAP_NS)
             ours = tuple(order for order in found if is_ours(order.client_order_id))
             return lambda ts: self._deliver(DayOrdersReport(ts_ns=ts, since_ns=Ns(since_ns), orders=ours))
 
@@ -257,7 +257,7 @@ class VenueLink:
 
         def answer() -> Callable[[Ns], None]:
             fills = self._floor.exchange.blotter.fills
-            found = tuple(words.venue_fill(fill) for fill in fills if fill.t_ns > after_ns)
+            found = tuple(translation.venue_fill(fill) for fill in fills if fill.t_ns > after_ns)
             return lambda ts: self._deliver(FillsReport(ts_ns=ts, after_ns=Ns(after_ns), fills=found))
 
         self._ask(answer)
