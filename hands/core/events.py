@@ -102,12 +102,14 @@ class RequestKind(StrEnum):
 class RequestSent(Event, frozen=True, tag="request_sent", kw_only=True):
     """The request's bytes were handed to the socket at `sent_ns`.
 
-    `decided_ns` and `journaled_ns`: when the decision stood and when it was written ahead, for the latency stamps.
+    `decided_ns` and `journaled_ns`: when the decision stood and when it was written ahead, for the latency stamps. `wire` is
+    what was sent, without its headers: method, path and, in the next line, the body; for the record alone.
     """
 
     kind: RequestKind
     client_order_id: str
     sent_ns: Ns
+    wire: bytes = b""
     decided_ns: Ns | None = None
     journaled_ns: Ns | None = None
 

@@ -1,13 +1,16 @@
 """What is read of the market: small immutable values, in which a missing number is `None`.
 
-Owns their shapes. May not read the state themselves: `market` makes them.
+Owns their shapes, and the one that is read off the table of triggers; `market` makes the others.
 """
 
 from __future__ import annotations
 
-import msgspec
+import math
 
-from hands.core.triggers import TriggerDirection, TriggerOn
+import msgspec
+import numpy as np
+
+from hands.core.triggers import FIXED, TriggerDirection, TriggerOn, trailing_level
 from hands.core.units import Price
 
 
@@ -43,6 +46,21 @@ class TriggerView(msgspec.Struct, frozen=True, gc=False):
     direction: TriggerDirection
     level: float | None
     best: float | None
+
+
+def trigger_view(table: np.ndarray, slot: int) -> TriggerView:
+    """Return the view of an armed trigger."""
+    armed = table[slot]
+    level, best = float(armed["level"]), None
+    if armed["trails"] != FIXED:
+        level, best = trailing_level(table, slot)
+    return TriggerView(
+        int(armed["sym"]),
+        TriggerOn(int(armed["on"])),
+        TriggerDirection(int(armed["direction"])),
+        level if math.isfinite(level) else None,
+        best if best is not None and math.isfinite(best) else None,
+    )
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):

@@ -290,6 +290,7 @@ class Daemon:
         """Load what the last session left open; the venue is asked about the rest."""
         journal, config = self._journal, self._config
         self.state.restore((kind, key, doc) for kind in ENTITIES for key, doc in journal.load(kind))
+        self._sequencer.begin()
         try:
             self._ledger.start()
         except LedgerError as error:
@@ -365,6 +366,7 @@ class Daemon:
                 self._sequencer.give_up_journal()
             self._sequencer.mind_storage(self._room.risk())
             try:
+                self._journal.ratchet()
                 if not self._journal.pending:
                     self._journal.trim_outbox(self._ledger.position)
                     self._journal.refresh()
@@ -405,6 +407,8 @@ class Daemon:
         self._sequencer.stop()
         if not self._dispatcher.finish_papers(self._left_s(FLUSH_WITHIN_S / 2)):
             self._exit_code = self._exit_code or 1
+        if self._desk.is_open:
+            self._sequencer.end()
         if not self._ledger.flush(self._left_s(FLUSH_WITHIN_S / 4)) and self._desk.is_open:
             log.warning("the views in hands.db are not complete; the next start completes them")
         self._ledger.close(self._left_s())

@@ -70,10 +70,12 @@ class Journal(JournalStore):
         super().commit()
         self._on_commit("after")
 
-    def append(self, seq: int, ts_ns: int, kind: str, payload: bytes) -> None:
+    def append(
+        self, seq: int, ts_ns: int, kind: str, payload: bytes, row: int = 0, commands: bytes = b""
+    ) -> None:
         if self.is_dead:
             raise ProcessDied
-        super().append(seq, ts_ns, kind, payload)
+        super().append(seq, ts_ns, kind, payload, row, commands)
 
     def drop(self) -> None:
         """Be gone as a process is: nothing is written any more, and the lock is free."""
@@ -82,7 +84,7 @@ class Journal(JournalStore):
         self._lock.release()
 
 
-class NoCheckpoints(store_module._Checkpointer):
+class NoCheckpoints(store_module.Checkpointer):
     """The journal's checkpoints, which the rig does without: its log is read all the same."""
 
     def start(self) -> None:
@@ -150,7 +152,7 @@ def in_one_thread() -> Iterator[None]:
         (daemon_module, "ControlServer"): Desk,
         (daemon_module, "rehearse"): lambda limits, clock: None,
         (daemon_module, "gc"): SimpleNamespace(collect=lambda: 0, freeze=lambda: None),
-        (store_module, "_Checkpointer"): NoCheckpoints,
+        (store_module, "Checkpointer"): NoCheckpoints,
     }
     former = {key: getattr(*key) for key in changes}
     machine_code.prepare()
