@@ -203,6 +203,10 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     ahead_max_ns: int | None = None
     ahead_min_ns: int | None = None
 
+    def is_open_at(self, now_ns: int) -> bool:
+        """Whether the session was open when this was told, and has not been over by `now_ns`."""
+        return self.is_open and now_ns < self.next_close_ns
+
 
 class TruthReport(Event, frozen=True, tag="truth", kw_only=True):
     """What the venue holds, all of it: the answer to `RequestTruth`, at start and after every reconnect.
