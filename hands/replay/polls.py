@@ -1,9 +1,10 @@
 """What the daemon asks for regularly, asked for when an answer can say something new.
 
-Owns when the account, the session and the venue's truth are asked for. May not read an answer. The one idea: while
-anything is held, working or on its way the account is really asked for every five seconds, as the daemon does; while
-nothing is, every answer would say the same, so only the last one there would have been is given, just before something
-is decided. A market in which nothing happens then costs nothing.
+Owns when account and session are asked for. May not read an answer. The one idea: while anything is held, working or on
+its way the account is really asked for every five seconds, as the daemon does; while nothing is, every answer would say
+the same, so only the last one there would have been is given, just before something is decided. A market in which nothing
+happens then costs nothing. The daemon's regular comparison with all that the venue holds is left out: here no word is
+ever lost, so it could find nothing; what the engine itself asks for is answered.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from hands.replay.session import SessionSums, session_report, turns_ns
 from hands.replay.venue import VenueLink
 
 ACCOUNT_NS: Final = 5 * NS_PER_S
-TRUTH_EVERY: Final = 6
-"""The account every five seconds, all of the venue's truth every thirty: the daemon's shipped pace."""
+"""The daemon's shipped pace."""
 
 
 class Polls:
@@ -68,8 +68,6 @@ class Polls:
         busy = self._is_busy()
         self._asked_ns = self._floor.now_ns
         self._venue.request_account()
-        if busy and (self._asked_ns - self._began_ns) // ACCOUNT_NS % TRUTH_EVERY == 0:
-            self._venue.request_truth(regular=True)
         self._awake = busy
         if busy:
             self._agenda.at(self._next_ns(), self._ask)

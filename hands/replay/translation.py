@@ -177,7 +177,7 @@ def position(found: Position, exchange: Exchange) -> told.PositionSnapshot:
 
 def open_orders(exchange: Exchange) -> tuple[told.VenueOrder, ...]:
     """Return every open order of the account, a group under its parent, oldest first."""
-    return _under_parents(order for order in exchange.blotter if order.is_live)
+    return _under_parents(order for orders in exchange.blotter.live.values() for order in orders)
 
 
 def orders_since(exchange: Exchange, after_ns: int) -> tuple[told.VenueOrder, ...]:

@@ -9,6 +9,7 @@ as an answer takes; so no order can profit from a row that its decision had not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -144,21 +145,19 @@ class VenueLink:
 
         def at_venue() -> None:
             self._floor.catch_up(symbol)
+            said: dict[str, Any]
             try:
-                order = arrive()
+                said = {"status": status, "order": arrive()}
             except VenueError as error:
-                self._later(lambda ts: self._answer(ts, kind, client_id, **translation.refusal(error)))
-            else:
-                self._later(lambda ts: self._answer(ts, kind, client_id, status=status, order=order))
+                said = translation.refusal(error)
+            self._later(lambda ts: self._answer(ts, kind, client_id, said))
             self.flush()
 
         self._agenda.at(now + self._latency_ns, at_venue)
 
-    def _answer(self, ts_ns: Ns, kind: RequestKind, client_id: str, **said: object) -> None:
+    def _answer(self, ts_ns: Ns, kind: RequestKind, client_id: str, said: dict[str, Any]) -> None:
         self.in_flight -= 1
-        self._deliver(
-            RequestAnswered(ts_ns=ts_ns, kind=kind, client_order_id=client_id, **said)  # type: ignore[arg-type]
-        )
+        self._deliver(RequestAnswered(ts_ns=ts_ns, kind=kind, client_order_id=client_id, **said))
 
     # --- what the exchange tells by itself -----------------------------------------------------------------
 
@@ -183,7 +182,6 @@ class VenueLink:
         def at_venue() -> None:
             self._floor.catch_up()
             self._later(answer())
-            self.flush()
 
         self._agenda.at(self.now_ns + self._latency_ns, at_venue)
 
@@ -203,11 +201,10 @@ class VenueLink:
         self.equity_seen(self.now_ns, found.equity)
         return found
 
-    def request_truth(self, client_order_ids: tuple[str, ...] = (), *, regular: bool = False) -> None:
-        """Ask for everything the venue holds; while it is being asked, once more afterwards (a regular one: not)."""
+    def request_truth(self, client_order_ids: tuple[str, ...]) -> None:
+        """Ask for everything the venue holds; while it is being asked, once more afterwards."""
         if self._truth_asked:
-            if not regular:
-                self._truth_again = client_order_ids
+            self._truth_again = client_order_ids
             return
         self._truth_asked = True
         asked_ns = self.now_ns
@@ -271,7 +268,6 @@ class VenueLink:
             found = self._floor.latest_quote(symbol)
             row = None if found is None else found.copy()
             self._later(lambda ts: self._take_quote(symbol, row, asked_ns, ts))
-            self.flush()
 
         self._agenda.at(asked_ns + self._latency_ns, at_venue)
 
