@@ -64,7 +64,9 @@ class Floor:
         self._upto = 0
         self._looked = np.zeros(len(symbols), np.int64)  # up to which row of the chunk a symbol was looked at
         self._newest = np.zeros((len(symbols), 2), ROW)  # the newest quote and print known of each symbol
-        self._numbers = np.full((len(symbols), 2), -1, np.int64)  # which rows of the market they are, -1: none
+        self._numbers = np.full(
+            (len(symbols), 2), -1, np.int64
+        )  # which rows of the market they are, -1: none
         self._shown = np.full((len(symbols), 2), -1, np.int64)  # the newest that the exchange has seen
         self._found = np.empty(2, np.int64)
         self._seen = np.zeros((len(symbols), 2), np.uint8)
@@ -182,7 +184,9 @@ class Floor:
         for symbol, orders in self.exchange.blotter.live.items():
             is_open = "/" in symbol or clock.is_always or clock.at(self.now_ns).is_open
             sym = self._index.get(symbol)
-            if sym is None or not is_open:  # nothing trades before its session changes, and then we are called
+            if (
+                sym is None or not is_open
+            ):  # nothing trades before its session changes, and then we are called
                 continue
             found += [row for order in orders if (row := _watched(sym, order)) is not None]
         self._why &= np.uint8(reach.BY_STRATEGY)

@@ -18,7 +18,7 @@ from hands.core.rows import ROW
 from hands.core.state import State
 from hands.core.units import Ns
 from hands.replay import reach
-from hands.replay.agenda import NEVER, Agenda
+from hands.replay.agenda import Agenda
 from hands.replay.arrivals import Arrival, received
 from hands.replay.engine import Engine
 from hands.replay.floor import LOOK_AHEAD, Floor
@@ -95,26 +95,28 @@ class Player:
 
     def next_ns(self) -> int:
         """Return when the next thing that is no row is due, NEVER if nothing is."""
-        wake, exchange = self._state.next_wake_ns, self._floor.exchange.next_due_ns
-        return min(
-            self._agenda.next_ns, NEVER if wake is None else wake, NEVER if exchange is None else exchange
-        )
+        due_ns, wake_ns = self._agenda.next_ns, self._state.next_wake_ns
+        if wake_ns is not None and wake_ns < due_ns:
+            due_ns = wake_ns
+        exchange_ns = self._floor.exchange.next_due_ns
+        return due_ns if exchange_ns is None or exchange_ns > due_ns else exchange_ns
 
     def pass_time(self, until_ns: int) -> None:
         """Do everything that is due at `until_ns` or before, each at its own time."""
+        floor, agenda, exchange = self._floor, self._agenda, self._floor.exchange
         while (due_ns := self.next_ns()) <= until_ns:
-            self._floor.now_ns = max(self._floor.now_ns, due_ns)
-            exchange = self._floor.exchange.next_due_ns
-            if exchange is not None and exchange <= due_ns:
-                self._floor.catch_up()
-                self._floor.exchange.advance()
+            floor.now_ns = max(floor.now_ns, due_ns)
+            exchange_ns = exchange.next_due_ns
+            if exchange_ns is not None and exchange_ns <= due_ns:
+                floor.catch_up()
+                exchange.advance()
                 self._venue.flush()
-            elif self._agenda.next_ns <= due_ns:
-                self._agenda.take()()
+            elif agenda.next_ns <= due_ns:
+                agenda.take()()
             else:
                 self.wakes += 1
                 self._polls.freshen()
-                self._engine.feed(Wake(ts_ns=Ns(self._floor.now_ns)))
+                self._engine.feed(Wake(ts_ns=Ns(floor.now_ns)))
             self._polls.look()
 
     # --- rows ------------------------------------------------------------------------------------------------
@@ -179,5 +181,3 @@ class Player:
         self._venue.flush()
         if sym is not None and self.brain is not None:
             self.drop(self.brain.row(sym, int(rows["venue_ns"][number])))
-
-

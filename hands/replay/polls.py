@@ -9,7 +9,6 @@ ever lost, so it could find nothing; what the engine itself asks for is answered
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from hands.core.state import State
@@ -104,5 +103,3 @@ class Polls:
 
         self._agenda.at(self._floor.now_ns + 2 * self._latency_ns, answered)
         self._agenda.at(turns_ns(clock, self._floor.now_ns), self._session_turns)
-
-

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from hands.core.compiled import compiled, entry_point
+from hands.core.compiled import compiled, entry_point, int64
 from hands.core.rows import RowFlag, RowKind
 from hands.core.units import NANO_ABS_MAX
 
@@ -41,6 +41,7 @@ NO_PLACE: Final = -1
 
 BY_ORDERS: Final = 1
 BY_STRATEGY: Final = 2
+_BY_STRATEGY: Final = 2
 """Why a symbol's rows are looked at: orders of it work, or a strategy waits for its next row."""
 
 SYM, WHAT, SELLS, LEVEL, AHEAD, COIN = range(6)
@@ -54,7 +55,33 @@ def _nano(amount: float) -> int:
     """Return an amount in nano-units, half to even as Python rounds; 0 for what is no amount."""
     if not 0.0 < amount <= AMOUNT_MAX:
         return 0
-    return np.int64(np.rint(amount * 1e9))
+    return int64(np.rint(amount * 1e9))  # type: ignore[no-any-return]
+
+
+@compiled
+def _print_matters(price: int, what: int, sells: bool, level: int) -> bool:
+    """Whether a print is at or through a stop or a limit."""
+    if price <= 0:
+        return False
+    # a stop to sell and a limit to buy are reached from above
+    return bool(price <= level if sells == (what == _STOP) else price >= level)
+
+
+@compiled
+def _quote_matters(bid: int, ask: int, near_size: int, order: np.ndarray, is_sized: bool) -> bool:
+    """Whether a quote elects a coin's stop, or reaches a limit or moves its place in the queue."""
+    sells, level, ahead = order[2] != 0, order[3], order[4]
+    if order[1] == _STOP:
+        price = bid if sells else ask
+        return bool(order[5] != 0 and price > 0 and (price <= level if sells else price >= level))
+    near, far = (ask, bid) if sells else (bid, ask)
+    if far > 0 and (far >= level if sells else far <= level):
+        return True
+    if not is_sized:
+        return False
+    if near == level:
+        return bool(ahead < 0 or near_size < ahead)
+    return bool(ahead != 0 and (near <= 0 or (near > level if sells else near < level)))
 
 
 @entry_point
@@ -66,49 +93,27 @@ def next_row(
     `why`: by symbol, BY_ORDERS and BY_STRATEGY (uint8). `orders`: shape (n, WIDTH). `is_sized`: sizes bound fills.
     """
     for i in range(start, stop):
-        sym = rows[i].sym
+        sym, kind = rows[i].sym, rows[i].kind
         if sym < 0 or sym >= len(why) or why[sym] == 0:
             continue
-        if why[sym] & 2:
+        if why[sym] & _BY_STRATEGY:
             return i
-        kind = rows[i].kind
-        is_trade = kind == _TRADE and rows[i].flags & _ELIGIBLE != 0
-        if not is_trade and kind != _QUOTE:
+        is_print = kind == _TRADE and rows[i].flags & _ELIGIBLE != 0
+        if not is_print and kind != _QUOTE:
             continue
-        price = _nano(rows[i].price)
-        other = price if is_trade else _nano(rows[i].price2)
+        price, other = _nano(rows[i].price), _nano(rows[i].price2)
         for k in range(len(orders)):
             if orders[k, 0] != sym:
                 continue
-            what, level = orders[k, 1], orders[k, 3]
-            if what > _LIMIT:
+            if orders[k, 1] > _LIMIT:
                 return i
             sells = orders[k, 2] != 0
-            if is_trade:
-                if price <= 0:
-                    continue
-                # a stop to sell and a limit to buy are reached from above
-                if (price <= level) if sells == (what == _STOP) else (price >= level):
+            if is_print:
+                if _print_matters(price, orders[k, 1], sells, orders[k, 3]):
                     return i
-                continue
-            near = other if sells else price
-            far = price if sells else other
-            if what == _STOP:
-                near_of_stop = price if sells else other
-                if orders[k, 5] != 0 and near_of_stop > 0:
-                    if (near_of_stop <= level) if sells else (near_of_stop >= level):
-                        return i
-                continue
-            if far > 0 and ((far >= level) if sells else (far <= level)):
-                return i
-            if not is_sized:
-                continue
-            ahead = orders[k, 4]
-            if near == level:
-                size = _nano(rows[i].size2 if sells else rows[i].size)
-                if ahead < 0 or size < ahead:
-                    return i
-            elif ahead != 0 and (near <= 0 or ((near > level) if sells else (near < level))):
+            elif _quote_matters(
+                price, other, _nano(rows[i].size2 if sells else rows[i].size), orders[k], is_sized
+            ):
                 return i
     return stop
 

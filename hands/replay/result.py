@@ -266,7 +266,7 @@ class Replay:
         return sum((position.pnl for position in self.open_positions), Decimal(0))
 
 
-def exact(nano: int | float) -> Decimal:
+def exact(nano: float) -> Decimal:
     """Return nano-units of the ledger as a decimal."""
     return Decimal(nano) / NANO
 

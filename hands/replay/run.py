@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -125,7 +125,10 @@ def replay(
         one_by_one=one_by_one,
     )
     began = time.perf_counter()
-    play.begin(_arrivals(intents), strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)))
+    play.begin(
+        _arrivals(intents),
+        strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)),
+    )
     for chunk in chain((first,), chunks):
         play.player.play(chunk)
         if progress is not None:
@@ -173,11 +176,22 @@ class _Play:
         self.state = State(law, market, Venue.SIM)
         self.agenda = Agenda()
         self.floor = Floor(
-            every, self._began_ns, cash_usd=cash, seed=seed, fills=fills, session=self.session, every_row=one_by_one
+            every,
+            self._began_ns,
+            cash_usd=cash,
+            seed=seed,
+            fills=fills,
+            session=self.session,
+            every_row=one_by_one,
         )
         self.engine = Engine(self.state, new_ledger())
         self.venue = VenueLink(
-            self.floor, self.agenda, latency_ns, self.engine.feed, self.engine.take_rows, close_intent=close_intent
+            self.floor,
+            self.agenda,
+            latency_ns,
+            self.engine.feed,
+            self.engine.take_rows,
+            close_intent=close_intent,
         )
         self.engine.connect(self.venue)
         self.polls = Polls(
@@ -204,7 +218,9 @@ class _Play:
         feed(self.venue.account_now(self._began_ns))
         feed(Started(ts_ns=now, version=__version__, limits_sha256=sha, rolls_ns=self._rolls))
         feed(LimitsRead(ts_ns=now, text=self._text, at_start=True))
-        feeds = {Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA for symbol in self.state.market.symbols}
+        feeds = {
+            Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA for symbol in self.state.market.symbols
+        }
         for link in (Link.JOURNAL, Link.ORDER_ENTRY, *sorted(feeds)):
             feed(LinkReport(ts_ns=now, link=link, up=True))
         assets = self.floor.exchange.assets
@@ -328,5 +344,3 @@ def _between(
             yield chunk[at : min(at + most, high)]
         if high < len(chunk):
             return
-
-

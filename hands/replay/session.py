@@ -112,5 +112,8 @@ def looks_like_calendar(rows: np.ndarray, symbols: tuple[str, ...]) -> bool:
         return False
     some = minutes[:: max(1, len(minutes) // 200)].tolist()
     days = [trading_day(new_york_date(at_ns)) for at_ns in some]
-    traded = sum(day is not None and day.session_open_ns <= at < day.session_close_ns for day, at in zip(days, some, strict=True))
-    return 2 * traded >= len(some)
+    traded = sum(
+        day is not None and day.session_open_ns <= at < day.session_close_ns
+        for day, at in zip(days, some, strict=True)
+    )
+    return bool(2 * traded >= len(some))

@@ -82,7 +82,6 @@ class Strategy:
         self._interval_s = interval_s
         self._agent = agent
         self._file = file
-        self._said = 0
 
     @classmethod
     def load(cls, path: Path) -> Strategy:
@@ -167,7 +166,7 @@ class Strategy:
         try:
             answer = asked(view)
             documents = [] if answer is None else answer if isinstance(answer, list) else [answer]
-            return [self._arrival(document, symbol) for document in documents]
+            return [self._arrival(document, symbol, place) for place, document in enumerate(documents)]
         except StrategyError:
             raise
         except Exception as error:
@@ -177,15 +176,16 @@ class Strategy:
 
     # --- documents -------------------------------------------------------------------------------------------
 
-    def _arrival(self, document: dict[str, Any], symbol: str | None) -> Arrival:
+    def _arrival(self, document: dict[str, Any], symbol: str | None, place: int) -> Arrival:
+        """Return a document as it arrives. An id of ours follows from name, moment and place: two replays can be compared."""
         if not isinstance(document, dict):
             raise StrategyError(
                 f"{self.name}: returned {document!r:.80}; a document is a dict, several are a list"
             )
         now_ns = self._stage.floor.now_ns
-        self._said += 1
-        own_id = str(uuid.UUID(bytes=uuid.uuid5(_NAMESPACE, f"{self.name}/{self._said}").bytes, version=4))
-        whole = {"intent_id": own_id, "timestamp": time_text(now_ns)}
+        own = uuid.uuid5(_NAMESPACE, f"{self.name}/{now_ns}/{symbol}/{place}")
+        own_id = str(uuid.UUID(bytes=own.bytes, version=4))
+        whole: dict[str, Any] = {"intent_id": own_id, "timestamp": time_text(now_ns)}
         if document.get("kind", "intent") == "intent":
             ttl_ns = self._stage.state.limits.hard.ttl_seconds
             whole |= {"strategy_ref": self.name, "confidence": 1.0, "ttl_seconds": ttl_ns / NS_PER_S}

@@ -9,6 +9,7 @@ as an answer takes; so no order can profit from a row that its decision had not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.floor import Floor
 from hands.sim.venue.errors import VenueError
+from hands.sim.venue.orders import TradeUpdate
 from hands.venues.alpaca.clock_offset import latest_ns
 
 DAY_OVERLAP_NS = NS_PER_S
@@ -118,7 +120,9 @@ class VenueLink:
         client_id = command.client_order_id
 
         def arrive() -> VenueOrder:
-            return translation.venue_order(self._floor.exchange.blotter.find_by_client_id(client_id).snapshot())
+            return translation.venue_order(
+                self._floor.exchange.blotter.find_by_client_id(client_id).snapshot()
+            )
 
         self._request(RequestKind.QUERY, client_id, "", arrive, 200)
 
@@ -165,11 +169,11 @@ class VenueLink:
         """Send what the exchange has to tell on its way."""
         for update in self._floor.take_updates():
             self.in_flight += 1
-            self._later(lambda ts, update=update: self._report(translation.order_report(update, ts)))
+            self._later(partial(self._report, update))
 
-    def _report(self, event: AnyEvent) -> None:
+    def _report(self, update: TradeUpdate, ts_ns: Ns) -> None:
         self.in_flight -= 1
-        self._deliver(event)
+        self._deliver(translation.order_report(update, ts_ns))
 
     def _later(self, act: Callable[[Ns], None]) -> None:
         self._agenda.at(self.now_ns + self._latency_ns, lambda: act(self.now_ns))
@@ -221,7 +225,9 @@ class VenueLink:
         open_ids = {order.client_order_id for order in orders}
         named = [name for name in dict.fromkeys(asked) if name not in open_ids]
         known = {name: exchange.blotter.with_client_id(name) for name in named}
-        found = tuple(translation.venue_order(order.snapshot()) for order in known.values() if order is not None)
+        found = tuple(
+            translation.venue_order(order.snapshot()) for order in known.values() if order is not None
+        )
         positions = exchange.account.positions.values()
         return TruthReport(
             ts_ns=Ns(asked_ns),

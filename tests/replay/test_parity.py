@@ -58,7 +58,14 @@ def test_what_is_not_shown_changes_nothing(
 
     def run(rows: Recorded, *, one_by_one: bool) -> Replay:
         return replay(
-            rows, arrivals, limits=law, fills=fills, latency_ms=latency_ms, session=session, seed=seed, one_by_one=one_by_one
+            rows,
+            arrivals,
+            limits=law,
+            fills=fills,
+            latency_ms=latency_ms,
+            session=session,
+            seed=seed,
+            one_by_one=one_by_one,
         )
 
     slow, quick = run(market, one_by_one=True), run(market.cut(chunk), one_by_one=False)
