@@ -42,7 +42,7 @@ from hands.core.ticket import Ticket
 from hands.core.units import Ns, Price
 from hands.core.vocab import Venue
 
-ENTITIES: dict[str, type[msgspec.Struct]] = {
+WRITTEN_AHEAD: dict[str, type[msgspec.Struct]] = {
     "accepted": Accepted,
     "agent": AgentBook,
     "breakers": BreakerBook,
@@ -127,7 +127,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limits_loosened: tuple[str, ...]
     stopping: bool
     stopped: bool
-    changed: list[tuple[str, str, msgspec.Raw | None]]
+    changed: list[tuple[str, str, msgspec.Raw]]
     receipts_due: dict[str, None]
     timers: list[tuple[int, str, str]]
 
@@ -168,10 +168,7 @@ def image_of(state: State) -> bytes:
             accepted=list(state.accepted),
             void=state.accepted.void,
             approvals=list(state.approvals),
-            changed=[
-                (*key, None if entity is None else msgspec.Raw(encode(entity)))
-                for key, entity in state.changed.items()
-            ],
+            changed=[(*key, msgspec.Raw(encode(entity))) for key, entity in state.changed.items()],
             timers=state.timers,
             **{name: facts[name] for name in AS_THEY_ARE},
         )
@@ -197,7 +194,7 @@ def restore_image(data: bytes, market: Market) -> State:
         raise ImageError(f"an image that counts what is not in its live book: {', '.join(strange)}")
     state.stakes = Stakes(image.tickets[intent_id] for intent_id in image.stakes)
     for kind, key, raw in image.changed:
-        state.changed[kind, key] = None if raw is None else _entity(state, kind, key, bytes(raw))
+        state.changed[kind, key] = _entity(state, kind, key, bytes(raw))
     return state
 
 
@@ -225,9 +222,12 @@ def _read(data: bytes) -> Image:
         raise ImageError(f"not the image of a state: {error}") from error
 
 
-def _entity(state: State, kind: str, key: str, data: bytes) -> msgspec.Struct:
-    """Return a changed entity: the state's own where that is what was written, since both change together."""
-    if kind not in ENTITIES:
+def _entity(state: State, kind: str, key: str, data: bytes) -> msgspec.Struct | None:
+    """Return a changed entity, None for one that is gone: the state's own where that is what was written, since it
+    goes on changing."""
+    if data == b"null":
+        return None
+    if kind not in WRITTEN_AHEAD:
         raise ImageError(f"an image in which an entity of unknown kind {kind!r} has changed")
     own: msgspec.Struct | None
     match kind:
@@ -244,7 +244,7 @@ def _entity(state: State, kind: str, key: str, data: bytes) -> msgspec.Struct:
     if own is not None and encode(own) == data:
         return own
     try:
-        return msgspec.json.decode(data, type=ENTITIES[kind])
+        return msgspec.json.decode(data, type=WRITTEN_AHEAD[kind])
     except msgspec.DecodeError as error:
         raise ImageError(f"an image whose changed {kind} {key!r} is none: {error}") from error
 
@@ -259,7 +259,7 @@ def shape() -> str:
     Raises TypeError: a record has a field of a kind that would not come back as it was.
     """
     told: dict[str, str] = {}
-    for record in (Image, *ENTITIES.values()):
+    for record in (Image, *WRITTEN_AHEAD.values()):
         _tell(inspect.type_info(record), told)
     return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:16]
 

@@ -24,7 +24,7 @@ from hands.core.kernel import AMOUNT_MAX, KERNEL_FINGERPRINT, SYMBOL
 from hands.core.rows import ROW, RowFlag, RowKind, new_rows, rows_of_bars, time_passes
 from hands.core.triggers import BELOW, BY_DISTANCE, BY_FRACTION, FIXED, TRIGGER, TriggerDirection, TriggerOn
 from hands.core.units import NS_PER_S, Price, round_to_tick
-from hands.core.views import Checkpoint, QuoteView, TradeView, TriggerView
+from hands.core.views import Checkpoint, QuoteView, SnapshotHead, TradeView, TriggerView
 
 __all__ = [
     "KERNEL_FINGERPRINT",
@@ -390,17 +390,9 @@ class Market:
 
     def snapshot(self) -> bytes:
         """Return the whole state: a line of JSON that says what follows, then the arrays' bytes."""
-        head = msgspec.json.encode(
-            {
-                "v": 2,
-                "layout": _LAYOUT,
-                "symbols": self.symbols,
-                "intervals_s": self.intervals_s,
-                "rows_seen": self.rows_seen,
-                "table": len(self._table),
-            }
-        )
-        return b"\n".join((head, b"".join(array.tobytes() for array in self._arrays())))
+        head = SnapshotHead(2, _LAYOUT, self.symbols, self.intervals_s, self.rows_seen, len(self._table))
+        arrays = b"".join(array.tobytes() for array in self._arrays())
+        return b"\n".join((msgspec.json.encode(head), arrays))
 
     def digest(self, sym: int | None = None) -> str:
         """Return a SHA-256: of the whole state, or of all that rows and sessions made of one symbol.
@@ -417,14 +409,22 @@ class Market:
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Market:
-        """Return the market a `snapshot` of this version was taken of. Raises ValueError: it is none."""
+        """Return the market a `snapshot` of this version was taken of; what fired last is not in it.
+
+        Raises ValueError: it is none.
+        """
         head, _, body = snapshot.partition(b"\n")
-        about = msgspec.json.decode(head)
-        market = cls(about["symbols"], about["intervals_s"])
-        market.rows_seen = about["rows_seen"]
-        market._table = np.zeros(about["table"], TRIGGER)
-        if about.get("layout") != _LAYOUT or len(body) != market.nbytes:
+        about = SnapshotHead.read(head)
+        least = 0 if about is None else len(about.symbols) * SYMBOL.itemsize + about.table * TRIGGER.itemsize
+        if about is None or about.layout != _LAYOUT or least > len(body):
             raise ValueError(f"a snapshot of {len(body)} bytes of state is not one of this version")
+        market = cls(about.symbols, about.intervals_s)
+        market.rows_seen = about.rows_seen
+        market._table = np.zeros(about.table, TRIGGER)
+        if len(body) != market.nbytes:
+            raise ValueError(
+                f"a snapshot of {len(body)} bytes, {market.nbytes} expected, is not one of this version"
+            )
         for array in market._arrays():
             array[...] = np.frombuffer(body[: array.nbytes], array.dtype).reshape(array.shape)
             body = body[array.nbytes :]

@@ -73,3 +73,22 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     seen_ns: int
     symbol: bytes
     series: bytes
+
+
+class SnapshotHead(msgspec.Struct, frozen=True):
+    """The first line of a snapshot: what the bytes behind it are, in which layout; `table` is how many triggers."""
+
+    v: int
+    layout: str
+    symbols: tuple[str, ...]
+    intervals_s: tuple[int, ...]
+    rows_seen: int
+    table: int
+
+    @classmethod
+    def read(cls, line: bytes) -> SnapshotHead | None:
+        """Return what a first line says, None where it is none."""
+        try:
+            return msgspec.json.decode(line, type=cls)
+        except msgspec.DecodeError:
+            return None

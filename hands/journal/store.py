@@ -12,6 +12,7 @@ never happen in a commit: a thread with a connection of its own does them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -25,6 +26,7 @@ from hands.journal.checkpointer import BUSY_TIMEOUT_S, Checkpointer, said
 from hands.journal.keys import Keys
 from hands.journal.lock import StateDirInUse, StateDirLock
 from hands.journal.log_size import log_fault
+from hands.journal.segments import folder_of, newer_step
 from hands.journal.steps import Step, sealed_body
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]
@@ -114,9 +116,14 @@ class JournalStore:
             self._db = _open_writer(path, durability)
             file, its_log = (each.stat() for each in self._files)
             self._last_seq, epoch, head = self._last_step()
+            newer = None
+            with contextlib.suppress(OSError):  # the recorder will tell of it
+                newer = newer_step(folder_of(path.parent), self._last_seq)
         except BaseException:
             self._lock.release()
             raise
+        if newer is not None:  # the machine died, and the log of the last commits with it
+            self._last_seq, epoch, head = newer.seq, newer.epoch, newer.seal or NO_SEAL
         self.keys = Keys(path.parent)
         self._chain = self.keys.open("steps", epoch, head)
         self._identity, self._sizes = (_id(file), _id(its_log)), _sizes(file, its_log)
