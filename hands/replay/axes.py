@@ -111,18 +111,18 @@ def _days(from_ns: int, to_ns: int, zone: ZoneInfo, step: int) -> list[tuple[int
 
 
 def columns(points: Sequence[Point], width: int = WIDE) -> list[Point]:
-    """Return at most four points per whole column of a curve (places, x not decreasing): its first, lowest, highest, last.
+    """Return at most four points per column of a curve (places, x not decreasing): its first, lowest, highest, last.
 
-    So a curve of any length is drawn with the extremes it has.
+    There are `width` columns over the whole drawing. So a curve of any length is drawn with the extremes it has.
     """
     if len(points) <= 2 * width:
         return list(points)
     found: list[Point] = []
     begin = 0
     while begin < len(points):
-        column = math.floor(points[begin][0])
+        column = math.floor(points[begin][0] * width / WIDE)
         end = begin
-        while end < len(points) and math.floor(points[end][0]) == column:
+        while end < len(points) and math.floor(points[end][0] * width / WIDE) == column:
             end += 1
         part = points[begin:end]
         numbers = {

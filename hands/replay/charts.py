@@ -5,6 +5,7 @@ Owns what each drawing shows. May not compute a figure (`hands.replay.figures` d
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,9 +63,7 @@ def _hovered(
     ]
 
 
-def _drawdown(
-    curve: Sequence[Point], time: Scale, *, steps: bool, zone: ZoneInfo, of_peak: bool
-) -> str:
+def _drawdown(curve: Sequence[Point], time: Scale, *, steps: bool, zone: ZoneInfo, of_peak: bool) -> str:
     """Return how far below its peak the curve stood, as a part of the peak where that makes sense."""
     peak, falls = curve[0][1], []
     as_share = of_peak and curve[0][1] > 0
@@ -100,9 +99,14 @@ def days(rows: Sequence[dict[str, Any]]) -> str:
     plot.across(value.at(0), "zero")
     every = max(1, -(-len(rows) // 7))
     plot.below(
-        [(100 * (n + 0.5) / len(rows), row["day"]) for n, row in enumerate(rows) if n % every == 0]
+        [(100 * (n + 0.5) / len(rows), _day(row["day"])) for n, row in enumerate(rows) if n % every == 0]
     )
     return plot.markup()
+
+
+def _day(text: str) -> str:
+    date = dt.date.fromisoformat(text)
+    return f"{date.day} {date:%b}"
 
 
 def histogram(
@@ -199,6 +203,12 @@ def legend(by_code: Sequence[dict[str, Any]]) -> str:
     return f'<div class="legend">{"".join(parts)}</div>'
 
 
+LANE = 26
+"""The height of a lane in pixels."""
+
+TITLED = 60
+"""Up to so many stretches of a lane say what they are when they are pointed at."""
+
 # --- lanes ---------------------------------------------------------------------------------------------------
 
 
@@ -210,28 +220,41 @@ def lanes(rows: Sequence[Lane], from_ns: int, to_ns: int, zone: ZoneInfo, label:
     """Return one lane per row with its stretches; a stretch too short to be seen is still a line."""
     if not rows:
         return ""
-    tall = 26
+    tall = LANE
     plot = Plot(tall * len(rows), label, "lanes")
     time = Scale(from_ns, to_ns, 0, WIDE)
     for number, (name, stretches) in enumerate(rows):
-        top = number * tall
-        plot.shape(f'<rect class="lane" x="0" y="{top + 5}" width="{WIDE}" height="{tall - 10}"/>')
-        for begin_ns, end_ns, kind, title in stretches:
-            left, right = time.at(max(begin_ns, from_ns)), time.at(min(end_ns, to_ns))
-            words = f"<title>{said(title)}</title>"
-            plot.shape(
-                f'<rect class="{kind}" x="{left:.1f}" y="{top + 5}" width="{max(0.8, right - left):.1f}"'
-                f' height="{tall - 10}">{words}</rect>'
-            )
-        plot.tag(top + tall / 2, name, "ll")
+        top = number * tall + 5
+        plot.shape(f'<rect class="lane" x="0" y="{top}" width="{WIDE}" height="{tall - 10}"/>')
+        placed = [
+            (time.at(max(begin, from_ns)), time.at(min(end, to_ns)), kind, title)
+            for begin, end, kind, title in stretches
+        ]
+        if len(placed) > TITLED:
+            _lane_of_many(plot, placed, top)
+        else:
+            for left, right, kind, title in placed:
+                plot.bar(left, max(left + 0.8, right), top, top + tall - 10, kind, title)
+        plot.tag(number * tall + tall / 2, name, "ll")
     plot.time_axis(time, zone)
     return plot.markup()
 
 
+def _lane_of_many(plot: Plot, placed: Sequence[tuple[float, float, str, str]], top: int) -> None:
+    """Draw each kind as one shape, without words."""
+    for kind in dict.fromkeys(each[2] for each in placed):
+        boxes = "".join(
+            f"M{left:.1f} {top}h{max(0.8, right - left):.1f}v{LANE - 10}H{left:.1f}z"
+            for left, right, own, _ in placed
+            if own == kind
+        )
+        plot.shape(f'<path class="{kind}" d="{boxes}"/>')
+
+
 _COVER = {
-    Cover.STOP: ("c-stop", "a live stop for all that is held"),
-    Cover.EXIT: ("c-exit", "an exit is on its way"),
-    Cover.NONE: ("c-none", "no live stop for all that is held"),
+    Cover.STOP: ("c-stop", "live stop"),
+    Cover.EXIT: ("c-exit", "exit on its way"),
+    Cover.NONE: ("c-none", "no live stop"),
     Cover.UNKNOWN: ("c-unknown", "unknown"),
 }
 
@@ -262,8 +285,7 @@ def strip(stretches: Sequence[Stretch], time: Scale) -> str:
         name, words = _COVER[each.cover]
         left, right = time.percent(each.from_ns), time.percent(each.to_ns)
         parts.append(
-            f'<i class="{name}" style="left:{left:.2f}%;width:{max(0.2, right - left):.2f}%"'
+            f'<i class="{name}" style="left:{left:.1f}%;width:{max(0.2, right - left):.1f}%"'
             f' title="{words}: {lasting(each.ns)}"></i>'
         )
     return f'<div class="strip">{"".join(parts)}</div>' if parts else ""
-

@@ -66,6 +66,12 @@ def marked(trades: Sequence[Trade], prices: Prices, to_ns: int, most: int) -> Cu
     return Curve(_summed(rows), known, held)
 
 
+def unrealised(trade: Trade, prices: Prices, to_ns: int, most: int) -> int | None:
+    """Return what a trade that is still held has come to at the last price known, nano-dollars."""
+    steps = marks(trade, prices.bars(trade.symbol, trade.opened_ns, to_ns, most), to_ns)
+    return steps[-1][1] if steps else None
+
+
 def marks(trade: Trade, bars: Sequence[Bar], end_ns: int) -> list[Step]:
     """Return what a trade had come to at the close of each bar, a bar's end being the next one's begin."""
     steps: list[Step] = []

@@ -82,14 +82,10 @@ def of_curve(trades: Sequence[Trade], curve: Curve, capital: int | None, zone: Z
         "days_per_year": per_year,
         "returns_of": "dollars" if capital is None else "equity",
         "sharpe": ratio,
-        "sharpe_error": None
-        if ratio is None
-        else metrics.sharpe_error(ratio, len(daily_returns), per_year),
+        "sharpe_error": None if ratio is None else metrics.sharpe_error(ratio, len(daily_returns), per_year),
         "sortino": metrics.sortino(daily_returns, per_year),
         "max_drawdown_usd": fall.amount if fall else never,
-        "max_drawdown": None
-        if capital is None or not curve.points
-        else metrics.deepest_fraction(values),
+        "max_drawdown": None if capital is None or not curve.points else metrics.deepest_fraction(values),
         "drawdown_from_ns": times[fall.peak] if fall else None,
         "drawdown_to_ns": times[fall.trough] if fall else None,
         "recovered_ns": times[fall.recovered] if fall and fall.recovered is not None else None,

@@ -35,13 +35,13 @@ class Plot:
 
     def line(self, points: Sequence[Point], name: str, *, steps: bool = False) -> None:
         """Add a line through places; `steps`: it stays until the next place, then jumps."""
-        self._shapes.append(f'<path class="{name}" d="{path(columns(points), steps=steps)}"/>')
+        self._shapes.append(f'<path class="{name}" d="{path(columns(points, WIDE // 2), steps=steps)}"/>')
 
     def area(self, points: Sequence[Point], base: float, name: str, *, steps: bool = False) -> None:
         """Add the area between a line and the height `base`."""
         if not points:
             return
-        thin = columns(points)
+        thin = columns(points, WIDE // 2)
         outline = path(thin, steps=steps)
         edge = f"V{base:.0f}H{thin[0][0]:.0f}Z"
         self._shapes.append(f'<path class="{name}" d="{outline}{edge}"/>')
@@ -73,11 +73,16 @@ class Plot:
 
     def value_axis(self, scale: Scale, about: int = 4, after: str = "") -> None:
         """Add grid lines at round values, and the values at the right."""
-        marks = value_marks(scale.low, scale.high, about)
-        grid = "".join(f"M0 {scale.at(mark):.1f}H{WIDE}" for mark in marks)
-        self._shapes.insert(0, f'<path class="grid" d="{grid}"/>')
+        marks = self.grid(scale, about)
         for mark in marks:
             self.tag(scale.at(mark), mark_text(mark, marks) + after, "yl")
+
+    def grid(self, scale: Scale, about: int = 4) -> list[float]:
+        """Add grid lines behind everything, and return the round values they stand for."""
+        marks = value_marks(scale.low, scale.high, about)
+        lines = "".join(f"M0 {scale.at(mark):.0f}H{WIDE}" for mark in marks)
+        self._shapes.insert(0, f'<path class="grid" d="{lines}"/>')
+        return marks
 
     def time_axis(self, scale: Scale, zone: ZoneInfo, about: int = 6) -> None:
         """Add round times below."""
@@ -90,7 +95,7 @@ class Plot:
             optional = " opt" if len(marks) > 3 and number % 2 else ""
             edge = " first" if percent < 6 else " last" if percent > 94 else ""
             self._labels.append(
-                f'<span class="xl{optional}{edge}" style="left:{percent:.2f}%">{said(label)}</span>'
+                f'<span class="xl{optional}{edge}" style="left:{percent:.1f}%">{said(label)}</span>'
             )
 
     def tag(self, y: float, text: str, name: str) -> None:

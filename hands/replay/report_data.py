@@ -47,6 +47,7 @@ class Found:
     trades: list[Trade]
     curve: Curve
     covered: list[tuple[Trade, list[Stretch]]]
+    unrealised: dict[str, int]
     document: Document
 
 
@@ -61,9 +62,7 @@ def report_data(
     capital: int | None = None,
 ) -> Document:
     """Return the numbers of a report as JSON has them. See `find` for what may be raised."""
-    return find(
-        ledger, prices, title=title, tz=tz, from_ns=from_ns, to_ns=to_ns, capital=capital
-    ).document
+    return find(ledger, prices, title=title, tz=tz, from_ns=from_ns, to_ns=to_ns, capital=capital).document
 
 
 def find(
@@ -103,7 +102,18 @@ def find(
     if not curve.marked:
         curve = curves.realised(found)
     covered = [(trade, stretches(trade, mark_ns)) for trade in found]
+    marked = {
+        trade.intent_id: curves.unrealised(trade, prices, mark_ns, each)
+        for trade in found
+        if trade.closed_ns is None
+    }
+    held = {intent_id: amount for intent_id, amount in marked.items() if amount is not None}
     document = _document(ledger, found, curve, covered, begin_ns, end_ns, capital or seen, zone)
+    document["headline"]["unrealised_usd"] = (
+        sum(held.values()) / NANO if held and len(held) == len(marked) else None
+    )
+    for row in document["trades"]:
+        row["unrealised"] = _text(held.get(row["intent_id"]))
     head = {
         "v": VERSION,
         "title": title,
@@ -126,6 +136,7 @@ def find(
         trades=found,
         curve=curve,
         covered=covered,
+        unrealised=held,
         document=head | document,
     )
 
@@ -138,9 +149,7 @@ def zone_of(tz: str) -> ZoneInfo:
         raise ValueError(f"there is no time zone {tz!r}; one is called America/New_York, say") from error
 
 
-def windows(
-    ledger: sqlite3.Connection, from_ns: int | None = None, to_ns: int | None = None
-) -> list[Span]:
+def windows(ledger: sqlite3.Connection, from_ns: int | None = None, to_ns: int | None = None) -> list[Span]:
     """Return the stretches of the market that a report on this ledger draws: what `TickPrices.of_rows` is to keep."""
     known = report_rows.edges(ledger)
     if known is None:
@@ -148,9 +157,7 @@ def windows(
     begin_ns = known[0] if from_ns is None else from_ns
     end_ns = known[1] + 1 if to_ns is None else to_ns
     mark_ns = min(end_ns, known[1] + 1)
-    return [
-        (trade.symbol, *chart_window(trade, mark_ns)) for trade in trades(ledger, begin_ns, end_ns)
-    ]
+    return [(trade.symbol, *chart_window(trade, mark_ns)) for trade in trades(ledger, begin_ns, end_ns)]
 
 
 def chart_window(trade: Trade, until_ns: int) -> tuple[int, int]:
@@ -171,9 +178,7 @@ def _document(
     zone: ZoneInfo,
 ) -> Document:
     stage_ns = report_rows.stages(ledger, from_ns, to_ns)
-    touched = [
-        trade.latency_ns for trade in found if trade.latency_ns is not None and _is_touch(trade)
-    ]
+    touched = [trade.latency_ns for trade in found if trade.latency_ns is not None and _is_touch(trade)]
     stage_ns["file_to_sent"] += touched
     return {
         "headline": figures.headline(found, curve, capital, zone),

@@ -16,7 +16,7 @@ from hands.replay.trades import as_object
 
 Rows = list[dict[str, Any]]
 
-BUCKETS_MAX = 60
+BUCKETS_MAX = 90
 _WIDTHS_S = (1, 5, 15, 60, 300, 900, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600, 86_400, 7 * 86_400, 28 * 86_400)
 
 _EDGES = (

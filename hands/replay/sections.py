@@ -65,7 +65,9 @@ def head(found: Found) -> str:
     where = f" \u00b7 {venue}" if venue else ""
     period = "nothing is recorded"
     if document["from_ns"] is not None:
-        period = f"{moment(found.from_ns, found.zone)} \u2013 {moment(found.to_ns, found.zone)}, {said(found.tz)}"
+        period = (
+            f"{moment(found.from_ns, found.zone)} \u2013 {moment(found.to_ns, found.zone)}, {said(found.tz)}"
+        )
     return (
         f'<header><p class="brand">Hands{where}</p><h1>{said(found.title, 200)}</h1><p class="period">{period}</p>'
         f'<p class="summary">{_summary(document, figures)}</p></header>'
@@ -80,7 +82,9 @@ def _summary(document: Document, figures: Document) -> str:
         return f"{judged} No trade was opened."
     parts = [f"{count(figures['trades'], 'trade')} ended, {figures['won']:,} of them with a profit"]
     if figures["still_held"]:
-        parts.append(f"{figures['still_held']:,} still held")
+        marked = figures["unrealised_usd"]
+        now = "" if marked is None else f", marked at {money(marked)}"
+        parts.append(f"{figures['still_held']:,} still held{now}")
     if figures["result_unknown"]:
         parts.append(f"{figures['result_unknown']:,} with a result that is not known")
     return f"{judged} {'; '.join(parts)}."
@@ -149,7 +153,8 @@ def _in_r(f: Document) -> str:
 def _factor_words(f: Document) -> str:
     if f["profit_factor"] is None:
         return "nothing was lost" if f["trades"] else ""
-    return f"wins {money(f['average_win_usd'])}, losses {money(f['average_loss_usd'])}"
+    wins, losses = money(f["average_win_usd"]), money(f["average_loss_usd"])
+    return f'<span class="nb">wins {wins},</span> <span class="nb">losses {losses}</span>'
 
 
 def _longest(cover: Document) -> str:
@@ -178,7 +183,9 @@ def equity(found: Found) -> str:
     per_day = charts.days(found.document["days"])
     if per_day:
         inner += f"<h3>Day by day</h3><figure>{per_day}</figure>"
-    inner += behind("The days as a table", table(("day", ">result", ">since the begin"), rows, "Results by day"))
+    inner += behind(
+        "The days as a table", table(("day", ">result", ">since the begin"), rows, "Results by day")
+    )
     return section("equity", "Equity", inner, _curve_words(found))
 
 
@@ -224,7 +231,11 @@ def _apart(name: str, rows: Sequence[Document], words: dict[str, str]) -> str:
     largest = max((abs(row["pnl_usd"]) for row in rows), default=0) or 1
     cells = []
     for row in rows:
-        label = UNKNOWN if row["name"] is None else f"<bdi>{said(words.get(row['name'], row['name']), NAME_MOST)}</bdi>"
+        label = (
+            UNKNOWN
+            if row["name"] is None
+            else f"<bdi>{said(words.get(row['name'], row['name']), NAME_MOST)}</bdi>"
+        )
         width = 50 * abs(row["pnl_usd"]) / largest
         side = "left:50%" if row["pnl_usd"] >= 0 else f"left:{50 - width:.1f}%"
         bar = f'<span class="meter"><i class="{"win" if row["pnl_usd"] >= 0 else "loss"}" style="{side};width:{width:.1f}%"></i></span>'
@@ -270,19 +281,39 @@ def gates(found: Found) -> str:
     cells = []
     for row in rows:
         r = row["r_sum"]
-        word = "not looked back at yet" if not row["valued"] else "nothing" if not r else "has cost" if r > 0 else "has saved"
+        word = (
+            "not looked back at yet"
+            if not row["valued"]
+            else "nothing"
+            if not r
+            else "has cost"
+            if r > 0
+            else "has saved"
+        )
         cells.append(
             [
                 said(row["check"]), f"<code>{said(row['code'])}</code>", f"{row['fired']:,}", f"{row['valued']:,}",
                 _whole(row["would_have_won"]), _whole(row["would_have_lost"]), signed(r, 2), money(row["usd_sum"]), word,
             ]
         )  # fmt: skip
-    headings = ("check", "code", ">refused", ">valued", ">would have won", ">lost", ">R", ">dollars", "the gate")
+    headings = (
+        "check",
+        "code",
+        ">refused",
+        ">valued",
+        ">would have won",
+        ">lost",
+        ">R",
+        ">dollars",
+        "the gate",
+    )
     lede = (
         "What the refused trades would have come to, each taken for itself, by the market after them. "
         "A gate with a sum above nothing has cost that much, one below has saved it."
     )
-    return section("gates", "What each gate cost", table(headings, cells, "What each check refused", "groups"), lede)
+    return section(
+        "gates", "What each gate cost", table(headings, cells, "What each check refused", "groups"), lede
+    )
 
 
 def _whole(value: int | None) -> str:
@@ -307,7 +338,9 @@ def execution(found: Found) -> str:
     inner = '<div class="pair"><div><h3>Entry slippage</h3>'
     inner += _slippage(entry, "Entry slippage in basis points of the trigger price", "No entry was filled.")
     if entry["n"]:
-        inner += f'<p class="note">Against the trigger price, {money_cost(slip["entry_cost_usd"])} in all.</p>'
+        inner += (
+            f'<p class="note">Against the trigger price, {money_cost(slip["entry_cost_usd"])} in all.</p>'
+        )
     inner += "</div><div><h3>Stop slippage</h3>"
     inner += _slippage(stop, "How far beyond its stop a stopped trade filled", "No trade ended at its stop.")
     inner += "</div></div><h3>Latency</h3>"
@@ -316,7 +349,9 @@ def execution(found: Found) -> str:
         return section("execution", "Execution", inner + empty("No order was sent in this time."))
     drawing = charts.latencies(wire["histogram"], "File to wire: how many orders took how long")
     if drawing:
-        inner += f"<figure>{drawing}<figcaption>File to wire, {count(wire['n'], 'order')}</figcaption></figure>"
+        inner += (
+            f"<figure>{drawing}<figcaption>File to wire, {count(wire['n'], 'order')}</figcaption></figure>"
+        )
     rows = [
         [
             f"{STAGES[row['stage']][0]}<small>{STAGES[row['stage']][1]}</small>", f"{row['n']:,}",
@@ -357,7 +392,9 @@ def protection(found: Found) -> str:
         return section("protection", title, empty("Nothing was held in this time, or no fill is recorded."))
     begin_ns = min(each[0] for _, own in lanes for each in own)
     end_ns = max(each[1] for _, own in lanes for each in own)
-    drawing = charts.lanes(lanes, begin_ns, end_ns, found.zone, "When each symbol was held, and how it was covered")
+    drawing = charts.lanes(
+        lanes, begin_ns, end_ns, found.zone, "When each symbol was held, and how it was covered"
+    )
     keys = '<div class="legend"><span><i class="c-stop"></i>live stop</span><span><i class="c-exit"></i>exit on its way</span><span><i class="c-none"></i>neither</span><span><i class="c-unknown"></i>unknown</span></div>'
     gaps = cover["gaps"]
     rows = [
@@ -368,8 +405,14 @@ def protection(found: Found) -> str:
         ]
         for gap in gaps[:GAPS_SHOWN]
     ]  # fmt: skip
-    told = table(("symbol", "from", ">for", "what there was", "intent"), rows, "Stretches without a live stop")
-    more = f"The {GAPS_SHOWN} longest of {len(gaps):,} gaps" if len(gaps) > GAPS_SHOWN else f"{count(len(gaps), 'gap')}, the longest first"
+    told = table(
+        ("symbol", "from", ">for", "what there was", "intent"), rows, "Stretches without a live stop"
+    )
+    more = (
+        f"The {GAPS_SHOWN} longest of {len(gaps):,} gaps"
+        if len(gaps) > GAPS_SHOWN
+        else f"{count(len(gaps), 'gap')}, the longest first"
+    )
     inner = f"<figure>{drawing}{keys}</figure>" + (behind(more, told) if gaps else "")
     lede = (
         f"Held for {lasting(cover['held_s'] * 1e9)} in all: {lasting(cover['unprotected_s'] * 1e9)} without a live stop "
@@ -391,7 +434,9 @@ def happenings(found: Found) -> str:
             kind = "r-halted" if each["state"] == "HALTED" else "r-reduce"
             words = f"{each['reason']}: {lasting(end_ns - each['from_ns'])}"
             by_reason.setdefault(each["reason"], []).append((each["from_ns"], end_ns, kind, words))
-        drawing = charts.lanes(list(by_reason.items()), found.from_ns, found.to_ns, found.zone, "When each reason held")
+        drawing = charts.lanes(
+            list(by_reason.items()), found.from_ns, found.to_ns, found.zone, "When each reason held"
+        )
         rows = [
             [
                 f"<code>{said(each['reason'])}</code>", said(each["state"]), moment(each["from_ns"], found.zone),
@@ -400,7 +445,9 @@ def happenings(found: Found) -> str:
             ]
             for each in reversed(reasons)
         ]  # fmt: skip
-        told = table(("reason", "state", "from", ">for", "what was said"), rows[:ALERTS_SHOWN], "Reasons not to trade")
+        told = table(
+            ("reason", "state", "from", ">for", "what was said"), rows[:ALERTS_SHOWN], "Reasons not to trade"
+        )
         inner += f"<figure>{drawing}</figure>" + behind(f"{count(len(reasons), 'reason')} as a table", told)
     else:
         inner += empty("Trading was never stopped or reduced in this time.")

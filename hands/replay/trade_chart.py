@@ -27,7 +27,7 @@ def trade_chart(
     trade: Trade, bars: Sequence[Bar], window: tuple[int, int], spans: Sequence[Stretch], zone: ZoneInfo
 ) -> str:
     """Return the drawing of a trade in a stretch of time, and under it how it was covered."""
-    plot = Plot(HEIGHT, f"{trade.symbol}: price, entry, stop, target and exit of this trade", "prices")
+    plot = Plot(HEIGHT, f"{trade.symbol}, its price and this trade", "prices")
     stops = stop_path(trade, window[1])
     levels = _levels(trade, stops)
     seen = [value for bar in bars for value in (bar[2], bar[3])]
@@ -37,7 +37,7 @@ def trade_chart(
     value = plot.y(min(seen, default=0), max(seen, default=1), 0.08)
     opened, ended = time.at(trade.opened_ns), time.at(trade.closed_ns or window[1])
     plot.shape(f'<rect class="held" x="{opened:.0f}" y="0" width="{ended - opened:.0f}" height="{HEIGHT}"/>')
-    plot.value_axis(value, 3)
+    plot.grid(value, 3)
     _draw_bars(plot, bars, time, value, window)
     for _, level, kind in levels:
         if kind in ("target", "entry"):
@@ -88,26 +88,31 @@ def _levels(trade: Trade, stops: Sequence[tuple[int, float]]) -> list[tuple[str,
     return found
 
 
-def _draw_bars(
-    plot: Plot, bars: Sequence[Bar], time: Scale, value: Scale, window: tuple[int, int]
-) -> None:
+def _draw_bars(plot: Plot, bars: Sequence[Bar], time: Scale, value: Scale, window: tuple[int, int]) -> None:
     """Draw wicks and bodies, those that rose and those that fell each as one shape."""
     if not bars:
         return
     width = min((b[0] - a[0] for a, b in zip(bars, bars[1:], strict=False)), default=window[1] - window[0])
     wide = max(1.5, WIDE * width / (window[1] - window[0]) * 0.62)
-    wicks: dict[bool, list[str]] = {True: [], False: []}
-    bodies: dict[bool, list[str]] = {True: [], False: []}
+    wicks, bodies = {True: _Strokes(), False: _Strokes()}, {True: _Strokes(), False: _Strokes()}
     for start_ns, opened, high, low, closed in bars:
-        x = f"{time.at(start_ns + width / 2):.0f}"
-        rose = closed >= opened
-        top, bottom = value.at(max(opened, closed)), value.at(min(opened, closed))
-        wicks[rose].append(f"M{x} {value.at(high):.0f}V{value.at(low):.0f}")
-        bodies[rose].append(f"M{x} {top:.0f}V{max(bottom, top + 1):.0f}")
+        x, rose = round(time.at(start_ns + width / 2)), closed >= opened
+        top, bottom = (round(value.at(each)) for each in (max(opened, closed), min(opened, closed)))
+        wicks[rose].add(x, round(value.at(high)), round(value.at(low)))
+        bodies[rose].add(x, top, max(bottom, top + 1))
     for rose, name in ((True, "rose"), (False, "fell")):
-        if wicks[rose]:
-            plot.shape(f'<path class="wick {name}" d="{"".join(wicks[rose])}"/>')
-            plot.shape(
-                f'<path class="body {name}" stroke-width="{wide:.1f}" d="{"".join(bodies[rose])}"/>'
-            )
+        plot.shape(f'<path class="wick {name}" d="{wicks[rose].path}"/>')
+        plot.shape(f'<path class="body {name}" stroke-width="{wide:.1f}" d="{bodies[rose].path}"/>')
 
+
+class _Strokes:
+    """Upright strokes as one path, each told from the end of the one before it: that is shorter."""
+
+    def __init__(self) -> None:
+        self.path = ""
+        self._x = self._y = 0
+
+    def add(self, x: int, top: int, bottom: int) -> None:
+        down = top - self._y
+        self.path += f"m{x - self._x}{'' if down < 0 else ' '}{down}v{bottom - top}"
+        self._x, self._y = x, bottom

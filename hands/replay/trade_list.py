@@ -19,21 +19,21 @@ from hands.replay.trades import Trade
 from hands.replay.unprotected import Stretch
 from hands.replay.words import (
     UNKNOWN,
-    count,
     exact,
     lasting,
     moment,
     money,
+    plain,
     price,
     said,
     signed,
     tone,
 )
 
-BARS_BYTES = 1_100_000
-BAR_BYTES = 24
+BARS_BYTES = 720_000
+BAR_BYTES = 22
 BARS_LEAST, BARS_MOST = 16, 110
-THESIS_BYTES = 400_000
+THESIS_BYTES = 250_000
 THESIS_LEAST, THESIS_MOST = 120, 1_500
 FULL = 1_500
 """So many trades have a chart; of what is older there is the line alone."""
@@ -74,15 +74,21 @@ def trade_list(found: Found, prices: Prices) -> str:
     return section("trades", f"Trades ({len(shown):,})", inner, lede)
 
 
-def _trade(
-    found: Found, prices: Prices, trade: Trade, spans: Sequence[Stretch], part: _Share | None
-) -> str:
+def _trade(found: Found, prices: Prices, trade: Trade, spans: Sequence[Stretch], part: _Share | None) -> str:
     result = None if trade.pnl is None else trade.pnl / NANO
     end_ns = trade.closed_ns or found.to_ns
     in_r = trade.pnl / trade.risk if trade.pnl is not None and trade.risk else None
     ended = "still held" if trade.closed_ns is None else REASONS.get(trade.exit_reason or "", "") or UNKNOWN
     way = "long" if trade.is_long else "short"
-    told = UNKNOWN if result is None and trade.closed_ns else "open" if result is None else money(result)
+    if trade.closed_ns is None:
+        result = _held_result(found, trade)
+        told = (
+            "open"
+            if result is None
+            else f'<small title="marked at the last price">open</small> {money(result)}'
+        )
+    else:
+        told = money(result)
     line = (
         f'<b>{said(trade.symbol)}</b><i class="way {way}">{way}</i><span>{ended}</span>'
         f'<span class="when">{moment(trade.opened_ns, found.zone)}</span>'
@@ -96,11 +102,20 @@ def _trade(
     window = chart_window(trade, found.to_ns)
     bars = prices.bars(trade.symbol, *window, part.bars)
     chart = trade_chart(trade, bars, window, spans, found.zone)
-    note = "" if bars else '<p class="note">No prices are recorded of this time: the plan and the fills alone.</p>'
+    note = (
+        ""
+        if bars
+        else '<p class="note">No prices are recorded of this time: the plan and the fills alone.</p>'
+    )
     return (
         f'<details class="trade" {keys}><summary>{line}</summary><div class="inside">{chart}{note}'
         f"{_numbers(trade, found.zone)}{_thesis(trade, part.thesis)}</div></details>"
     )
+
+
+def _held_result(found: Found, trade: Trade) -> float | None:
+    amount = found.unrealised.get(trade.intent_id)
+    return None if amount is None else amount / NANO
 
 
 def _numbers(trade: Trade, zone: ZoneInfo) -> str:
@@ -108,24 +123,23 @@ def _numbers(trade: Trade, zone: ZoneInfo) -> str:
     rows = [
         ("strategy", f"<bdi>{said(trade.strategy_ref, NAME_MOST)}</bdi>" if trade.strategy_ref else UNKNOWN),
         ("agent", f"<bdi>{said(trade.agent, NAME_MOST)}</bdi>"),
-        ("quantity", _exact(trade.qty)),
+        ("quantity", exact(None if trade.qty is None else decimal_text(int(trade.qty)))),
         ("entry", _price(trade.entry_price)),
         ("exit", _price(trade.exit_price) if trade.closed_ns is not None else "\u2013"),
-        ("planned risk", _exact(trade.risk, "$")),
-        ("fees", _exact(trade.fees, "$") + estimated),
+        ("planned risk", _usd(trade.risk)),
+        ("fees", _usd(trade.fees) + estimated),
         ("expected", money(None if trade.expected is None else trade.expected / NANO)),
         ("slippage", _slippage(trade)),
         ("latency", lasting(trade.latency_ns)),
         ("confidence", UNKNOWN if trade.confidence is None else f"{trade.confidence / NANO:.2f}"),
         ("closed", moment(trade.closed_ns, zone) if trade.closed_ns is not None else "\u2013"),
-        ("fills", count(len(trade.fills), "fill")),
         ("intent", f"<code>{said(trade.intent_id, NAME_MOST)}</code>"),
     ]
-    return f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in rows)}</dl>"
+    return f"<dl>{''.join(f'<div><dt>{name}<dd>{value}</div>' for name, value in rows)}</dl>"
 
 
-def _exact(value: int | None, before: str = "") -> str:
-    return exact(None if value is None else decimal_text(int(value)), before)
+def _usd(value: int | None) -> str:
+    return plain(None if value is None else value / NANO, 2, "$")
 
 
 def _price(value: int | None) -> str:

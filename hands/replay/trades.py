@@ -220,6 +220,9 @@ def _held(row: Row, fills: dict[str, list[Fill]], orders: dict[str, list[Order]]
     if not entries:
         return None
     bought = sum(fill.qty for fill in entries)
+    average = sum(fill.qty * fill.price for fill in entries) // bought
+    sign = -1 if row["direction"] == "SHORT" else 1
+    trigger, stamps = row["trigger_price_nano"], _stamps(receipt)
     document = as_object(row["document"])
     thesis = document.get("thesis")
     return Trade(
@@ -233,10 +236,10 @@ def _held(row: Row, fills: dict[str, list[Fill]], orders: dict[str, list[Order]]
         opened_ns=entries[0].at_ns,
         closed_ns=None,
         qty=bought,
-        entry_price=sum(fill.qty * fill.price for fill in entries) // bought,
+        entry_price=average,
         exit_price=None,
         exit_reason=None,
-        trigger_price=row["trigger_price_nano"],
+        trigger_price=trigger,
         limit_price=_amount(planned.get("limit_price")),
         stop_loss=_amount(levels.get("stop_loss"))
         or _amount(planned.get("stop_loss"))
@@ -250,12 +253,18 @@ def _held(row: Row, fills: dict[str, list[Fill]], orders: dict[str, list[Order]]
         expected=None,
         fees=fees_of(own),
         fees_estimated="/" in (row["symbol"] or ""),
-        slippage=None,
-        latency_ns=None,
-        stamps_ns=_stamps(receipt),
+        slippage=None if trigger is None else sign * (average - trigger),
+        latency_ns=_latency(document, stamps),
+        stamps_ns=stamps,
         fills=own,
         orders=tuple(orders.get(intent_id, ())),
     )
+
+
+def _latency(document: Row, stamps: dict[str, int]) -> int | None:
+    """Return how long a document took to the wire; a touch waited for its price, and when that came is not told."""
+    begun, sent = stamps.get("file_event"), stamps.get("sent")
+    return None if begun is None or sent is None or document.get("entry") == "touch" else sent - begun
 
 
 def fees_of(fills: Iterable[Fill]) -> int | None:

@@ -87,13 +87,13 @@ def price_places(value: float) -> int:
     return min(9, 3 - math.floor(math.log10(abs(value))))
 
 
-def exact(text: str | None, before: str = "") -> str:
+def exact(text: str | None) -> str:
     """Return an exact amount given as decimal text, at most nine decimals as it has them."""
     if text is None:
         return UNKNOWN
     whole, _, part = text.removeprefix("-").partition(".")
     grouped = f"{int(whole):,}" + (f".{part}" if part else "")
-    return f"{MINUS if text.startswith('-') else ''}{before}{grouped}"
+    return f"{MINUS if text.startswith('-') else ''}{grouped}"
 
 
 def lasting(ns: float | None) -> str:
@@ -108,7 +108,11 @@ def lasting(ns: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for size, name, smaller, small in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+    for size, name, smaller, small in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size:,} {name}" + (f" {rest} {small}" if rest else "")
