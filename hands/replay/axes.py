@@ -125,12 +125,8 @@ def columns(points: Sequence[Point], width: int = WIDE) -> list[Point]:
         while end < len(points) and math.floor(points[end][0] * width / WIDE) == column:
             end += 1
         part = points[begin:end]
-        numbers = {
-            0,
-            len(part) - 1,
-            min(range(len(part)), key=lambda n, part=part: part[n][1]),
-            max(range(len(part)), key=lambda n, part=part: part[n][1]),
-        }
+        heights = [y for _, y in part]
+        numbers = {0, len(part) - 1, heights.index(min(heights)), heights.index(max(heights))}
         found += [part[number] for number in sorted(numbers)]
         begin = end
     return found

@@ -139,8 +139,8 @@ def _ends(x: Scale) -> list[float]:
     return [x.low, 0.0, x.high] if x.low < 0 < x.high and 0.15 < x.at(0) / WIDE < 0.85 else [x.low, x.high]
 
 
-def latencies(bins: Sequence[Sequence[float]], label: str) -> str:
-    """Return how latencies (µs) are spread over bins that grow by one factor."""
+def durations(bins: Sequence[Sequence[float]], label: str) -> str:
+    """Return how lengths of time (µs) are spread over bins that grow by one factor."""
     if not bins:
         return ""
     plot = Plot(130, label)
@@ -203,6 +203,9 @@ def legend(by_code: Sequence[dict[str, Any]]) -> str:
     return f'<div class="legend">{"".join(parts)}</div>'
 
 
+BRIEF_NS = NANO
+"""A gap shorter than a second is a mark below its lane: as wide as a line can be seen it would look like minutes."""
+
 LANE = 26
 """The height of a lane in pixels."""
 
@@ -234,7 +237,8 @@ def lanes(rows: Sequence[Lane], from_ns: int, to_ns: int, zone: ZoneInfo, label:
             _lane_of_many(plot, placed, top)
         else:
             for left, right, kind, title in placed:
-                plot.bar(left, max(left + 0.8, right), top, top + tall - 10, kind, title)
+                begin = top + tall - 14 if kind == "c-brief" else top
+                plot.bar(left, max(left + 0.8, right), begin, top + tall - 10, kind, title)
         plot.tag(number * tall + tall / 2, name, "ll")
     plot.time_axis(time, zone)
     return plot.markup()
@@ -243,8 +247,9 @@ def lanes(rows: Sequence[Lane], from_ns: int, to_ns: int, zone: ZoneInfo, label:
 def _lane_of_many(plot: Plot, placed: Sequence[tuple[float, float, str, str]], top: int) -> None:
     """Draw each kind as one shape, without words."""
     for kind in dict.fromkeys(each[2] for each in placed):
+        down = LANE - 14 if kind == "c-brief" else 0
         boxes = "".join(
-            f"M{left:.1f} {top}h{max(0.8, right - left):.1f}v{LANE - 10}H{left:.1f}z"
+            f"M{left:.1f} {top + down}h{max(0.8, right - left):.1f}v{LANE - 10 - down}H{left:.1f}z"
             for left, right, own, _ in placed
             if own == kind
         )
@@ -265,7 +270,9 @@ def covered_lanes(found: Found) -> list[Lane]:
     for trade, stretches in found.covered:
         own = by_symbol.setdefault(trade.symbol, [])
         own += [_stretch(each) for each in stretches]
-    order = {name: number for number, (name, _) in enumerate(_COVER.values())}
+    order = {
+        name: number for number, name in enumerate(("c-unknown", "c-stop", "c-brief", "c-exit", "c-none"))
+    }
     return [
         (symbol, sorted(own, key=lambda each: (order[each[2]], each[0])))
         for symbol, own in sorted(by_symbol.items())
@@ -275,6 +282,8 @@ def covered_lanes(found: Found) -> list[Lane]:
 
 def _stretch(each: Stretch) -> tuple[int, int, str, str]:
     name, words = _COVER[each.cover]
+    if each.ns < BRIEF_NS and each.cover in (Cover.NONE, Cover.EXIT):
+        name = "c-brief"
     return each.from_ns, each.to_ns, name, f"{words}: {lasting(each.ns)}"
 
 

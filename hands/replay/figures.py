@@ -243,6 +243,9 @@ def protection(covered: Sequence[tuple[Trade, Sequence[Stretch]]]) -> Figures:
         "exit_on_its_way_s": total(Cover.EXIT) / NS_PER_S if known else None,
         "unknown_s": total(Cover.UNKNOWN) / NS_PER_S if known else None,
         "longest_unprotected_s": max(naked, default=0) / NS_PER_S if known else None,
+        "gaps_histogram": [
+            list(each) for each in metrics.spread_by_factor([gap[1].ns / 1_000 for gap in gaps], 4)
+        ],
         "gaps": [
             {
                 "intent_id": trade.intent_id,

@@ -147,3 +147,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str, 
 def behind(summary: str, inner: str) -> str:
     """Return what is there but not shown until it is asked for."""
     return f'<details class="behind"><summary>{said(summary)}</summary>{inner}</details>'
+
+
+def section(identity: str, title: str, inner: str, lede: str = "") -> str:
+    """Return a section; `lede` is markup."""
+    words = f'<p class="lede">{lede}</p>' if lede else ""
+    return f'<section id="{identity}"><h2>{said(title)}</h2>{words}{inner}</section>'
+
+
+def empty(words: str) -> str:
+    return f'<p class="none">{said(words)}</p>'

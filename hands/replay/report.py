@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from hands.replay import sections
+from hands.replay import conduct, results
 from hands.replay.method import method
 from hands.replay.prices import Prices
 from hands.replay.report_data import Document, Found, find
@@ -66,17 +66,17 @@ def page(found: Found, prices: Prices) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     links = "".join(f'<a href="#{name}">{word}</a>' for name, word in NAVIGATION)
     parts = (
-        sections.head(found),
-        sections.tiles(found),
+        results.head(found),
+        results.tiles(found),
         f'<nav aria-label="Sections">{links}</nav>',
-        sections.equity(found),
-        sections.sources(found),
+        results.equity(found),
+        results.sources(found),
         trade_list(found, prices),
-        sections.verdicts(found),
-        sections.gates(found),
-        sections.execution(found),
-        sections.protection(found),
-        sections.happenings(found),
+        conduct.verdicts(found),
+        conduct.gates(found),
+        conduct.execution(found),
+        conduct.protection(found),
+        conduct.happenings(found),
         method(found),
     )
     return (

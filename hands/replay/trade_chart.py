@@ -7,6 +7,7 @@ can hold a thousand of these; where no market was recorded, the plan and the fil
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NANO
@@ -92,7 +93,7 @@ def _draw_bars(plot: Plot, bars: Sequence[Bar], time: Scale, value: Scale, windo
     """Draw wicks and bodies, those that rose and those that fell each as one shape."""
     if not bars:
         return
-    width = min((b[0] - a[0] for a, b in zip(bars, bars[1:], strict=False)), default=window[1] - window[0])
+    width = min((b[0] - a[0] for a, b in pairwise(bars)), default=window[1] - window[0])
     wide = max(1.5, WIDE * width / (window[1] - window[0]) * 0.62)
     wicks, bodies = {True: _Strokes(), False: _Strokes()}, {True: _Strokes(), False: _Strokes()}
     for start_ns, opened, high, low, closed in bars:

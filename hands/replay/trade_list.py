@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NANO, decimal_text
+from hands.replay.plots import empty, section
 from hands.replay.prices import Prices
 from hands.replay.report_data import Found, chart_window
-from hands.replay.sections import NAME_MOST, REASONS, empty, section
+from hands.replay.results import NAME_MOST
 from hands.replay.trade_chart import trade_chart
 from hands.replay.trades import Trade
 from hands.replay.unprotected import Stretch
 from hands.replay.words import (
+    REASONS,
     UNKNOWN,
     exact,
     lasting,

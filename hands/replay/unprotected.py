@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from hands.core.vocab import OrderStatus
 from hands.replay.trades import Order, Trade
@@ -64,7 +65,7 @@ def stretches(trade: Trade, until_ns: int) -> list[Stretch]:
     start_ns = entries[0].at_ns
     bounds = [start_ns, *sorted(at for at in times if start_ns < at < end_ns), end_ns]
     found: list[Stretch] = []
-    for from_ns, to_ns in zip(bounds, bounds[1:], strict=False):
+    for from_ns, to_ns in pairwise(bounds):
         if from_ns >= to_ns:
             continue
         cover = _cover(trade, lives, from_ns)

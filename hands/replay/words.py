@@ -17,6 +17,16 @@ from hands.core.units import NANO
 UNKNOWN: Final = '<span class="unk">unknown</span>'
 MINUS: Final = "\u2212"
 
+REASONS: Final = {
+    "TP": "target",
+    "SL": "stop",
+    "TIME": "time",
+    "MANUAL": "by hand",
+    "HALT": "halt",
+    "LIQUIDATED": "liquidated",
+}
+"""Why a trade ended, for people."""
+
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of what stands around them: shown by their number instead."""
 
@@ -101,6 +111,8 @@ def lasting(ns: float | None) -> str:
     if ns is None:
         return UNKNOWN
     seconds = ns / NANO
+    if ns < 1_000:
+        return f"{ns:,.0f} ns"
     if seconds < 1e-3:
         return f"{ns / 1e3:,.0f} \u00b5s"
     if seconds < 1:

@@ -254,7 +254,7 @@ def big_ledger(trades: int = 500, seed: int = 7) -> tuple[sqlite3.Connection, Ti
             else ()
         )
         thesis = (
-            HOSTILE[number % len(HOSTILE)]
+            HOSTILE[number // 9 % len(HOSTILE)]
             if number % 9 == 0
             else "Pulled back to the session VWAP on falling volume inside an intact uptrend; the stop is under this morning's low. "
             * chance.randint(1, 3)
