@@ -6,7 +6,6 @@ Owns its flags, the adding up check by check, and the table. May not value a tra
 from __future__ import annotations
 
 import time
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ import typer
 
 from hands.cli.output import ExitCode, JsonFlag, fail, print_json, say, table
 from hands.cli.places import DEFAULT_CONFIG, ConfigFlag, StateFlag, state_folder
-from hands.cli.times import SECONDS, SPAN
+from hands.cli.times import SECONDS, SPAN, moment_ns
 
 if TYPE_CHECKING:
     from hands.core.hindsight import Gate, Hindsight, Minute, Refused
@@ -82,9 +81,9 @@ def _span(since: str | None, from_: str | None, to: str | None, *, as_json: bool
     now_ns = time.time_ns()
     if since is not None and from_ is not None:
         fail(ExitCode.USAGE, "either --since or --from", as_json=as_json)
-    to_ns = now_ns if to is None else _moment("--to", to, as_json=as_json)
+    to_ns = now_ns if to is None else moment_ns("--to", to, as_json=as_json)
     if from_ is not None:
-        from_ns = _moment("--from", from_, as_json=as_json)
+        from_ns = moment_ns("--from", from_, as_json=as_json)
         if from_ns >= to_ns:
             fail(
                 ExitCode.USAGE,
@@ -96,15 +95,6 @@ def _span(since: str | None, from_: str | None, to: str | None, *, as_json: bool
     if match is None:
         fail(ExitCode.USAGE, f"--since takes 90s, 30m, 24h or 7d, not {since!r}", as_json=as_json)
     return now_ns - int(match.group(1)) * SECONDS[match.group(2)] * NANO, to_ns
-
-
-def _moment(flag: str, text: str, *, as_json: bool) -> int:
-    from hands.core.members import parse_time_ns
-
-    try:
-        return parse_time_ns(f"{date.fromisoformat(text)}T00:00:00Z" if len(text) == 10 else text)
-    except ValueError as error:
-        fail(ExitCode.USAGE, f"{flag}: {error}; a date is midnight UTC", as_json=as_json)
 
 
 # --- where it comes from -------------------------------------------------------------------------------------

@@ -206,9 +206,7 @@ def _can_rest(state: State, ticket: Ticket, plan: Plan, rest: int) -> bool:
 def waits_for_open(state: State, plan: Plan) -> bool:
     """Whether an exit would have to wait for the session: its stop stays meanwhile."""
     session = state.session
-    return not plan.is_crypto and not (
-        session is not None and session.is_open and state.now_ns < session.next_close_ns
-    )
+    return not plan.is_crypto and not (session is not None and session.is_open_at(state.now_ns))
 
 
 # --- amend -------------------------------------------------------------------------------------------------

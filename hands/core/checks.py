@@ -253,7 +253,7 @@ def session(case: Case) -> Result:
         return Denial(
             Finding("session", False, "unknown", "open"), "the venue's clock is not known", Retry.AFTER
         )
-    if not venue.is_open or now >= venue.next_close_ns:
+    if not venue.is_open_at(now):
         finding = Finding("session", False, "closed", "open")
         return Denial(finding, "the regular session is closed", Retry.AFTER, venue.next_open_ns)
     first, last = rules.no_entry_first_s, max(rules.no_entry_last_s, rules.flatten_before_close_s)

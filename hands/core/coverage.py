@@ -36,16 +36,16 @@ RENEW_AFTER_NS = 80 * 24 * 3600 * NS_PER_S
 renewal that anybody has documented, so its age is that of the first in its row."""
 
 
-def protected_qty(ticket: Ticket, *, in_session: bool = False) -> Qty:
+def protected_qty(state: State, ticket: Ticket) -> Qty:
     """Return how much of the position a live stop at the venue would sell; an OCO group counts once.
 
     A held leg counts only while its group is active: the entry filled completely and its target is not over, or its
     target works. While a target fills the venue shrinks the stop beside it and may not say so: the target's rest
     is what counts. Of an order and the one that is to replace it the old one counts until it is told to be over; while
     the venue is busy replacing it (`pending_replace`: whether it still acts then is not documented) neither does.
-    `in_session`: what is done for the day does not count.
+    What is done for the day counts until the market is open again.
     """
-    total, acting = 0, RESTING if in_session else RESTING_CLOSED
+    total, acting = 0, RESTING if is_in_session(state, ticket) else RESTING_CLOSED
     for order in ticket.exits:
         if order.leg is not Leg.STOP_LOSS or not order.is_live or _waits_to_replace(ticket, order):
             continue
@@ -68,7 +68,12 @@ def _waits_to_replace(ticket: Ticket, order: Order) -> bool:
 
 def _gave_place(ticket: Ticket, order: Order) -> bool:
     """Whether the order that took the place of this one has ended: the word of this one's own end was lost."""
-    return any(each.replaces == order.client_order_id and each.status in ENDED for each in ticket.exits)
+    return any(each.status in ENDED for each in successors(ticket, order))
+
+
+def successors(ticket: Ticket, order: Order) -> list[Order]:
+    """Return the orders that took the place of `order`, or were to take it, as we heard of them: refused ones too."""
+    return [each for each in ticket.exits if each.replaces == order.client_order_id]
 
 
 def _targets_beside(ticket: Ticket, stop: Order) -> list[Order]:
@@ -97,7 +102,7 @@ def is_in_session(state: State, ticket: Ticket) -> bool:
     """Whether the market of a trade is open as far as we know; that of coins always is."""
     session = state.session
     coins = ticket.plan is not None and ticket.plan.is_crypto
-    return coins or (session is not None and session.is_open and state.now_ns < session.next_close_ns)
+    return coins or (session is not None and session.is_open_at(state.now_ns))
 
 
 def is_on_the_way(ticket: Ticket, order: Order, *, in_session: bool = False) -> bool:
@@ -151,7 +156,7 @@ def fresh_mark(state: State, ticket: Ticket) -> Price | None:
 def watch_clock(state: State, ticket: Ticket, entry: Order) -> None:
     """Keep the unprotected age: it runs while a live stop, or an exit on its way, covers less than is owned."""
     exiting = sum(o.remaining for o in ticket.exits if o.leg is Leg.EXIT and o.is_live)
-    covered = max(protected_qty(ticket, in_session=is_in_session(state, ticket)), exiting)
+    covered = max(protected_qty(state, ticket), exiting)
     if ticket.owned <= 0 or covers(ticket, covered):
         if ticket.naked_since_ns is not None or (ticket.protected_since_ns is None and covered):
             ticket.protected_since_ns = state.now_ns if ticket.owned > 0 else None

@@ -76,7 +76,7 @@ def can_exit_now(state: State, ticket: Ticket) -> bool:
     if stands_in_halt(state, ticket):
         return False
     session = state.session
-    if session is not None and session.is_open and state.now_ns < session.next_close_ns:
+    if session is not None and session.is_open_at(state.now_ns):
         return True
     if session is not None and session.next_open_ns > state.now_ns:
         state.wake_at(session.next_open_ns, "ticket", ticket.intent_id)

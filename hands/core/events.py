@@ -102,12 +102,14 @@ class RequestKind(StrEnum):
 class RequestSent(Event, frozen=True, tag="request_sent", kw_only=True):
     """The request's bytes were handed to the socket at `sent_ns`.
 
-    `decided_ns` and `journaled_ns`: when the decision stood and when it was written ahead, for the latency stamps.
+    `decided_ns` and `journaled_ns`: when the decision stood and when it was written ahead, for the latency stamps. `wire` is
+    what was sent, without its headers: method, path and, in the next line, the body; for the record alone.
     """
 
     kind: RequestKind
     client_order_id: str
     sent_ns: Ns
+    wire: bytes = b""
     decided_ns: Ns | None = None
     journaled_ns: Ns | None = None
 
@@ -200,6 +202,10 @@ class SessionReport(Event, frozen=True, tag="session", kw_only=True):
     phase: str = ""
     ahead_max_ns: int | None = None
     ahead_min_ns: int | None = None
+
+    def is_open_at(self, now_ns: int) -> bool:
+        """Whether the session was open when this was told, and has not been over by `now_ns`."""
+        return self.is_open and now_ns < self.next_close_ns
 
 
 class TruthReport(Event, frozen=True, tag="truth", kw_only=True):

@@ -8,6 +8,7 @@ settles a doubt only where it cannot be older than it.
 from __future__ import annotations
 
 from hands.core.commands import AnyCommand
+from hands.core.coverage import successors
 from hands.core.events import VenueOrder
 from hands.core.ledger_rows import order_record
 from hands.core.state import State
@@ -59,10 +60,7 @@ def _is_open_ended(ticket: Ticket, leg: Order) -> bool:
 
 def is_replaced(ticket: Ticket, order: Order) -> bool:
     """Whether we know what has taken the place of an order, or asked for it; what the venue refused has not."""
-    return any(
-        each.replaces == order.client_order_id and each.status is not OrderStatus.REJECTED
-        for each in ticket.exits
-    )
+    return any(each.status is not OrderStatus.REJECTED for each in successors(ticket, order))
 
 
 def note_leg_moved(state: State, ticket: Ticket, leg: Order) -> None:
@@ -103,7 +101,7 @@ def note_read(
 
 
 def _successor_in(ticket: Ticket, leg: Order, told: set[str]) -> bool:
-    return any(each.replaces == leg.client_order_id and each.order_id in told for each in ticket.exits)
+    return any(each.order_id in told for each in successors(ticket, leg))
 
 
 def _doubt_ns(ticket: Ticket, head: Order) -> int:

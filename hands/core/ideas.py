@@ -31,15 +31,26 @@ Idea = tuple[str, Direction, tuple[int, int, int]]
 
 
 class Ideas:
-    """Accepted intents, oldest first; what is appended must not be older than what is there."""
+    """Accepted intents, oldest first; what is appended must not be older than what is there.
 
-    def __init__(self, accepted: Iterable[Accepted] = ()) -> None:
+    `void` are those that died without a fill, where that is known better than from their own records: an intent that is
+    void, and then is not after a late fill, is appended but once.
+    """
+
+    def __init__(self, accepted: Iterable[Accepted] = (), void: Iterable[str] | None = None) -> None:
         self._by_time: deque[Accepted] = deque()
         self._by_idea: dict[Idea, deque[Accepted]] = {}
         self._latest: dict[str, Accepted] = {}
         self._void: set[str] = set()
         for each in accepted:
             self.append(each)
+        if void is not None:
+            self._void = set(void)
+
+    @property
+    def void(self) -> list[str]:
+        """The ids of those that died without a fill, sorted."""
+        return sorted(self._void)
 
     def __iter__(self) -> Iterator[Accepted]:
         return iter(self._by_time)

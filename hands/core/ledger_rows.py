@@ -99,7 +99,7 @@ def rejection_record(
 def scene(case: Case) -> dict[str, Any]:
     """Return what a refusal is looked back at with (`hindsight`): the market and the prices the order would have had."""
     session, terms, quote, age_ns = case.state.session, case.terms, case.quote, case.quote_age_ns
-    is_open = session is not None and session.is_open and case.now_ns < session.next_close_ns
+    is_open = session is not None and session.is_open_at(case.now_ns)
     noted = Scene(
         day=_trading_day(case),
         arming=case.arming,

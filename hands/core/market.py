@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from hands.core import bars, kernel, suspects, triggers
+from hands.core import bars, kernel, suspects, triggers, views
 from hands.core.bars import BAR, SERIES, SPARE, Bar
 from hands.core.compiled import door, on_lines
 from hands.core.indicators import SHOWN, Indicators, choose_periods
@@ -24,7 +24,7 @@ from hands.core.kernel import AMOUNT_MAX, KERNEL_FINGERPRINT, SYMBOL
 from hands.core.rows import ROW, RowFlag, RowKind, new_rows, rows_of_bars, time_passes
 from hands.core.triggers import BELOW, BY_DISTANCE, BY_FRACTION, FIXED, TRIGGER, TriggerDirection, TriggerOn
 from hands.core.units import NS_PER_S, Price, round_to_tick
-from hands.core.views import Checkpoint, QuoteView, TradeView, TriggerView
+from hands.core.views import Checkpoint, QuoteView, SnapshotHead, TradeView, TriggerView
 
 __all__ = [
     "KERNEL_FINGERPRINT",
@@ -96,6 +96,7 @@ class Market:
         self._checked: np.ndarray | None = None
         self.rows_seen = 0
         self.fired_count = 0
+        self.mended: dict[int, None] = {}  # whose state was changed otherwise than by rows, for the record
 
     def _bind(self) -> None:
         """Take the views of the arrays that reading goes through: `.item` on one costs 60 ns."""
@@ -192,17 +193,7 @@ class Market:
         """Return what an armed trigger waits for, `None` for a slot that is not armed."""
         if not 0 < slot < len(self._table) or not self._table["armed"][slot]:
             return None
-        armed = self._table[slot]
-        level, best = float(armed["level"]), None
-        if armed["trails"] != FIXED:
-            level, best = triggers.trailing_level(self._table, slot)
-        return TriggerView(
-            int(armed["sym"]),
-            TriggerOn(int(armed["on"])),
-            TriggerDirection(int(armed["direction"])),
-            level if math.isfinite(level) else None,
-            best if best is not None and math.isfinite(best) else None,
-        )
+        return views.trigger_view(self._table, slot)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -273,6 +264,7 @@ class Market:
         """Restart the session's sums at the first row from `reset_ns` on (0: never), then every `period_ns` (0: once)."""
         if reset_ns < 0 or period_ns < 0:
             raise ValueError(f"a session reset at {reset_ns} every {period_ns} ns")
+        self.mended[sym] = None
         symbol = self._symbols[sym]
         symbol["reset"] = (reset_ns, period_ns, reset_ns, period_ns)
         symbol["due_ns"] = min(int(symbol["due_ns"]), reset_ns)
@@ -283,7 +275,7 @@ class Market:
         return Checkpoint(sym, int(symbol["seen_ns"]), symbol.tobytes(), self._series[sym].tobytes())
 
     def records(self, sym: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return a symbol's record, series and bars as they lie in memory: for `stage` alone."""
+        """Return a symbol's record, series and bars as they lie in memory: for `stage` and `symbol_image` alone."""
         return self._symbols[sym : sym + 1], self._series[sym], self._history[sym]
 
     def rebuild(self, checkpoint: Checkpoint, rows: np.ndarray) -> None:
@@ -309,6 +301,7 @@ class Market:
         closed = int((self._series["count"][sym, 1:] - series["count"][1:]).max())
         if closed > SPARE:
             raise ValueError(f"{closed} bars have closed since the checkpoint; at most {SPARE}")
+        self.mended[sym] = None
         symbol = self._symbols[sym]
         was = symbol.copy()
         self._series[sym] = series
@@ -334,6 +327,7 @@ class Market:
 
         Its triggers, its periods, its quote and the session it was told stay.
         """
+        self.mended[sym] = None
         symbol = self._symbols[sym]
         for name in ("due_ns", "seen_ns", "session", "trade", "suspect"):
             symbol[name] = np.zeros((), SYMBOL[name])
@@ -343,6 +337,7 @@ class Market:
     def pass_time(self, sym: int, venue_ns: int) -> None:
         """Let a symbol's time pass without a trade: bars close, and what was made long before is late."""
         if venue_ns > self._symbols["seen_ns"][sym]:  # 0, say, is when no symbol was seen
+            self.mended[sym] = None
             self._replay(time_passes(sym, venue_ns))
 
     def load_bars(
@@ -364,6 +359,7 @@ class Market:
             stage._series["since_ns"][0, k] = completed[0].start_ns if since_ns is None else since_ns
         if stage._symbols["session"]["trades"][0] != len(rows):
             raise ValueError("bars with prices or volumes that are none")
+        self.mended[sym] = None
         made, ring = stage._series[0, k], stage._history[0]
         begin, end, count = int(made["ring_from"]), int(made["ring_to"]), len(completed)
         for number in range(max(0, count - (end - begin)), count):
@@ -379,6 +375,7 @@ class Market:
         """
         if min(start_ns, trades) < 0 or not 0.0 <= volume < math.inf or not 0.0 <= notional < math.inf:
             raise ValueError(f"{trades} trades since {start_ns}, volume {volume}, notional {notional}")
+        self.mended[sym] = None
         self._symbols["session"][sym] = (start_ns, trades, (notional, 0.0), (volume, 0.0))
 
     # --- snapshots ---------------------------------------------------------------------------------------------
@@ -393,17 +390,9 @@ class Market:
 
     def snapshot(self) -> bytes:
         """Return the whole state: a line of JSON that says what follows, then the arrays' bytes."""
-        head = msgspec.json.encode(
-            {
-                "v": 2,
-                "layout": _LAYOUT,
-                "symbols": self.symbols,
-                "intervals_s": self.intervals_s,
-                "rows_seen": self.rows_seen,
-                "table": len(self._table),
-            }
-        )
-        return b"\n".join((head, b"".join(array.tobytes() for array in self._arrays())))
+        head = SnapshotHead(2, _LAYOUT, self.symbols, self.intervals_s, self.rows_seen, len(self._table))
+        arrays = b"".join(array.tobytes() for array in self._arrays())
+        return b"\n".join((msgspec.json.encode(head), arrays))
 
     def digest(self, sym: int | None = None) -> str:
         """Return a SHA-256: of the whole state, or of all that rows and sessions made of one symbol.
@@ -420,14 +409,22 @@ class Market:
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Market:
-        """Return the market a `snapshot` of this version was taken of. Raises ValueError: it is none."""
+        """Return the market a `snapshot` of this version was taken of; what fired last is not in it.
+
+        Raises ValueError: it is none.
+        """
         head, _, body = snapshot.partition(b"\n")
-        about = msgspec.json.decode(head)
-        market = cls(about["symbols"], about["intervals_s"])
-        market.rows_seen = about["rows_seen"]
-        market._table = np.zeros(about["table"], TRIGGER)
-        if about.get("layout") != _LAYOUT or len(body) != market.nbytes:
+        about = SnapshotHead.read(head)
+        least = 0 if about is None else len(about.symbols) * SYMBOL.itemsize + about.table * TRIGGER.itemsize
+        if about is None or about.layout != _LAYOUT or least > len(body):
             raise ValueError(f"a snapshot of {len(body)} bytes of state is not one of this version")
+        market = cls(about.symbols, about.intervals_s)
+        market.rows_seen = about.rows_seen
+        market._table = np.zeros(about.table, TRIGGER)
+        if len(body) != market.nbytes:
+            raise ValueError(
+                f"a snapshot of {len(body)} bytes, {market.nbytes} expected, is not one of this version"
+            )
         for array in market._arrays():
             array[...] = np.frombuffer(body[: array.nbytes], array.dtype).reshape(array.shape)
             body = body[array.nbytes :]

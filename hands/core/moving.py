@@ -14,7 +14,7 @@ import msgspec
 from hands.core.answers import Meaning, meaning_of
 from hands.core.case import protective_limit
 from hands.core.commands import Alert, AnyCommand, ReplaceOrder
-from hands.core.coverage import fresh_mark
+from hands.core.coverage import fresh_mark, successors
 from hands.core.dues import can_exit_now, want_exit
 from hands.core.events import RequestAnswered
 from hands.core.groups import note_leg_moved
@@ -202,9 +202,8 @@ def predecessor(ticket: Ticket, order: Order) -> Order | None:
 
 def successor_of(ticket: Ticket, order: Order) -> Order | None:
     """Return the newest order by which we asked to replace `order`; somebody else's, in the app, has a name of its own."""
-    ours = (each for each in reversed(ticket.exits) if is_ours(each.client_order_id))
-    found = (each for each in ours if each.replaces == order.client_order_id)
-    return next(found, None)
+    newest_first = reversed(successors(ticket, order))
+    return next((each for each in newest_first if is_ours(each.client_order_id)), None)
 
 
 def chase_move(state: State, ticket: Ticket, new: Order, out: Out) -> None:

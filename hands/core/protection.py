@@ -182,7 +182,7 @@ def _awaits_word(state: State, ticket: Ticket, heads: list[Order], out: list[Any
 def _protect(state: State, ticket: Ticket, entry: Order, out: list[AnyCommand]) -> None:
     """Make sure a stop rests at the venue for all that is owned."""
     live = [order for order in ticket.exits if order.is_live]
-    covered = protected_qty(ticket, in_session=is_in_session(state, ticket))
+    covered = protected_qty(state, ticket)
     unknown = unread(ticket)
     if entry.is_group and not ticket.group_read and entry.order_id is not None:
         if entry.status is not OrderStatus.FILLED or not covers(ticket, covered):

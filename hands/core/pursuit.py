@@ -7,6 +7,7 @@ that the order is over counts. The one idea: asking is cheap and idempotent, so 
 from __future__ import annotations
 
 from hands.core.commands import AnyCommand, CancelOrder, QueryOrder, RequestTruth
+from hands.core.coverage import successors
 from hands.core.events import Link
 from hands.core.groups import may_tell
 from hands.core.ledger_rows import order_record
@@ -117,7 +118,7 @@ def ask(state: State, ticket: Ticket, order: Order, out: list[AnyCommand]) -> No
     One that replaces another, or is replaced, or that its group's answer left out, is asked for itself: its parent names
     only what has a place now.
     """
-    moves = order.replaces is not None or any(o.replaces == order.client_order_id for o in ticket.exits)
+    moves = order.replaces is not None or bool(successors(ticket, order))
     target = order if moves or order.unlisted else ticket.orders.get(order.parent or "", order)
     longest = ASK_LONGEST_NS if state.links.get(Link.TRADE_UPDATES) else ASK_BLIND_NS
     wait = min(ASK_FIRST_NS << min(target.queries, 6), longest)

@@ -81,7 +81,7 @@ def receipt(state: State, ticket: Ticket | ChangeTicket) -> dict[str, Any]:
         "sizing": _sizing(ticket),
         "order": _order(ticket),
         "position": _position(ticket),
-        "protection": _protection(ticket),
+        "protection": _protection(state, ticket),
         "levels": _levels(ticket),
         "nearest_admissible": ticket.nearest,
         "retry": str(ticket.retry),
@@ -181,12 +181,12 @@ def _levels(ticket: Ticket) -> dict[str, str | None] | None:
     }
 
 
-def _protection(ticket: Ticket) -> dict[str, Any] | None:
+def _protection(state: State, ticket: Ticket) -> dict[str, Any] | None:
     """What stands between the position and a loss: a venue order where one rests, else our own exit."""
     plan = ticket.plan
     if plan is None or ticket.owned <= 0:
         return None
-    covered = protected_qty(ticket)
+    covered = protected_qty(state, ticket)
     stops = [order for order in ticket.exits if order.leg is Leg.STOP_LOSS and order.is_live]
     if covered and stops:
         parent = ticket.orders.get(stops[-1].parent or "")
@@ -259,7 +259,7 @@ def _next(state: State, ticket: Ticket) -> str:
         text += f" {decimal_text(ticket.close_qty)} of it are being closed."
     session = state.session
     waits = ticket.state is TradeState.CLOSING and plan is not None and not plan.is_crypto
-    if waits and session is not None and not session.is_open:
+    if waits and session is not None and not session.is_open_at(state.now_ns):
         text += (
             f" The market is closed: its stop stays, the exit waits for {_at(state, session.next_open_ns)}."
         )

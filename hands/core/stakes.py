@@ -8,6 +8,8 @@ happened.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from hands.core.ticket import Ticket
@@ -52,10 +54,15 @@ class Sum(msgspec.Struct, frozen=True):
 class Stakes:
     """The committed tickets, in the order in which they were approved."""
 
-    def __init__(self) -> None:
-        self._tickets: dict[str, Ticket] = {}
+    def __init__(self, approved: Iterable[Ticket] = ()) -> None:
+        self._tickets: dict[str, Ticket] = {ticket.intent_id: ticket for ticket in approved}
         self._stakes: dict[str, Stake] = {}
         self._sums: dict[str | None, Sum] = {}
+
+    @property
+    def in_order(self) -> list[str]:
+        """The ids of what is counted: all that the rest follows from."""
+        return list(self._tickets)
 
     def note(self, ticket: Ticket, *, in_book: bool) -> None:
         """Take notice that a ticket has changed; one that has left the live book is committed no more."""

@@ -295,6 +295,15 @@ class State:
     def next_wake_ns(self) -> int | None:
         return self._timers[0][0] if self._timers else None
 
+    @property
+    def timers(self) -> list[tuple[int, str, str]]:
+        """The heap of timers as it lies; setting it takes over one that was a heap."""
+        return self._timers
+
+    @timers.setter
+    def timers(self, heap: list[tuple[int, str, str]]) -> None:
+        self._timers, self._asked = heap, dict.fromkeys(heap)
+
     # --- what changed --------------------------------------------------------------------------------------
 
     def touch(self, ticket: Ticket, *, receipt: bool = True) -> None:

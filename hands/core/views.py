@@ -1,13 +1,16 @@
 """What is read of the market: small immutable values, in which a missing number is `None`.
 
-Owns their shapes. May not read the state themselves: `market` makes them.
+Owns their shapes, and the one that is read off the table of triggers; `market` makes the others.
 """
 
 from __future__ import annotations
 
-import msgspec
+import math
 
-from hands.core.triggers import TriggerDirection, TriggerOn
+import msgspec
+import numpy as np
+
+from hands.core.triggers import FIXED, TriggerDirection, TriggerOn, trailing_level
 from hands.core.units import Price
 
 
@@ -45,6 +48,21 @@ class TriggerView(msgspec.Struct, frozen=True, gc=False):
     best: float | None
 
 
+def trigger_view(table: np.ndarray, slot: int) -> TriggerView:
+    """Return the view of an armed trigger."""
+    armed = table[slot]
+    level, best = float(armed["level"]), None
+    if armed["trails"] != FIXED:
+        level, best = trailing_level(table, slot)
+    return TriggerView(
+        int(armed["sym"]),
+        TriggerOn(int(armed["on"])),
+        TriggerDirection(int(armed["direction"])),
+        level if math.isfinite(level) else None,
+        best if best is not None and math.isfinite(best) else None,
+    )
+
+
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """A symbol's state after a row, to go back to (`Market.rebuild`): everything but its bars and triggers.
 
@@ -55,3 +73,22 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     seen_ns: int
     symbol: bytes
     series: bytes
+
+
+class SnapshotHead(msgspec.Struct, frozen=True):
+    """The first line of a snapshot: what the bytes behind it are, in which layout; `table` is how many triggers."""
+
+    v: int
+    layout: str
+    symbols: tuple[str, ...]
+    intervals_s: tuple[int, ...]
+    rows_seen: int
+    table: int
+
+    @classmethod
+    def read(cls, line: bytes) -> SnapshotHead | None:
+        """Return what a first line says, None where it is none."""
+        try:
+            return msgspec.json.decode(line, type=cls)
+        except msgspec.DecodeError:
+            return None

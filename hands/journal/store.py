@@ -12,22 +12,26 @@ never happen in a commit: a thread with a connection of its own does them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from hands.journal import log_size
+from hands.journal.chain import NO_SEAL
+from hands.journal.checkpointer import BUSY_TIMEOUT_S, Checkpointer, said
+from hands.journal.keys import Keys
 from hands.journal.lock import StateDirInUse, StateDirLock
 from hands.journal.log_size import log_fault
+from hands.journal.segments import folder_of, newer_step
+from hands.journal.steps import Step, sealed_body
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x48616E64  # "Hand"
 
 OUTBOX_KEPT = 10_000
@@ -36,18 +40,28 @@ OUTBOX_KEPT = 10_000
 BACKLOG_MAX = 200_000
 """Rows held in memory while the disk refuses them; beyond it the journal refuses more."""
 
-COMMITS_PER_CHECKPOINT = 1_000
-STALLED_S = 10.0
-STOP_WITHIN_S = 1.0
-BUSY_TIMEOUT_S = 0.1
 TRIM_BATCH = 256
 
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE events (seq INTEGER PRIMARY KEY, ts_ns INTEGER NOT NULL, kind TEXT NOT NULL, payload BLOB NOT NULL)",
+    (
+        "CREATE TABLE events (seq INTEGER PRIMARY KEY, ts_ns INTEGER NOT NULL, kind TEXT NOT NULL, payload BLOB NOT NULL,"
+        " row INTEGER NOT NULL DEFAULT 0, commands BLOB NOT NULL DEFAULT x'', epoch INTEGER NOT NULL DEFAULT 0,"
+        " seal BLOB NOT NULL DEFAULT x'')"
+    ),
     "CREATE TABLE state (entity TEXT, key TEXT, doc BLOB NOT NULL, PRIMARY KEY (entity, key)) WITHOUT ROWID",
     "CREATE TABLE outbox (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, tbl TEXT NOT NULL, row BLOB NOT NULL)",
 )
+
+_MIGRATIONS = {
+    1: (
+        "ALTER TABLE events ADD COLUMN row INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE events ADD COLUMN commands BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE events ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE events ADD COLUMN seal BLOB NOT NULL DEFAULT x''",
+    ),
+}
+"""From each older schema to the next: what was written before 2 has no commands and no seal, and is never sealed later."""
 
 
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -91,7 +105,7 @@ class JournalStore:
 
     def __init__(self, path: Path, *, durability: Literal["process", "disk"] = "process") -> None:
         self.path = path
-        self._events: list[tuple[int, int, str, bytes]] = []
+        self._steps: list[tuple[int, int, str, bytes, int, bytes, int, bytes]] = []
         self._state: dict[tuple[str, str], bytes | None] = {}
         self._outbox: list[tuple[int, str, bytes]] = []
         self._closed = False
@@ -99,13 +113,21 @@ class JournalStore:
         self._lock = StateDirLock(path.parent)
         self._files = path, path.with_name(f"{path.name}-wal")
         try:
-            self._db, self._last_seq = _open_writer(path, durability)
+            self._db = _open_writer(path, durability)
             file, its_log = (each.stat() for each in self._files)
+            self._last_seq, epoch, head = self._last_step()
+            newer = None
+            with contextlib.suppress(OSError):  # the recorder will tell of it
+                newer = newer_step(folder_of(path.parent), self._last_seq)
         except BaseException:
             self._lock.release()
             raise
+        if newer is not None:  # the machine died, and the log of the last commits with it
+            self._last_seq, epoch, head = newer.seq, newer.epoch, newer.seal or NO_SEAL
+        self.keys = Keys(path.parent)
+        self._chain = self.keys.open("steps", epoch, head)
         self._identity, self._sizes = (_id(file), _id(its_log)), _sizes(file, its_log)
-        self._checkpointer = _Checkpointer(path)
+        self._checkpointer = Checkpointer(path)
         self._checkpointer.start()
 
     # --- writing -----------------------------------------------------------------------------------------
@@ -124,15 +146,27 @@ class JournalStore:
     @property
     def pending(self) -> bool:
         """Whether there is anything that the next `commit` would write."""
-        return bool(self._events or self._state or self._outbox)
+        return bool(self._steps or self._state or self._outbox)
 
-    def append(self, seq: int, ts_ns: int, kind: str, payload: bytes) -> None:
-        """Add an input event. Raises ValueError if `seq` does not grow, JournalError if the backlog is full."""
+    def append(
+        self, seq: int, ts_ns: int, kind: str, payload: bytes, row: int = 0, commands: bytes = b""
+    ) -> None:
+        """Add a step (`hands.journal.steps`). Raises ValueError if `seq` does not grow, JournalError if the backlog is
+        full."""
         if seq <= self._last_seq:
-            raise ValueError(f"event {seq} after event {self._last_seq}: sequence numbers only grow")
+            raise ValueError(f"step {seq} after step {self._last_seq}: sequence numbers only grow")
         self._admit()
-        self._events.append((seq, ts_ns, kind, payload))
+        chain = self._chain
+        epoch = chain.epoch
+        seal = chain.seal(sealed_body(seq, ts_ns, kind, payload, row, commands, epoch))
+        self._steps.append((seq, ts_ns, kind, payload, row, commands, epoch, seal))
         self._last_seq = seq
+
+    def ratchet(self) -> tuple[int, bytes]:
+        """Go on to the chain's next key, if this one has sealed something; return the epoch and key of now, for whoever
+        stores them."""
+        self._chain.ratchet()
+        return self._chain.epoch, self._chain.key
 
     def put(self, entity: str, key: str, doc: bytes) -> None:
         """Set the current state of one piece of open business; the last one before a commit counts."""
@@ -159,8 +193,8 @@ class JournalStore:
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
-            if self._events:
-                db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", self._events)
+            if self._steps:
+                db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._steps)
             for (entity, key), doc in self._state.items():
                 if doc is None:
                     db.execute("DELETE FROM state WHERE entity = ? AND key = ?", (entity, key))
@@ -172,8 +206,8 @@ class JournalStore:
         except sqlite3.Error as error:
             self._roll_back()
             self._wait_when_busy(0.0)
-            raise JournalError(f"journal not written ({_said(error)}); kept for the next commit") from error
-        self._events.clear()
+            raise JournalError(f"journal not written ({said(error)}); kept for the next commit") from error
+        self._steps.clear()
         self._state.clear()
         self._outbox.clear()
         if not self._patient:
@@ -202,7 +236,22 @@ class JournalStore:
                 (position, OUTBOX_KEPT, TRIM_BATCH),
             )
         except sqlite3.Error as error:
-            raise JournalError(f"outbox not trimmed: {_said(error)}") from error
+            raise JournalError(f"outbox not trimmed: {said(error)}") from error
+        return cursor.rowcount
+
+    def trim_steps(self, up_to: int) -> int:
+        """Remove some steps up to number `up_to`, never the last one, on which the chain goes on; return how many.
+
+        As `trim_outbox`: a small batch a call, without anything pending. Raises JournalError.
+        """
+        try:
+            cursor = self._db.execute(
+                "DELETE FROM events WHERE seq <= min(?, (SELECT max(seq) FROM events) - 1)"
+                " AND seq < (SELECT min(seq) FROM events) + ?",
+                (up_to, TRIM_BATCH),
+            )
+        except sqlite3.Error as error:
+            raise JournalError(f"steps not trimmed: {said(error)}") from error
         return cursor.rowcount
 
     def meta_set(self, key: str, value: str) -> None:
@@ -210,7 +259,7 @@ class JournalStore:
         try:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         except sqlite3.Error as error:
-            raise JournalError(f"{key} not written to the journal: {_said(error)}") from error
+            raise JournalError(f"{key} not written to the journal: {said(error)}") from error
 
     def bind(self, **identity: str) -> None:
         """Bind the state directory to `identity` (venue, host, account) at first use; later it must be the same.
@@ -241,6 +290,11 @@ class JournalStore:
         yield from self._rows(
             "SELECT seq, ts_ns, kind, payload FROM events WHERE seq >= ? ORDER BY seq", (from_seq,)
         )
+
+    def steps(self, from_seq: int = 0) -> Iterator[Step]:
+        """Yield the steps from `from_seq` on as they were recorded, in order; read it to its end."""
+        for row in self._rows("SELECT * FROM events WHERE seq >= ? ORDER BY seq", (from_seq,)):
+            yield Step(*row)
 
     def last_seq(self) -> int:
         """Return the highest sequence number ever appended here, 0 in a new journal."""
@@ -279,8 +333,13 @@ class JournalStore:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        if len(self._events) + len(self._outbox) >= BACKLOG_MAX:
+        if len(self._steps) + len(self._outbox) >= BACKLOG_MAX:
             raise JournalError(f"{BACKLOG_MAX} rows wait for the disk: the journal takes no more")
+
+    def _last_step(self) -> tuple[int, int, bytes]:
+        """Return the number, the key's epoch and the seal of the last step. Raises JournalError."""
+        last = next(self._rows("SELECT seq, epoch, seal FROM events ORDER BY seq DESC LIMIT 1", ()), None)
+        return (0, 0, NO_SEAL) if last is None else (last[0], last[1], last[2] or NO_SEAL)
 
     def _wait_when_busy(self, timeout_s: float) -> None:
         """Wait so long for a lock. After a failed commit not at all: the engine's thread would stand at each retry."""
@@ -293,13 +352,13 @@ class JournalStore:
         try:
             self._db.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise JournalError(f"journal not rolled back: {_said(error)}") from error
+            raise JournalError(f"journal not rolled back: {said(error)}") from error
 
     def _rows(self, sql: str, values: tuple[int | str, ...]) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
         except sqlite3.Error as error:
-            raise JournalError(f"journal not read: {_said(error)}") from error
+            raise JournalError(f"journal not read: {said(error)}") from error
 
 
 def _id(found: os.stat_result) -> tuple[int, int]:
@@ -316,65 +375,8 @@ def _log_kept() -> int:
     return log_size.TOLD // 2
 
 
-class _Checkpointer(threading.Thread):
-    """Moves the log into the database file, away from the engine's thread.
-
-    PASSIVE never waits for the writer nor makes it wait. `commits` is counted up by the writer; plain ints and
-    bools cross between the two threads, and being one commit late about them does not matter.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(name="journal-checkpoint", daemon=True)
-        self.commits = 0
-        self.restart_due = False
-        self.fault: str | None = None
-        self._began_s: float | None = None
-        self._path = path
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        done = 0
-        while not self._stopped.wait(1.0):
-            now = self.commits
-            if now - done >= COMMITS_PER_CHECKPOINT:
-                self._checkpoint()
-                done = now
-
-    def stop(self) -> None:
-        """End, with a last checkpoint; one that does not end is left: the next start reads the log all the same."""
-        self._stopped.set()
-        self.join(STOP_WITHIN_S)
-        if not self.is_alive():
-            self._checkpoint()
-
-    def fault_now(self) -> str | None:
-        """Return the last checkpoint's fault, or that the one in hand does not end."""
-        began_s = self._began_s
-        if began_s is not None and (lasts_s := time.monotonic() - began_s) > STALLED_S:
-            return f"a checkpoint of the journal has been under way for {lasts_s:.0f} s: its disk stands, or is slow"
-        return self.fault
-
-    def _checkpoint(self) -> None:
-        self._began_s = time.monotonic()
-        try:
-            db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            try:
-                for _ in range(5):  # what was committed during one pass is left for the next, shorter one
-                    _, logged, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                    if logged == moved:
-                        self.restart_due = logged > 0
-                        break
-            finally:
-                db.close()
-            self.fault = None
-        except sqlite3.Error as error:
-            self.fault = f"the journal was not checkpointed: {_said(error)}"
-        finally:
-            self._began_s = None
-
-
-def _open_writer(path: Path, durability: Literal["process", "disk"]) -> tuple[sqlite3.Connection, int]:
-    """Return the journal's one writing connection and its highest sequence number. Raises JournalError."""
+def _open_writer(path: Path, durability: Literal["process", "disk"]) -> sqlite3.Connection:
+    """Return the journal's one writing connection. Raises JournalError."""
     try:
         # SQLite gives the log and its index the permissions of the database file.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -384,14 +386,13 @@ def _open_writer(path: Path, durability: Literal["process", "disk"]) -> tuple[sq
         raise JournalError(f"{path} cannot be opened: {error}") from error
     try:
         _prepare(db, path, durability)
-        last_seq = int(db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     except sqlite3.Error as error:
         db.close()
-        raise JournalError(f"{path} cannot be used as a journal: {_said(error)}. {way_out(error)}") from error
+        raise JournalError(f"{path} cannot be used as a journal: {said(error)}. {way_out(error)}") from error
     except JournalError:
         db.close()
         raise
-    return db, last_seq
+    return db
 
 
 def _prepare(db: sqlite3.Connection, path: Path, durability: Literal["process", "disk"]) -> None:
@@ -408,6 +409,13 @@ def _prepare(db: sqlite3.Connection, path: Path, durability: Literal["process", 
     db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'disk' else 'NORMAL'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute(f"PRAGMA journal_size_limit = {_log_kept()}")
+    if 0 < version < SCHEMA_VERSION:
+        db.execute("BEGIN IMMEDIATE")
+        for step in range(version, SCHEMA_VERSION):
+            for statement in _MIGRATIONS[step]:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
     if version == 0:
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA:
@@ -420,8 +428,3 @@ def _prepare(db: sqlite3.Connection, path: Path, durability: Literal["process", 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
     return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-
-
-def _said(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", None)
-    return f"{error} [{name}]" if name else str(error)

@@ -81,6 +81,10 @@ class FoldersSection(_Section):
 
 class JournalSection(_Section):
     durability: str = Field(pattern="^(os|disk)$")
+    segment_mb: float = Field(gt=0, le=4096)
+    segment_s: float = Field(ge=60, le=86_400)
+    keep_days: float = Field(gt=0)
+    keep_gb: float = Field(gt=0)
 
 
 class MarketSection(_Section):

@@ -156,6 +156,7 @@ class Dispatcher:
                     sent_ns=sent_ns,
                     decided_ns=decided_ns,
                     journaled_ns=journaled_ns,
+                    wire=self._wire(),
                 )
             )
 
@@ -203,8 +204,19 @@ class Dispatcher:
     def _sent(self, kind: RequestKind, client_order_id: str, sent_ns: Ns | None) -> None:
         if sent_ns is not None:
             self._feed(
-                RequestSent(ts_ns=sent_ns, kind=kind, client_order_id=client_order_id, sent_ns=sent_ns)
+                RequestSent(
+                    ts_ns=sent_ns,
+                    kind=kind,
+                    client_order_id=client_order_id,
+                    sent_ns=sent_ns,
+                    wire=self._wire(),
+                )
             )
+
+    def _wire(self) -> bytes:
+        """Return what was sent last, for the record."""
+        sent = self._order_entry.sent
+        return b"" if sent is None else sent.text
 
     def _feed(self, event: AnyEvent) -> None:
         self._sequencer.feed(event)

@@ -79,7 +79,7 @@ def opens_again(state: State, ticket: Ticket, now_ns: int) -> str | None:
     session, plan = state.session, ticket.plan
     if plan is None or plan.is_crypto or session is None or ticket.owned <= 0:
         return None
-    if session.is_open and now_ns < session.next_close_ns:
+    if session.is_open_at(now_ns):
         return None
     return _at(state, session.next_open_ns)
 
@@ -124,7 +124,7 @@ def _owned(state: State, ticket: Ticket, now_ns: int) -> Document:
         "take_profit": price_text(ticket.take_profit),
         "exit_by": None if hold_ns is None or opened_ns is None else _at(state, opened_ns + hold_ns),
         "protection": None if there is None else there | {"since": _at(state, there["since_ns"])},
-        "protected_qty": decimal_text(min(ticket.owned, protected_qty(ticket))),
+        "protected_qty": decimal_text(min(ticket.owned, protected_qty(state, ticket))),
         "naked_ms": None if naked_ns is None else round(naked_ns / NS_PER_MS, 1),
         "naked_too_long": naked_ns is not None and naked_ns > bound_ns,
         **wishes(state, ticket, now_ns),

@@ -28,8 +28,11 @@ from hands.core.events import AnyEvent, Link, LinkReport, TriggersFired, Wake
 from hands.core.ledger_rows import alert_record
 from hands.core.state import State, encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
+from hands.journal.heads import end_of, head_of, mend_of
 from hands.journal.schema import encode_row
+from hands.journal.steps import ENDED, MENDED, SESSION, SNAPSHOT
 from hands.journal.store import JournalError, JournalStore
+from hands.runtime.recording import RowRecord
 from hands.runtime.storage import CALM_NS, SLOW_NS
 
 log = logging.getLogger("hands")
@@ -57,7 +60,9 @@ class Sequencer:
         journal: JournalStore,
         clock: Callable[[], Ns],
         dispatch: Callable[[list[AnyCommand], Ns, Ns | None], None],
+        rows: RowRecord | None = None,
     ) -> None:
+        """`rows` records the market; without one (tests of other things) nothing does."""
         self.state = state
         self.seq = journal.last_seq()
         self._journal_gone = False
@@ -66,6 +71,8 @@ class Sequencer:
         self._journal = journal
         self._clock = clock
         self._dispatch = dispatch
+        self._rows = rows
+        self._is_cut = False
         self._queue: deque[AnyEvent] = deque()
         self._busy = False
         self._risk: str | None = None
@@ -97,6 +104,11 @@ class Sequencer:
         due = self.state.next_wake_ns
         if due is not None and due <= now_ns:
             self.feed(Wake(ts_ns=Ns(now_ns)))
+        if market.mended:
+            self._note_mends()
+        if self._rows is not None and not self._rows.take(rows, count):
+            self._judge_risk(self._room_risk)
+            self.drain()
         start = 0
         while start < count:
             start = market.consume(rows, start, count)
@@ -104,7 +116,44 @@ class Sequencer:
                 slots = tuple(int(slot) for slot in market.fired[: market.fired_count])
                 self.feed(TriggersFired(ts_ns=Ns(int(rows[start - 1]["recv_ns"])), slots=slots))
 
+    # --- the record's own steps ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Record what this session begins with; before its first event."""
+        self._note(SESSION, head_of(self.state))
+
+    def snapshot(self) -> None:
+        """Record the state as it is now, so that the session can be run again from here."""
+        self._is_cut = False
+        if self.state.market.mended:
+            self.state.market.mended.clear()  # the snapshot has it
+        self._note(SNAPSHOT, head_of(self.state))
+
+    def end(self) -> None:
+        """Record that the session ended orderly, and with which state; nothing is decided after it."""
+        if self.state.market.mended:
+            self._note_mends()
+        self._note(ENDED, end_of(self.state))
+        self.commit(at_once=True)
+
+    def _note_mends(self) -> None:
+        mended = self.state.market.mended
+        for sym in mended:
+            self._note(MENDED, mend_of(self.state, sym))
+        mended.clear()
+
+    def _note(self, kind: str, payload: bytes) -> None:
+        self.seq += 1
+        try:
+            self._journal.append(self.seq, self._clock(), kind, payload, self.state.market.rows_seen)
+        except JournalError as error:
+            self._lose(error)
+
+    # --- deciding ------------------------------------------------------------------------------------------
+
     def _step(self, event: AnyEvent) -> None:
+        if self.state.market.mended:
+            self._note_mends()
         self.seq += 1
         commands = decide(self.state, event)
         decided_ns = self._clock()
@@ -128,7 +177,8 @@ class Sequencer:
         """Gather in the journal's transaction: the event, what it changed, and the ledger's rows."""
         journal, seq = self._journal, self.seq
         try:
-            journal.append(seq, event.ts_ns, str(type(event).__struct_config__.tag), encode(event))
+            kind, row = str(type(event).__struct_config__.tag), self.state.market.rows_seen
+            journal.append(seq, event.ts_ns, kind, encode(event), row, encode(commands))
             for command in commands:
                 told = alert_record(command, self.state.now_ns) if isinstance(command, Alert) else command
                 if isinstance(told, Record):
@@ -198,15 +248,19 @@ class Sequencer:
         """Say once a second whether there is room for records (`risk` None), and let a slow disk's time run out."""
         if self._slow_ns and self._clock() >= self._slow_until_ns:
             self._slow_ns, self._slow_again = 0, False
+        market = self.state.market
+        healed = self._rows is not None and self._rows.heal(market.rows_seen)
+        if healed or (self._is_cut and self.journal_fault is None):
+            self.snapshot()
         self._judge_risk(risk)
         self.drain()
 
     def _judge_risk(self, room: str | None) -> None:
         self._room_risk = room
-        slow = None
+        lags = None if self._rows is None else self._rows.fault
         if self._slow_again:
-            slow = f"the journal's disk is slow: its last slow commit took {self._slow_ns // NS_PER_MS} ms"
-        before, self._risk = self._risk, room or slow
+            lags = f"the journal's disk is slow: its last slow commit took {self._slow_ns // NS_PER_MS} ms"
+        before, self._risk = self._risk, room or lags
         if (before is None) is not (self._risk is None):
             self._report_journal()
 
@@ -227,6 +281,7 @@ class Sequencer:
 
     def _lose(self, error: JournalError) -> None:
         """The backlog is full: trading state is kept, but this record of what happened is gone."""
+        self._is_cut = True
         if not self.records_lost:
             log.critical("records are being lost: %s", error, extra={"code": "RECORDS_LOST"})
         self.records_lost += 1

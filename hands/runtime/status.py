@@ -271,7 +271,7 @@ def trade(state: State, ticket: Ticket, now_ns: int) -> Document:
         "take_profit": None if target is None else decimal_text(target, 2),
         "position": whole["position"],
         "protection": whole["protection"],
-        "protected_qty": decimal_text(protected_qty(ticket)),
+        "protected_qty": decimal_text(protected_qty(state, ticket)),
         "pnl_usd": usd_text(pnl),
         "exit": whole["exit"],
         "since": time_text(ticket.received_ns + state.wall_offset_ns),

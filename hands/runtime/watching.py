@@ -213,6 +213,6 @@ def _position(state: State, ticket: Ticket) -> Document | None:
         "avg_price": None if average is None else decimal_text(average, 2),
         "stop": decimal_text(ticket.stop_loss if stop is None else stop, 2),
         "target": None if ticket.take_profit is None else decimal_text(ticket.take_profit, 2),
-        "protected_qty": decimal_text(min(held, protected_qty(ticket))),
+        "protected_qty": decimal_text(min(held, protected_qty(state, ticket))),
         "pnl_usd": usd_text(ticket.realised_usd() + open_pnl),
     }

@@ -22,6 +22,7 @@ COMMANDS = (
     "envelope",
     "explain",
     "gates",
+    "export",
     "status",
     "quote",
     "watch",
@@ -87,7 +88,7 @@ def test_a_usage_error_exits_2(hands, arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("status",), ("quote", "AAPL"), ("envelope", "AAPL"), ("explain", "abcd"), ("resume",), ("limits",), ("init",),
-     ("watch", "AAPL"), ("positions",), ("orders",), ("log",), ("cancel", "6f9619ff"), ("close", "AAPL"),
+     ("watch", "AAPL"), ("positions",), ("orders",), ("log",), ("export", "fills"), ("cancel", "6f9619ff"), ("close", "AAPL"),
      ("amend", "6f9619ff", "--stop", "1"), ("reduce-only",), ("flatten",), ("adopt", "AAPL", "--stop", "1"), ("new", "AAPL", "LONG", "--stop", "148", "--target", "155"),
      ("check", "--live", "intents/examples/01-equity-bracket-long.json")],
 )  # fmt: skip

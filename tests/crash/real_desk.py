@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import HANDS, Exchange, Floor, Process, until
+from tests.e2e.harness import HANDS, STARTS_WITHIN_S, Exchange, Floor, Process, until
 
-STARTS_WITHIN_S = 30.0
 LIMITS = {
     "max_daily_trades": 100_000, "semantic_duplicate_s": 0, "max_daily_loss": 1, "max_drawdown": 1,
     "orders_per_minute": 100_000, "rejections_latch": 100_000,

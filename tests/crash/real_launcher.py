@@ -38,6 +38,7 @@ from hands.core.orders import parse_client_order_id
 from hands.intake import files, receipts
 from hands.intake.inbox import Inbox
 from hands.journal import ledger
+from hands.journal.steps import OWN_KINDS
 from hands.journal.store import JournalStore
 from hands.venues.alpaca.order_entry import OrderEntry
 from hands.venues.alpaca.trade_stream import TradeStream
@@ -132,9 +133,9 @@ def watch_journal(steps: Steps) -> None:
 def _commit_words(journal: JournalStore) -> Words:
     """Return what a commit holds: the events' kinds and, of those about one order, which."""
     words = {"commit"}
-    for _, _, kind, payload in journal._events:
+    for _, _, kind, payload, *_ in journal._steps:
         words.add(f"commit/{kind}")
-        event = json.loads(payload)
+        event = {} if kind in OWN_KINDS else json.loads(payload)
         match kind:
             case "order_report":
                 order = event["order"]

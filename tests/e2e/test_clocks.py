@@ -18,7 +18,7 @@ def test_trap_29_clocks_that_are_apart_stop_entries_and_say_by_how_much(floor: F
     floor.open()
     owned = floor.drop("SOL/USD")
     floor.protected(owned)
-    clock = floor.request("GET", "/v2/clock")[1] | {"timestamp": stamp(-60)}
+    clock = floor.request("GET", "/v2/clock")[1] | {"timestamp": stamp(-600)}
     floor.faults({"on": "GET /v2/clock", "do": "status", "status": 200, "body": clock, "times": 10_000})
 
     def detail() -> str:

@@ -59,9 +59,9 @@ def test_after_an_outage_overdue_entries_end_first_and_every_fill_is_found_and_p
     until("the entry's fills are in the ledger", lambda: _agree(floor))
     floor.market(NOBODY_SELLS)
     floor.seen(NOBODY_SELLS)
-    working = floor.drop("SPY", ttl_seconds=2)
+    working = floor.drop("SPY", ttl_seconds=4)
     receipt = floor.expect(working, "WORKING", where=lambda r: r["stamps_ns"]["acked"])
-    deadline_ns = receipt["stamps_ns"]["file_event"] + 2 * NS_PER_S
+    deadline_ns = receipt["stamps_ns"]["file_event"] + 4 * NS_PER_S
     floor.kill()
     count = len(_fills(floor))
     _sell_in_parts(floor, (155.01, 20), (155.03, 20), (155.07, 100))

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.e2e.harness import Floor, stamp, until
 
+UNPROTECTED_MAX_MS = 2000
 LIVE = ("new", "accepted", "held", "partially_filled")
 
 
@@ -37,6 +38,11 @@ def patches(floor: Floor) -> list[dict[str, Any]]:
     return [asked for asked in floor.truth()["requests"] if asked["method"] == "PATCH"]
 
 
+def naked_ns(floor: Floor, symbol: str) -> int:
+    """Return for how long a symbol was without a stop so far."""
+    return int(floor.truth()["naked"].get(symbol, {}).get("naked_ns", 0))
+
+
 def climb(floor: Floor, symbol: str, bid: float, stop: str) -> None:
     """Let the market rise and wait until the stop has followed."""
     floor.move(symbol, bid, bid + 0.02)
@@ -49,6 +55,7 @@ def test_shares_and_coins_trail_and_end_on_their_stops(new_floor: Callable[..., 
     coins = floor.drop("SOL/USD", trailing_stop_pct=0.03)
     floor.protected(shares)
     floor.protected(coins)
+    bare_ns = [naked_ns(floor, symbol) for symbol in ("AAPL", "SOL/USD")]
     climb(floor, "AAPL", 154, "150.92")
     climb(floor, "SOL/USD", 158, "153.26")
     floor.move("AAPL", 152, 152.02)  # it never goes back
@@ -65,7 +72,8 @@ def test_shares_and_coins_trail_and_end_on_their_stops(new_floor: Callable[..., 
     for intent_id in (shares, coins):
         assert floor.expect(intent_id, "CLOSED")["exit"]["reason"] == "SL"
     assert floor.held("AAPL") == 0
-    assert max(floor.naked_max_ms("AAPL"), floor.naked_max_ms("SOL/USD")) < 500
+    assert bare_ns[0] == 0  # the venue's own bracket protects from the fill on
+    assert [naked_ns(floor, symbol) for symbol in ("AAPL", "SOL/USD")] == bare_ns, "a move took a stop away"
 
 
 def test_an_amend_moves_the_legs_of_a_bracket_and_a_part_leaves_the_rest_protected(floor: Floor) -> None:
@@ -94,7 +102,7 @@ def test_an_amend_moves_the_legs_of_a_bracket_and_a_part_leaves_the_rest_protect
     assert floor.expect(coins, "CLOSED")["exit"]["reason"] == "MANUAL"
     sold = [o for o in floor.orders(side="sell") if Decimal(o["filled_qty"])]
     assert sum(Decimal(o["filled_qty"]) for o in sold if o["symbol"] == "AAPL") == 20
-    assert max(floor.naked_max_ms("AAPL"), floor.naked_max_ms("SOL/USD")) < 1000
+    assert max(floor.naked_max_ms("AAPL"), floor.naked_max_ms("SOL/USD")) < UNPROTECTED_MAX_MS
 
 
 def test_one_amend_sends_one_patch(new_floor: Callable[..., Floor]) -> None:

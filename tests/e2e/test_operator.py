@@ -60,6 +60,30 @@ def buy_as_the_owner(floor: Floor, symbol: str, qty: int) -> None:
     )
 
 
+def _exported(floor: Floor, trades: set[str]) -> None:
+    """What is exported while the daemon runs is what the exchange did, to the last digit."""
+    in_2026 = ("--from", "2026-01-01", "--to", "2027-01-01", "--tz", "America/New_York")
+    assert {row["intent_id"] for row in hands(floor, "export", "trades", *in_2026)["rows"]} <= trades
+    until(
+        "every trade is exported",
+        lambda: {row["intent_id"] for row in hands(floor, "export", "trades")["rows"]} == trades,
+    )
+    truth = {fill["execution_id"]: fill for fill in floor.truth()["fills"]}
+    fills = hands(floor, "export", "fills")["rows"]
+    for row in fills:
+        fill = truth[row["execution_id"]]
+        assert (Decimal(row["qty"]), Decimal(row["price"]), row["side"]) == (
+            Decimal(fill["qty"]),
+            Decimal(fill["price"]),
+            fill["side"],
+        )
+    assert {row["intent_id"] for row in fills} == trades
+    judged = hands(floor, "export", "intents")["rows"]
+    assert {row["code"] for row in judged} >= {"OK", "REDUCE_ONLY", "HALTED"}
+    later = hands(floor, "export", "intents", "--from", "2026-11-20T14:30:00Z")["rows"]
+    assert {row["intent_id"] for row in later} <= {row["intent_id"] for row in judged}
+
+
 def test_the_operators_hand(floor: Floor) -> None:
     floor.setting(truth_s=1.0)
     floor.open()
@@ -109,6 +133,7 @@ def test_the_operators_hand(floor: Floor) -> None:
     assert floor.held("SPY") == 0
     assert floor.held("SOL/USD") < Decimal("0.001")
     until("SPY's episode", lambda: floor.rows("SELECT * FROM trade_episodes WHERE asset = 'SPY'"))
+    _exported(floor, {bought, adopted, coins})
 
     floor.kill()
     down = hands(floor, "orders", "--all")

@@ -48,7 +48,7 @@ def _no_false_belief(s: Situation) -> Iterator[str]:
     for ticket in s.state.tickets.values():
         if any(order.is_live and order.cancel_ns is not None for order in ticket.exits):
             continue
-        believed = min(coverage.protected_qty(ticket), ticket.owned)
+        believed = min(coverage.protected_qty(s.state, ticket), ticket.owned)
         if believed > s.exchange.covered() + s.exchange.position // 100:
             yield f"{believed} are believed to be protected, {s.exchange.covered()} are"
 

@@ -59,7 +59,7 @@ HANDS_KEYS = {
         "rejections_latch",
     },
     "folders": {"intents", "state"},
-    "journal": {"durability"},
+    "journal": {"durability", "segment_mb", "segment_s", "keep_days", "keep_gb"},
     "market": {"audit_s", "intervals_s", "suspicious_jump", "periods"},
     "poll": {"account_s", "session_s", "truth_s"},
     "watchdog": {"late_ms"},

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hands.journal import log_size
+from hands.journal import checkpointer, log_size
 from hands.journal import store as store_module
 from hands.journal.lock import StateDirInUse
 from hands.journal.reader import journal_events
@@ -473,15 +473,15 @@ def test_a_checkpoint_that_stands_is_said_and_holds_up_neither_commits_nor_the_e
 ):
     go_on, connect = threading.Event(), sqlite3.connect
     journal = JournalStore(tmp_path / "journal.db")
-    monkeypatch.setattr(store_module, "STALLED_S", 0.05)
-    monkeypatch.setattr(store_module, "STOP_WITHIN_S", 0.1)
-    monkeypatch.setattr(store_module, "COMMITS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr(checkpointer, "STALLED_S", 0.05)
+    monkeypatch.setattr(checkpointer, "STOP_WITHIN_S", 0.1)
+    monkeypatch.setattr(checkpointer, "COMMITS_PER_CHECKPOINT", 1)
 
     def stands(*arguments: object, **options: object) -> sqlite3.Connection:
         assert go_on.wait(20)
         return connect(*arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(store_module.sqlite3, "connect", stands)
+    monkeypatch.setattr(checkpointer.sqlite3, "connect", stands)
     try:
         deadline = time.monotonic() + 10
         seq = 0
@@ -533,3 +533,19 @@ def test_a_journal_that_is_only_locked_is_not_given_up(tmp_path: Path):
         with pytest.raises(JournalError, match=r"locked.*Keep the directory: its records are needed"):
             JournalStore(path)
     JournalStore(path).close()
+
+
+def test_steps_are_trimmed_in_small_batches_and_the_last_one_stays(
+    journal: JournalStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store_module, "TRIM_BATCH", 4)
+    for seq in range(1, 11):
+        journal.append(seq, seq, "wake", b"{}")
+    journal.commit()
+    assert journal.trim_steps(3) == 3
+    assert [step.seq for step in journal.steps()] == list(range(4, 11))
+    assert journal.trim_steps(10) == 4, "one batch at a time"
+    assert journal.trim_steps(10) == 2
+    assert journal.trim_steps(10) == 0
+    assert [step.seq for step in journal.steps()] == [10], "the chain goes on from it"
+    assert reopened(journal).last_seq() == 10

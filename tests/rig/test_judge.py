@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from hands.core import closing, executions, protection
+from hands.core import closing, executions, protection, sizing
 from hands.core.units import NS_PER_S
 from hands.venues.alpaca.order_entry import OrderEntry
 from tests.crash.cells import Cell, run
 from tests.crash.scenarios import LATENCY_MS, QUOTES, Play, opened
+from tests.rig import witness
 from tests.rig.judge import judge
 from tests.rig.stage import Stage, stage
+from tests.rig.wires import End, Tap
 
 COIN, SHARE = "entry, engine-held", "entry, native"
 
@@ -205,6 +208,63 @@ def test_a_day_begins_at_the_roll(monkeypatch: pytest.MonkeyPatch) -> None:
 
         made.loop.run_until_complete(trade())
         assert not made.witness.wrongs
+
+
+DAYS_LOSS = {"max_daily_loss": 0.006}
+"""Of 100 000: room for one trade that ends at its stop, and for a part of another."""
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_loss_that_is_forgotten(monkeypatch: pytest.MonkeyPatch, *, forgets: bool) -> None:
+    """The engine risks the whole day's loss once more, 3 s after it has lost more than half of it."""
+    if forgets:
+        monkeypatch.setattr(sizing, "_day_loss", lambda *_: 0)
+    with stage(7, symbols=tuple(QUOTES), limits=DAYS_LOSS) as made:
+        play = Play(made, "SOL/USD", 8)
+
+        async def trade() -> None:
+            await made.open(Play(made, "AAPL", 7).quote_all)
+            await traded(made, 7)
+            await asyncio.sleep(3)
+            play.quote_all()
+            await asyncio.sleep(0.1)
+            await opened(play)
+            await made.engine.stop()
+
+        made.loop.run_until_complete(trade())
+        assert play.held
+        assert any("max_daily_loss exceeded" in wrong for wrong in made.witness.wrongs) is forgets
+
+
+@pytest.mark.parametrize(("unseen_ns", "blamed"), [(0, True), (witness.UNSEEN_NS, False)])
+def test_a_fall_that_the_engine_cannot_have_seen(
+    monkeypatch: pytest.MonkeyPatch, unseen_ns: int, *, blamed: bool
+) -> None:
+    """While the entry is on the slow network's way, what is held falls through its stop."""
+    monkeypatch.setattr(witness, "UNSEEN_NS", unseen_ns)
+    with stage(7, symbols=tuple(QUOTES), limits=DAYS_LOSS) as made:
+        share, coin = Play(made, "AAPL", 7), Play(made, "SOL/USD", 8)
+
+        class Fall(Tap):
+            def wrote(self, end: End, data: bytes) -> None:
+                if b"POST /v2/orders" in data and b"SOL" in data:
+                    made.network.tap = Tap()
+                    made.loop.call_soon(share.move, "138.00", "138.02", context=Context())
+
+        async def trade() -> None:
+            await made.open(share.quote_all)
+            await opened(share)
+            made.network.tap = Fall()
+            made.network.slow_until_s = made.loop.time() + 5
+            coin.drop()
+            await made.until(
+                "the coin's order is there", lambda: made.witness.entries.keys() == made.documents.keys()
+            )
+            assert not share.held
+            await made.engine.stop()
+
+        made.loop.run_until_complete(trade())
+        assert any("max_daily_loss exceeded" in wrong for wrong in made.witness.wrongs) is blamed
 
 
 def test_a_dead_process_does_nothing_any_more() -> None:

@@ -3,7 +3,7 @@
 Owns what is judged at the moment it happens: limits at each entry, what is owned at each fill, and what the network and
 the rig did to the engine meanwhile (`Disturbance`). May not change anything. The one idea: the exchange's own books are
 the truth, so an entry is held against the account as it is when the order arrives, and against what was traded and
-lost since the roll.
+lost since the roll; only that a price takes a moment to be seen, and an order to arrive, is allowed for (`unseen_gain`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from hands.core.units import NANO, NS_PER_MS, NS_PER_S, mul_floor
 from hands.core.vocab import Leg, Side
 from hands.sim.server.fault_rows import FaultRow
 from hands.sim.venue.orders import Order, OrderRequest
+from hands.sim.venue.ticks import MarketEvent
 from tests.rig.exchange import Exchange
 
 SLACK = 1.02
@@ -32,6 +33,11 @@ ROLL_ZONE, ROLL_AFTER = ZoneInfo("America/New_York"), timedelta(hours=17)
 
 ROLL_SLACK_NS = 15 * NS_PER_S
 """Around the roll the engine's clock, a step or an entry on its way may put a trade into either day: it is put into none."""
+
+UNSEEN_NS = 2 * NS_PER_S
+"""What happened at the exchange so shortly before an entry arrived, its decision may not have known: the price and the
+order are each up to 0.08 s on the slow network's way, and behind what was sent before; an entry waits for a free
+connection."""
 
 DUST = 11 * NANO
 """Coins worth less than this count as no trade: they cannot be sold."""
@@ -88,8 +94,11 @@ class Witness:
     """Answers with which the next stops are refused, whatever they are."""
     entries: dict[str, Order] = field(default_factory=dict)
     _entry_ns: list[int] = field(default_factory=list)
+    _marks: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)
+    """Each symbol's marks and since when they stood: those of the last while, and the one before them."""
     _today: Today = field(init=False)
     _pass_time: Callable[[], None] = field(init=False)
+    _emit: Callable[[Sequence[MarketEvent]], None] = field(init=False)
     _submit: Callable[[OrderRequest], Order] = field(init=False)
     _fault_of: Callable[[str, str], FaultRow | None] = field(init=False)
 
@@ -103,6 +112,8 @@ class Witness:
         )
         self._pass_time = floor.pass_time
         floor.pass_time = self.pass_time  # type: ignore[method-assign]
+        self._emit = floor.emit
+        floor.emit = self.emit  # type: ignore[method-assign]
         self._submit = floor.exchange.submit
         self._fault_of = floor.faults.for_request
         floor.exchange.submit = self.submit  # type: ignore[method-assign]
@@ -120,6 +131,49 @@ class Witness:
     def _date(self, at_ns: int) -> date:
         """Return the day of a moment by the exchange's clock, named by when it began."""
         return (datetime.fromtimestamp(at_ns / 1e9, ROLL_ZONE) - ROLL_AFTER).date()
+
+    # --- what can have been seen -----------------------------------------------------------------------------
+
+    def emit(self, events: Sequence[MarketEvent]) -> None:
+        """Let the market move as the floor does; what it shows from now on is noted."""
+        self._emit(events)
+        now = self.exchange.now_ns
+        for symbol in sorted({event.symbol for event in events}):
+            marks = self._marks.setdefault(symbol, deque())
+            marks.append((now, self.exchange.floor.exchange.mark(symbol)))
+            while len(marks) > 1 and marks[1][0] < now - KEPT_NS:
+                marks.popleft()
+
+    def best_mark(self, symbol: str, since_ns: int) -> int:
+        """Return the highest mark of a symbol that stood at any moment since then."""
+        best: int = self.exchange.floor.exchange.mark(symbol)
+        for at_ns, mark in reversed(self._marks.get(symbol, ())):
+            best = max(best, mark)
+            if at_ns <= since_ns:
+                break
+        return best
+
+    def unseen_gain(self, since_ns: int) -> int:
+        """Return how much more the account was worth by the best that an engine may have seen which knows nothing that
+        happened since then: what is held at its best mark, and what was sold since as still held."""
+        exchange = self.exchange.floor.exchange
+        gain: int = sum(
+            mul_floor(self.best_mark(symbol, since_ns) - exchange.mark(symbol), position.qty)
+            for symbol, position in exchange.account.positions.items()
+        )
+        for fill in reversed(exchange.blotter.fills):
+            if fill.t_ns < since_ns:
+                break
+            if fill.side is Side.SELL:
+                gain += mul_floor(max(0, self.best_mark(fill.symbol, since_ns) - fill.price), fill.qty)
+        return gain
+
+    def _known_ns(self, client_order_id: str) -> int:
+        """Return until when the decision behind an order that has been taken now must have known everything."""
+        for record in reversed(self.exchange.floor.requests):
+            if isinstance(record.body, dict) and record.body.get("client_order_id") == client_order_id:
+                return min(record.received_ns, self.exchange.now_ns) - UNSEEN_NS
+        return self.exchange.now_ns - UNSEEN_NS
 
     # --- the network's doings --------------------------------------------------------------------------------
 
@@ -233,9 +287,10 @@ class Witness:
         now = self.exchange.now_ns
         if now < today.began_ns + ROLL_SLACK_NS or self._date(now + ROLL_SLACK_NS) != today.date:
             return
-        if equity < today.equity:
+        seen = equity + self.unseen_gain(self._known_ns(order.client_order_id))
+        if seen < today.equity:
             most = limits.max_daily_loss * today.equity * SLACK
-            self._at_most(intent_id, "max_daily_loss", today.equity - equity + risk, most)
+            self._at_most(intent_id, "max_daily_loss", today.equity - seen + risk, most)
         today.entries.append(order)
         trades = sum(1 for each in today.entries if each.filled_qty or each.is_live)
         self._at_most(intent_id, "max_daily_trades", trades, limits.max_daily_trades)
@@ -278,6 +333,9 @@ def unexplained_ns(from_ns: int, to_ns: int, disturbances: list[Disturbance]) ->
             at = end_ns
     return to_ns - from_ns - covered
 
+
+KEPT_NS = 30 * NS_PER_S
+"""How long marks are kept: longer than an entry can be on its way."""
 
 LONGEST_NS = 300 * NS_PER_S
 """No disturbance lasts longer."""

@@ -41,6 +41,8 @@ class Wire:
         self.is_warm = True
         self._clock = clock
 
+    sent = None
+
     def submit(self, order: ApprovedEntry | ReducingOrder) -> Ns | None:
         return self._note("submit", order.client_order_id)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from msgspec import structs
 
+from hands.core.coverage import protected_qty
 from hands.core.events import PositionSnapshot
 from hands.core.receipts import time_text
 from hands.core.units import NS_PER_S, Ns, Price, Qty, nano
-from hands.core.vocab import ExitReason
-from hands.runtime import holdings, status
+from hands.core.vocab import ExitReason, Leg, OrderStatus
+from hands.runtime import holdings, status, watching
 from tests.core.desk import Desk
-from tests.core.world import intent_id
+from tests.core.world import intent_id, session
 
 ONE = intent_id(1)
 
@@ -64,6 +66,26 @@ def test_a_position_without_its_stop_says_for_how_long() -> None:
     ticket.naked_since_ns = Ns(desk.now_ns - 2_500_000_000)
     [row] = told(desk)["owned"]
     assert (row["naked_ms"], row["naked_too_long"]) == (2500.0, True)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_stop_that_is_done_for_the_day_protects_until_the_market_is_open_again(*, is_open: bool) -> None:
+    """The same in `positions`, `status`, `watch` and the receipt, and what the guardian itself goes by."""
+    desk = opened()
+    ticket = desk.state.tickets[ONE]
+    for order in ticket.exits:
+        if order.leg is Leg.TAKE_PROFIT:
+            order.status = OrderStatus.DONE_FOR_DAY
+    desk.state.session = session(is_open=is_open)
+    [row] = told(desk)["owned"]
+    one_line = status.trade(desk.state, ticket, desk.now_ns)
+    answer = watching.watch(desk.state, {"symbols": ["AAPL"]}, desk.now_ns, seq=1)["watch"]
+    seen = answer["symbols"][0]["position"]
+    qty = "0" if is_open else "66"
+    assert [row["protected_qty"], one_line["protected_qty"], seen["protected_qty"]] == [qty, qty, qty]
+    assert (row["protection"] is None) is is_open
+    assert (one_line["protection"] is None) is is_open
+    assert protected_qty(desk.state, ticket) == nano(qty)
 
 
 def test_what_was_moved_and_what_is_wanted_is_told() -> None:

@@ -44,10 +44,11 @@ def test_an_engine_is_stopped_and_comes_back_and_is_killed_and_starts_again(floo
     floor.setting(late_ms=500)
     floor.limit(unprotected_max_ms=1000)
     idle, dog = watchdog(floor, "--once"), watchdog(floor)
-    floor.open()
-    second = watchdog(floor)
     assert idle.popen.wait(20) == 0
     assert events(idle) == ["ready", "idle"]  # nothing was ever started there
+    until("the one that stays has looked too", lambda: "idle" in events(dog))
+    floor.open()
+    second = watchdog(floor)
     until("the engine is seen", lambda: "alive" in events(dog))
     assert events(dog)[:2] == ["ready", "idle"]
     coins, shares = floor.drop("SOL/USD"), floor.drop("AAPL")
@@ -88,7 +89,7 @@ def _stopped_with_naked_coins(floor: Floor, dog: Process, coins: str) -> None:
 
 def _killed_with_an_entry_and_naked_shares(floor: Floor, dog: Process, shares: str) -> None:
     """Entry and stop are what the dead engine left: the one ends at its deadline, the other is placed again, once."""
-    entry = floor.drop("SPY", ttl_seconds=3)
+    entry = floor.drop("SPY", ttl_seconds=5)
     floor.expect(entry, "WORKING", where=lambda r: r["stamps_ns"]["acked"])
     until("the sheet names it", lambda: entry in (floor.state / "guard.json").read_text())
     floor.kill()

@@ -8,12 +8,12 @@ last digit; a float here could round a stop to the wrong side.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
 
-from hands.core.commands import ReplaceOrder
+from hands.core.commands import CancelOrder, QueryOrder, ReplaceOrder
 from hands.core.orders import ApprovedEntry, ReducingOrder
 from hands.core.units import decimal_text
 from hands.core.vocab import AssetClass, OrderClass, OrderType, PositionIntent, Side
@@ -30,6 +30,39 @@ FILLS_PAGE_LIMIT = 100
 
 PAGE_LIMIT = 500
 """The most orders the venue returns at once."""
+
+
+class Wire(NamedTuple):
+    """One request as it leaves, without its headers."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """Method and path, and in the next line the body: how the record keeps it."""
+        return b"%s %s\n%s" % (self.method.encode(), self.path.encode(), self.body)
+
+
+def submit_wire(order: ApprovedEntry | ReducingOrder, *, close_intent: bool = True) -> Wire:
+    """Return the request that submits `order`."""
+    return Wire("POST", ORDERS_PATH, submit_body(order, close_intent=close_intent))
+
+
+def cancel_wire(command: CancelOrder) -> Wire:
+    """Return the request that cancels an order."""
+    return Wire("DELETE", order_path(command.order_id))
+
+
+def replace_wire(command: ReplaceOrder) -> Wire:
+    """Return the request that moves an order."""
+    return Wire("PATCH", order_path(command.order_id), replace_body(command))
+
+
+def query_wire(command: QueryOrder) -> Wire:
+    """Return the request that asks for an order by our id."""
+    return Wire("GET", query_path(command.client_order_id))
 
 
 def submit_body(order: ApprovedEntry | ReducingOrder, *, close_intent: bool = True) -> bytes:

@@ -64,7 +64,7 @@ class _Request:
     """One request on its way, or waiting for one."""
 
     __slots__ = (
-        "answers_to", "client_order_id", "data", "deadline_ns", "is_second_step", "kind", "lane", "timer",
+        "answers_to", "client_order_id", "data", "deadline_ns", "is_second_step", "kind", "lane", "timer", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,8 @@ class _Request:
         kind: RequestKind,
         lane: Lane,
         client_order_id: str,
-        data: bytes,
+        wire: encode.Wire,
+        head: RequestHead,
         deadline_ns: int | None = None,
         *,
         is_second_step: bool = False,
@@ -82,7 +83,8 @@ class _Request:
         self.lane = lane
         self.client_order_id = client_order_id
         self.answers_to = answers_to
-        self.data = data
+        self.wire = wire
+        self.data = head.request(wire.method, wire.path, wire.body)
         self.deadline_ns = deadline_ns
         self.is_second_step = is_second_step
         self.timer: asyncio.TimerHandle | None = None
@@ -120,6 +122,8 @@ class OrderEntry:
         self._slashes = slash_forms(symbols)
         self._close_intent = close_intent
         self._read_only = read_only
+        self.sent: encode.Wire | None = None
+        """What was written last."""
         self._budget = budget if budget is not None else RateBudget()
         self._head = RequestHead(origin, credentials)
         self._reserve = 1 if connections > 1 else 0
@@ -151,41 +155,44 @@ class OrderEntry:
 
     def submit(self, order: ApprovedEntry | ReducingOrder) -> Ns | None:
         """Send an order. An entry at or past its deadline, or over the request budget, is refused here."""
-        body = encode.submit_body(order, close_intent=self._close_intent)
-        data = self._head.request("POST", encode.ORDERS_PATH, body)
+        wire = encode.submit_wire(order, close_intent=self._close_intent)
         entry = isinstance(order, ApprovedEntry)
         request = _Request(
             RequestKind.SUBMIT,
             Lane.ENTRY if entry else Lane.PROTECTIVE,
             order.client_order_id,
-            data,
+            wire,
+            self._head,
             order.deadline_ns if isinstance(order, ApprovedEntry) else None,
         )
         return self._offer(request)
 
     def cancel(self, command: CancelOrder) -> Ns | None:
         """Send a cancel; its answer says that it was taken, not that the order is gone."""
-        data = self._head.request("DELETE", encode.order_path(command.order_id))
-        return self._offer(_Request(RequestKind.CANCEL, Lane.PROTECTIVE, command.client_order_id, data))
+        wire = encode.cancel_wire(command)
+        return self._offer(
+            _Request(RequestKind.CANCEL, Lane.PROTECTIVE, command.client_order_id, wire, self._head)
+        )
 
     def replace(self, command: ReplaceOrder) -> Ns | None:
         """Ask for an order to be moved to other prices; a yes says that it was taken, not that it is done."""
-        data = self._head.request("PATCH", encode.order_path(command.order_id), encode.replace_body(command))
+        wire = encode.replace_wire(command)
         return self._offer(
             _Request(
                 RequestKind.REPLACE,
                 Lane.PROTECTIVE,
                 command.client_order_id,
-                data,
+                wire,
+                self._head,
                 answers_to=(command.new_client_order_id, command.order_id),
             )
         )
 
     def query(self, command: QueryOrder) -> Ns | None:
         """Ask for one order with its legs; that can take two requests, and has one answer."""
-        data = self._head.request("GET", encode.query_path(command.client_order_id))
+        wire = encode.query_wire(command)
         lane = Lane.PROTECTIVE if command.protective else Lane.QUESTION
-        return self._offer(_Request(RequestKind.QUERY, lane, command.client_order_id, data))
+        return self._offer(_Request(RequestKind.QUERY, lane, command.client_order_id, wire, self._head))
 
     # --- sending
 
@@ -235,6 +242,7 @@ class OrderEntry:
             self._finish(request, connection, outcome)
 
         connection.send(request.data, self._timeout_s, done)
+        self.sent = request.wire
         return Ns(self._clock())
 
     def _drain(self) -> None:
@@ -256,6 +264,7 @@ class OrderEntry:
                             kind=request.kind,
                             client_order_id=request.client_order_id,
                             sent_ns=sent_ns,
+                            wire=request.wire.text,
                         )
                     )
 
@@ -310,9 +319,16 @@ class OrderEntry:
 
     def _ask_for_legs(self, request: _Request, order_id: str) -> None:
         """Ask again by the venue's id, which shows the legs: an order without them would look unprotected."""
-        data = self._head.request("GET", encode.nested_order_path(order_id))
+        wire = encode.Wire("GET", encode.nested_order_path(order_id))
         self._offer(
-            _Request(RequestKind.QUERY, Lane.QUESTION, request.client_order_id, data, is_second_step=True)
+            _Request(
+                RequestKind.QUERY,
+                Lane.QUESTION,
+                request.client_order_id,
+                wire,
+                self._head,
+                is_second_step=True,
+            )
         )
 
     def _take_no(self, request: _Request, response: Response) -> None:

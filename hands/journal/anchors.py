@@ -1,0 +1,146 @@
+"""Anchors: a line a second that says how far the record had come.
+
+Owns the file `anchors` of the state directory. May not read segments. The one idea: seals show that a record was changed,
+not that its end is missing; a line that was copied elsewhere in time (`tail -F anchors` to another machine) does. Each line
+is sealed with the key of its second, which is thrown away right after, and names the seal of the line before it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hands.journal.chain import SEAL_BYTES, Chain
+
+FILE_NAME: Final = "anchors"
+_PERSON: Final = b"hands.anchor"
+_TAIL: Final = 4096
+"""Longer than any line."""
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
+    """What was on record at `at_ns`.
+
+    `seq`, `step_epoch`, `step_seal`: the last committed step. `segment`: the newest one's name, `length` of it in bytes, the
+    `head` of the chain of rows there and the number of the next row; empty and 0 before the first. `epoch`: of the key of
+    `seal`, which stands for all the others and `before`, the seal of the line before this one. Seals are in hexadecimal.
+    """
+
+    at_ns: int
+    seq: int
+    step_epoch: int
+    step_seal: str
+    segment: str
+    length: int
+    head: str
+    next_row: int
+    epoch: int
+    before: str
+    seal: str = ""
+
+    def sealed_with(self, key: bytes) -> str:
+        """Return the seal that this line has under the key of its epoch."""
+        bare = _ENCODER.encode(msgspec.structs.replace(self, seal=""))
+        return blake2b(bare, digest_size=SEAL_BYTES, key=key, person=_PERSON).hexdigest()
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Anchor)
+
+
+def anchors_path(state: Path) -> Path:
+    return state / FILE_NAME
+
+
+def append(path: Path, anchor: Anchor, chain: Chain) -> Anchor:
+    """Append `anchor`, sealed with the chain's key, which is replaced; return it. Raises OSError: it may be there in part.
+
+    A line that was torn before is ended first, so that this one stands by itself.
+    """
+    whole = msgspec.structs.replace(anchor, epoch=chain.epoch)
+    whole = msgspec.structs.replace(whole, seal=whole.sealed_with(chain.key))
+    with open(path, "ab", opener=_private) as file:
+        is_torn = file.tell() > 0 and _last_byte(path) != b"\n"
+        file.write((b"\n" if is_torn else b"") + _ENCODER.encode(whole) + b"\n")
+    chain.advance(chain.epoch + 1)
+    return whole
+
+
+def read(path: Path) -> Iterator[Anchor]:
+    """Yield the anchors that can be read, oldest first; a torn line is passed over. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                anchor = _decoded(line)
+                if anchor is not None:
+                    yield anchor
+    except FileNotFoundError:
+        return
+
+
+def newest(path: Path) -> Anchor | None:
+    """Return the last anchor that can be read. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return None
+    return next((anchor for line in reversed(lines) if (anchor := _decoded(line)) is not None), None)
+
+
+def first_fault(path: Path, chain: Chain) -> str | None:
+    """Return what is wrong with the first anchor that does not bear its seal, None where all do; the chain goes along.
+
+    `chain`: the chain of rows, not beyond the first anchor's epoch. The first line names one that may have been removed with
+    its segment; from then on each must name the one before it. Raises OSError.
+    """
+    before: str | None = None
+    for number, anchor in enumerate(read(path), 1):
+        if anchor.epoch < chain.epoch:
+            return f"anchor {number}: epoch {anchor.epoch} after epoch {chain.epoch}"
+        chain.advance(anchor.epoch)
+        if anchor.sealed_with(chain.key) != anchor.seal:
+            return f"anchor {number} does not bear its seal"
+        if before is not None and anchor.before != before:
+            return f"anchor {number} does not follow the one before it"
+        before = anchor.seal
+    return None
+
+
+def forget(path: Path, kept: Container[str]) -> int:
+    """Remove the oldest anchors, up to the first in a segment among `kept`, never the newest; return how many. Raises OSError.
+
+    For the one who appends, and for nobody else.
+    """
+    found = list(read(path))
+    gone = next((n for n, anchor in enumerate(found) if anchor.segment in kept), len(found) - 1)
+    if gone <= 0:
+        return 0
+    new = path.with_name(f"{path.name}.new")
+    with open(new, "wb", opener=_private) as file:
+        file.writelines(_ENCODER.encode(anchor) + b"\n" for anchor in found[gone:])
+    new.replace(path)
+    return gone
+
+
+def _decoded(line: bytes) -> Anchor | None:
+    try:
+        return _DECODER.decode(line)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
