@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hands.cli.output import ExitCode, JsonFlag, fail, members
+from hands.cli.output import ExitCode, JsonFlag, fail, members, say
 from hands.cli.places import DEFAULT_CONFIG, ConfigFlag
 from hands.cli.replay_view import tell, tell_difference
 from hands.cli.times import clock_text, moment_ns
@@ -117,10 +117,22 @@ def replay(
         fail(ExitCode.USAGE, f"{error.filename}: {error.strerror}", as_json=as_json)
     except KeyboardInterrupt:
         fail(ExitCode.INTERRUPTED, "interrupted; nothing was kept", as_json=as_json)
+    if report is not None:
+        _write(found, tape, report, as_json=as_json)
     if other is None:
         tell(found, as_json=as_json)
     else:
         tell_difference(found, other, limits, vs or limits, as_json=as_json)
+
+
+def _write(found: Replay, tape: Rows, path: Path, *, as_json: bool) -> None:
+    from hands.replay.page import write_page
+
+    try:
+        write_page(found, tape, path)
+    except OSError as error:
+        fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
+    say(f"report: {path}", err=True)
 
 
 def _settings(config: Path, *, as_json: bool) -> Settings:
