@@ -49,6 +49,13 @@ def test_a_session_is_recorded_whole(desk: Desk) -> None:
     assert len(segment_paths(desk.segments)) == 1
 
 
+def test_the_end_takes_rows_in_more_blocks_than_one(desk: Desk, monkeypatch) -> None:
+    monkeypatch.setattr(recorder, "BLOCK_ROWS_MAX", 40)
+    desk.offer(110)
+    assert desk.end()
+    desk.check()
+
+
 def test_nothing_is_written_before_it_is_worth_it_or_late(desk: Desk) -> None:
     desk.work()
     desk.offer(10)
