@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from hands.journal import anchors
+from hands.journal.following import Stretch, stretch
 from hands.journal.keys import FIRST_NAME
-from hands.journal.record import Stretch, stretch
 from hands.journal.segments import SegmentFault, folder_of, segment_paths
 
 HOUR_NS = 3_600 * 10**9

@@ -41,6 +41,7 @@ from hands.runtime.look_back import LookBack
 from hands.runtime.market_data import MarketData
 from hands.runtime.operator_desk import OperatorDesk
 from hands.runtime.polling import Poller
+from hands.runtime.recording import Recording
 from hands.runtime.rehearsal import rehearse
 from hands.runtime.sequencer import Sequencer
 from hands.runtime.sessions import FILE_NAME, Sessions
@@ -125,7 +126,10 @@ class Daemon:
         self.state.dry_run = config.dry_run
         self.state.venue_rejections_max = config.settings.venue.rejections_latch
         self._dispatcher = Dispatcher(self.state, self._clock)
-        self._sequencer = Sequencer(self.state, journal, self._clock, self._dispatcher.dispatch)
+        self._recording = Recording(config.state, journal, config.settings.journal)
+        self._sequencer = Sequencer(
+            self.state, journal, self._clock, self._dispatcher.dispatch, self._recording.rows
+        )
         feed, clock, settings = self._sequencer.feed, self._clock, config.settings
         late_ns = settings.watchdog.late_ms * NS_PER_MS
         self._beat = Heartbeat(config.state, self.state, clock, feed, late_ns=late_ns)
@@ -202,7 +206,7 @@ class Daemon:
             mute_after_s=settings.venue.mute_after_s,
             audit_s=settings.market.audit_s,
         )
-        bars, add_row, rolls = self._market_data.history, self._sequencer.add_row, self.state.next_roll_ns
+        bars, add_row, rolls = self._market_data.history, self._sequencer.tell, self.state.next_roll_ns
         self._look_back = LookBack(config, bars, sessions, clock=clock, next_roll_ns=rolls, add_row=add_row)
         self._dispatcher.connect(
             sequencer=self._sequencer,
@@ -291,6 +295,7 @@ class Daemon:
         journal, config = self._journal, self._config
         self.state.restore((kind, key, doc) for kind in ENTITIES for key, doc in journal.load(kind))
         self._sequencer.begin()
+        self._recording.begin()
         try:
             self._ledger.start()
         except LedgerError as error:
@@ -366,7 +371,8 @@ class Daemon:
                 self._sequencer.give_up_journal()
             self._sequencer.mind_storage(self._room.risk())
             try:
-                self._journal.ratchet()
+                if self._recording.keep_house():
+                    self._sequencer.snapshot()
                 if not self._journal.pending:
                     self._journal.trim_outbox(self._ledger.position)
                     self._journal.refresh()
@@ -409,6 +415,8 @@ class Daemon:
             self._exit_code = self._exit_code or 1
         if self._desk.is_open:
             self._sequencer.end()
+            if not self._recording.stop(self._left_s(FLUSH_WITHIN_S / 4)):
+                log.warning("segments/ is not complete; the next start completes it")
         if not self._ledger.flush(self._left_s(FLUSH_WITHIN_S / 4)) and self._desk.is_open:
             log.warning("the views in hands.db are not complete; the next start completes them")
         self._ledger.close(self._left_s())
@@ -434,6 +442,7 @@ class Daemon:
         """Return what is wrong with each part, for the operator to see; None where nothing is."""
         return {
             "journal": self._sequencer.storage_fault or self._journal.fault,
+            "record": self._recording.fault,
             "ledger": self._ledger.fault or status.set_aside_fault(self._ledger.set_aside),
             "intake": self._inbox.fault,
             "papers": self._dispatcher.papers_fault,

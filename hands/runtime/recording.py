@@ -1,18 +1,37 @@
 """What of a session is recorded besides its events: the market's rows, and where the record can be taken up.
 
-Owns the way of rows into the ring, and the declared gap when it is full. May not write to the journal itself: the
-sequencer does, since every step has its place in one order. The one idea: a row is in the ring, which outlives the
-process, before the kernel sees it; so whatever was decided can be decided again from what is on disk.
+Owns the way of rows into the ring, the declared gap when it is full, and the recorder's life beside the engine's. May not
+write steps itself: the sequencer does, since each has its place in one order. The one idea: a row is in the ring, which
+outlives the process, before the kernel sees it; so whatever was decided can be decided again from what is on disk.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+import os
+import time
+from pathlib import Path
+from typing import Final, Protocol
 
 import numpy as np
 
+from hands.core.units import NS_PER_S
+from hands.journal import ring as rings
+from hands.journal.leftovers import make_folder
+from hands.journal.recorder import Recorder
+from hands.journal.retention import Keep
+from hands.journal.segments import folder_of
+from hands.journal.store import JournalStore
+from hands.runtime.config import JournalSection
+
 log = logging.getLogger("hands")
+
+RING_ROWS: Final = rings.CAPACITY
+RING_SHARE: Final = 1 / 8
+"""A ring that would take more of the room that the disk has left stays in memory: it is then lost with the process."""
+
+TRIMS_PER_TURN: Final = 8
+MB: Final = 10**6
 
 
 class Ring(Protocol):
@@ -53,3 +72,69 @@ class RowRecord:
         log.warning("rows are recorded again; %d were lost", self.lost)
         self.fault, self.lost = None, 0
         return True
+
+
+class Recording:
+    """The record of one process life: `rows` for the sequencer, and the recorder behind it."""
+
+    def __init__(self, state: Path, journal: JournalStore, settings: JournalSection) -> None:
+        """The session begins with the journal's next step."""
+        self._journal = journal
+        self._settings = settings
+        session = journal.last_seq() + 1
+        ring = _ring_of(state, session)
+        self.rows = RowRecord(ring)
+        self.recorder = Recorder(
+            state,
+            journal.path,
+            journal.keys,
+            ring,
+            session,
+            is_durable=settings.durability == "disk",
+            keep=Keep(days=settings.keep_days, gb=settings.keep_gb),
+        )
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the record, None where nothing is."""
+        return self.rows.fault or self.recorder.fault
+
+    def begin(self) -> None:
+        """Let the recorder follow, once the session's first step is written."""
+        self.recorder.start()
+
+    def keep_house(self) -> bool:
+        """Once a second: replace the key, trim what lies in segments; whether it is time for a snapshot and a new segment.
+
+        Raises JournalError.
+        """
+        journal, recorder = self._journal, self.recorder
+        recorder.keep_steps_key(*journal.ratchet())
+        if not journal.pending:
+            for _ in range(TRIMS_PER_TURN):
+                if not journal.trim_steps(recorder.moved_seq):
+                    break
+        began_ns = recorder.segment_began_ns
+        if began_ns is None:
+            return False
+        is_old = abs(time.time_ns() - began_ns) > self._settings.segment_s * NS_PER_S
+        return is_old or recorder.segment_bytes > self._settings.segment_mb * MB
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let the recorder take the rest; False where it could not: the next start does it."""
+        self.recorder.keep_steps_key(*self._journal.ratchet())
+        return self.recorder.stop(timeout_s)
+
+
+def _ring_of(state: Path, session: int) -> rings.Ring:
+    """Return the session's ring: in a file, or, where the disk is full or refuses, in memory."""
+    folder = folder_of(state)
+    try:
+        make_folder(folder)
+        found = os.statvfs(folder)
+        if found.f_bavail * found.f_frsize * RING_SHARE > RING_ROWS * 64:
+            return rings.Ring.create(rings.ring_path(folder, session), session, RING_ROWS)
+        log.warning("%s: little room is left: rows on their way to it do not outlive the process", folder)
+    except OSError as error:
+        log.warning("%s: rows on their way to it do not outlive the process: %s", folder, error.strerror)
+    return rings.Ring.create(None, session, RING_ROWS)

@@ -18,14 +18,18 @@ from typing import Any
 from hands.intake.permissions import drop_folder_risks  # noqa: F401  (imported before time is virtual)
 from hands.journal import store as store_module
 from hands.journal.ledger import Ledger, LedgerError
+from hands.journal.recorder import Recorder
 from hands.journal.store import JournalError, JournalStore
 from hands.runtime import daemon as daemon_module
 from hands.runtime import machine_code
+from hands.runtime import recording as recording_module
 from hands.runtime.config import Config, Options, load
 from tests.rig.exchange import URL
 from tests.rig.loop import Life, ProcessDied, VirtualLoop
 
 PROJECT_S = 0.02
+PASS_S = 0.1
+RING_ROWS = 1 << 13
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -130,6 +134,33 @@ class LoopLedger(Ledger):
         self._close_connections()
 
 
+class LoopRecorder(Recorder):
+    """The recorder, whose passes are made by the loop."""
+
+    _due: Any = None
+
+    def start(self) -> None:
+        import asyncio
+
+        self._due = asyncio.get_running_loop().call_later(PASS_S, self._pass)
+
+    def _pass(self) -> None:
+        while self.work_once(self._clock()):
+            pass
+        self.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        if self._due is not None:
+            self._due.cancel()
+        return super().stop(timeout_s)
+
+    def drop(self) -> None:
+        """Be gone as a process is: its descriptors are closed, and nothing is written any more."""
+        self._close_journal()
+        if self._file is not None:
+            self._file.close()
+
+
 class Desk:
     """Stands in for the control socket: `answer` is what would be behind it."""
 
@@ -153,6 +184,8 @@ def in_one_thread() -> Iterator[None]:
         (daemon_module, "rehearse"): lambda limits, clock: None,
         (daemon_module, "gc"): SimpleNamespace(collect=lambda: 0, freeze=lambda: None),
         (store_module, "Checkpointer"): NoCheckpoints,
+        (recording_module, "Recorder"): LoopRecorder,
+        (recording_module, "RING_ROWS"): RING_ROWS,
     }
     former = {key: getattr(*key) for key in changes}
     machine_code.prepare()
@@ -279,6 +312,7 @@ class Engine:
         assert journal is not None
         journal.drop()
         daemon._ledger._close_connections()
+        daemon._recording.recorder.drop()
         life.context.copy().run(daemon._inbox.stop)  # its descriptors; it writes nothing
         self.loop.call_soon(_dispose, life)
 

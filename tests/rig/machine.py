@@ -18,6 +18,7 @@ from datetime import UTC, datetime, tzinfo
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from hands.journal.recorder import Recorder
 from hands.runtime import config as config_module
 from hands.runtime.clock import Clock
 from hands.venues.alpaca.rate import RateBudget
@@ -29,6 +30,7 @@ READ_AT_IMPORT: tuple[tuple[Any, str], ...] = (
     (RateBudget.__init__, "monotonic"),
     (Clock.__init__, "awake"),
     (Clock.__init__, "wall"),
+    (Recorder.__init__, "clock"),
 )
 """Functions of the module `time` that stand as a default value."""
 
@@ -79,6 +81,9 @@ class _Secrets:
 
     def token_hex(self, nbytes: int = 32) -> str:
         return f"{self._chance.getrandbits(8 * nbytes):0{2 * nbytes}x}"
+
+    def token_bytes(self, nbytes: int = 32) -> bytes:
+        return self._chance.randbytes(nbytes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(secrets, name)
