@@ -284,9 +284,8 @@ class Recorder:
 
     def _begin(self, chain: Chain, old: SegmentWriter | None, first: _Waiting, now_ns: int) -> None:
         before = 0 if old is None else old.head.session
-        session = (
-            first.seq if first.kind == SESSION else self._session if first.seq > self._session else before
-        )
+        is_live = first.seq >= self._session
+        session = first.seq if first.kind == SESSION else self._session if is_live else before
         source = self._source if session == before else self._ring_of(session)
         self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, now_ns, chain)
         self._source, self._rows_since_ns = source, None

@@ -26,7 +26,7 @@ from hands.journal.chain import Chain, chain_key
 from hands.journal.keys import read_first_key
 from hands.journal.retention import Keep
 from hands.journal.segments import Kind, Segment, folder_of, segment_paths
-from hands.journal.steps import SNAPSHOT
+from hands.journal.steps import ENDED, SNAPSHOT
 from hands.journal.store import JournalStore
 from tests.journal.market_rows import bits, some_rows
 from tests.journal.record_desk import Desk, last_file, numbers
@@ -431,7 +431,7 @@ def test_the_thread_records_by_itself_and_stops_with_everything_written(desk: De
         deadline = time.monotonic() + 5
         while desk.ring.head - desk.ring.tail >= 64 and time.monotonic() < deadline:
             time.sleep(0.005)
-    desk.step("ended")
+    desk.step(ENDED)
     assert desk.recorder.stop(10)
     assert desk.recorder.fault is None
     desk.check()
