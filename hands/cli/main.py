@@ -22,6 +22,7 @@ from hands.cli import (
     gates,
     holdings,
     init,
+    journal,
     limits,
     log,
     operate,
@@ -112,6 +113,7 @@ for name, command in (
 ):
     app.command(name, cls=simulate.GroupedCommand if name == "sim" else None)(command)
 app.add_typer(limits.app, name="limits")
+app.add_typer(journal.app, name="journal")
 app.command("version", hidden=True)(version)
 
 
