@@ -271,13 +271,12 @@ class Recorder:
         return True
 
     def _next_beginning(self) -> _Waiting | None:
-        """Return the first waiting step that a new file begins with."""
+        """Return the first waiting step that a new file begins with; without one in hand that is any step."""
         file = self._file
-        for step in self._waiting:
-            if step.kind in _BEGINNINGS and (file is None or step.seq != file.head.first_seq):
-                return step
-        # a record that has lost its beginning is kept all the same
-        return self._waiting[0] if self._waiting and (file is None or file.is_ended) else None
+        if file is None or file.is_ended:
+            return self._waiting[0] if self._waiting else None
+        begun = file.head.first_seq
+        return next((step for step in self._waiting if step.kind in _BEGINNINGS and step.seq != begun), None)
 
     def _begin(self, chain: Chain, old: SegmentWriter | None, first: _Waiting, now_ns: int) -> None:
         before = 0 if old is None else old.head.session

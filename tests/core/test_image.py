@@ -87,7 +87,8 @@ def test_what_classes_of_their_own_keep_is_in_an_image_or_follows_from_it() -> N
         "_consume",
         "_observe",
     }
-    scratch = {"_shown", "_checked", "fired_count"}  # of one call: what fired last is taken before the next
+    # of one call: what fired last is taken before the next row, and whose state was mended is recorded before it
+    scratch = {"_shown", "_checked", "fired_count", "mended"}
     assert vars(state.market).keys() == by_rows | follows | scratch
 
 
