@@ -54,14 +54,14 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(call part,mypy,$(BIN)/mypy --strict)
 
 test: lint ## lint, then every test on two cores; those that start a daemon by themselves
-	$(call part,tests on two cores,$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not e2e')
+	$(call part,tests on two cores,$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not e2e and not accept')
 	$(call part,tests with processes,$(BIN)/python -m pytest -q -n 2 --dist loadfile -m e2e)
 
 bench: $(STAMP) ## latency and throughput against a floor and against peers
 	@$(BIN)/python -m bench
 
 soak: $(STAMP) ## everything for much longer: properties, end-to-end rounds (SOAK_ROUNDS=5), storms, a day, an hour
-	$(call part,properties,HANDS_SOAK=1 $(BIN)/python -m pytest -q -m 'not e2e')
+	$(call part,properties,HANDS_SOAK=1 $(BIN)/python -m pytest -q -m 'not e2e and not accept')
 	@set -e; round=1; while [ $$round -le $(SOAK_ROUNDS) ]; do \
 	    echo "== end to end, round $$round of $(SOAK_ROUNDS)"; \
 	    HANDS_SOAK=1 $(BIN)/python -m pytest -q -m e2e; \
@@ -78,7 +78,7 @@ crash-matrix: $(STAMP) ## crash after every durable and every network step: in m
 kill-tests: $(STAMP) ## take out every check, limit and latch, one at a time: a named test must fail for each
 	@$(BIN)/python -m tests.kill
 
-accept: $(STAMP) ## build the wheel and use it from a fresh environment, outside the tree
+accept: $(STAMP) ## build the wheel and use it from a fresh environment; then pages in a real browser (Chromium)
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; trap 'exit 130' INT TERM; \
 	python=$$(pwd)/$(BIN)/python; \
 	echo "== building the wheel"; \
@@ -91,8 +91,13 @@ accept: $(STAMP) ## build the wheel and use it from a fresh environment, outside
 	venv/bin/hands --version; \
 	venv/bin/python -m hands --version >/dev/null; \
 	venv/bin/hands schema intent | venv/bin/python -c 'import json, sys; json.load(sys.stdin)'; \
-	venv/bin/python -m pip --disable-pip-version-check check; \
-	echo "== accepted"
+	venv/bin/python -m pip --disable-pip-version-check check
+	@if [ -z "$$HANDS_NO_BROWSER" ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null \
+	    && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "== installing chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	fi
+	$(call part,pages in a browser,$(BIN)/python -m pytest -q -m accept tests/accept)
+	@echo "== accepted"
 
 clean: ## what `make` and the tools left behind; never var/ or intents/, which are the owner's business
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks *.egg-info

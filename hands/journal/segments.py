@@ -221,13 +221,14 @@ class Segment:
             if frame.epoch < chain.epoch:
                 raise SegmentFault(self.path, frame.at, f"epoch {frame.epoch} after epoch {chain.epoch}")
             chain.advance(frame.epoch)
-            if chain.seal(_sealed(frame)) != frame.seal:
+            if chain.seal(sealed_frame(frame)) != frame.seal:
                 raise SegmentFault(self.path, frame.at, "the frame does not bear its seal")
             count += 1
         return count
 
 
-def _sealed(frame: Frame) -> bytes:
+def sealed_frame(frame: Frame) -> bytes:
+    """Return the bytes of a frame that its seal stands for."""
     return _frame_head(frame.kind, frame.body, frame.epoch) + frame.body
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from hands.core.events import AnyEvent, Link, LinkReport
 from hands.core.units import NS_PER_S
-from hands.journal import record
+from hands.journal import following
 from hands.journal.ring import Ring, RingFault, ring_path
 from hands.journal.segments import SegmentFault, folder_of
 from hands.replay.recorded_file import Chosen, Gap, RecordedFile
@@ -182,14 +182,14 @@ class DaemonTap:
     clock: Callable[[], int]
     is_running: Callable[[], bool]
     _session: int | None = None
-    _rows: record.Rows | None = None
+    _rows: following.Rows | None = None
     _chosen: Chosen | None = None
     _gone_since_ns: int | None = None
     _missing: tuple[str, ...] = field(default=())
 
     async def start(self) -> None:
         """Raises FileError, OSError, SegmentFault: there is no record to be read."""
-        session = record.newest_session(self.folder)
+        session = following.newest_session(self.folder)
         if session is None:
             raise FileError(f"{self.folder}: the daemon keeps no record there")
         self._follow(session, _next_row(self.folder, session))
@@ -200,7 +200,7 @@ class DaemonTap:
         running = self.is_running()
         if not running and self._gone_since_ns is None:
             self._gone_since_ns = self.file.last_ns or self.clock()
-        session = record.newest_session(self.folder) if running else None
+        session = following.newest_session(self.folder) if running else None
         if session is None:
             return
         if session != self._session:
@@ -234,7 +234,7 @@ class DaemonTap:
         market = symbols_of(self.folder, session)
         self._missing = tuple(symbol for symbol in self.file.symbols if symbol not in market)
         self._session, self._chosen = session, Chosen(market, self.file.symbols)
-        self._rows = record.Rows(self.folder, session, row)
+        self._rows = following.Rows(self.folder, session, row)
 
     def _read(self) -> None:
         assert self._rows is not None
@@ -251,13 +251,13 @@ def _next_row(folder: Path, session: int) -> int:
     """Return the number of the row that a session takes in next. Raises OSError, SegmentFault."""
     with contextlib.suppress(FileNotFoundError, RingFault):
         return Ring.recover(ring_path(folder_of(folder), session), only_look=True).head
-    written = [stretch.next_row for stretch in record.stretches(folder) if stretch.session == session]
+    written = [stretch.next_row for stretch in following.stretches(folder) if stretch.session == session]
     return max(written, default=0)
 
 
 def daemon_symbols(folder: Path) -> Sequence[str]:
     """Return the symbols of the session that a daemon records now. Raises FileError, OSError, SegmentFault."""
-    session = record.newest_session(folder)
+    session = following.newest_session(folder)
     if session is None:
         raise FileError(f"{folder}: the daemon keeps no record there")
     return symbols_of(folder, session)

@@ -1,7 +1,7 @@
 """The market that Hands has seen itself: the record of its sessions as tapes, and the newest one as it grows.
 
 Owns the way from a state directory's record to rows with named symbols. May not write there, nor hold up the daemon: rows
-are copied out of the mapped ring or read from segments (`hands.journal.record`). What was put into a market otherwise
+are copied out of the mapped ring or read from segments (`hands.journal.following`). What was put into a market otherwise
 than by rows (warm-up, filled gaps) is no row, and not here; rows that were lost leave a hole in the times.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hands.core.views import SnapshotHead
-from hands.journal import record
+from hands.journal import following
 from hands.journal.heads import HeadError, read_head
 from hands.journal.ring import session_of
 from hands.journal.segments import Segment, SegmentFault, folder_of, segment_paths
@@ -60,7 +60,7 @@ def rows_of_session(folder: Path, session: int) -> Tape:
     def read() -> Iterator[np.ndarray]:
         last_ns = 0
         try:
-            for _, rows in record.Rows(folder, session).read():
+            for _, rows in following.Rows(folder, session).read():
                 yield (ordered := in_order(rows, last_ns))
                 last_ns = int(ordered["recv_ns"][-1])
         except (OSError, SegmentFault) as error:
@@ -82,7 +82,7 @@ def symbols_of(folder: Path, session: int) -> tuple[str, ...]:
     """Return a session's symbols in the order of their numbers. Raises as `rows_of_session`."""
     firsts = [session, *(path_seq for path_seq, of in _stretches(folder) if of == session)]
     for first in firsts:
-        for step in record.steps(folder, first):
+        for step in following.steps(folder, first):
             if step.seq == first and step.kind in (SESSION, SNAPSHOT):
                 with contextlib.suppress(HeadError):
                     line = read_head(step.payload).market.partition(b"\n")[0]

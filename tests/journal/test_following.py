@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hands.journal.record import Rows, newest_session, steps, stretch, stretches
+from hands.journal.following import Rows, newest_session, steps, stretch, stretches
 from hands.journal.ring import ring_path
 from hands.journal.segments import Segment, SegmentFault, segment_paths
 from hands.journal.steps import SNAPSHOT
