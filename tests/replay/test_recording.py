@@ -56,10 +56,22 @@ def test_rows_come_back_as_they_were_to_the_last_bit_that_means_something(tmp_pa
     path = recorded(tmp_path / "m.parquet", rows[:1000], rows[1000:])
     market = open_market([path])
     assert market.symbols == tuple(sorted(NAMES))
+    assert market.rows == 3_000
     found = market.only(NAMES).all_rows()
     for name in ROW.names or ():
         assert found[name].tobytes() == rows[name].tobytes(), name
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.parquet"]
+
+
+def test_a_symbol_of_which_nothing_came_is_no_reason_to_read_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hands.replay.sources.played_file", None)
+    rows = some_rows(90)
+    path = recorded(tmp_path / "m.parquet", rows[rows["sym"] != 1])
+    market = open_market([path])
+    assert market.symbols == ("AAPL", "BTC/USD")
+    assert len(market.all_rows()) == 60
 
 
 def test_the_simulator_plays_what_was_recorded(tmp_path: Path) -> None:
