@@ -42,7 +42,7 @@ class _Message(msgspec.Struct, gc=False, frozen=True):
     s: float | None = None
     i: int | str | msgspec.UnsetType = msgspec.UNSET
     c: list[str] | float | None = None
-    x: str | None | msgspec.UnsetType = msgspec.UNSET
+    x: str | msgspec.UnsetType | None = msgspec.UNSET
     z: str | None = None
     tks: str | None = None
     u: str | float | None = None
