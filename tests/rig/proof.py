@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hands.journal.anchors import anchors_path
 from hands.journal.keys import first_key
+from hands.journal.record import NoRecord
+from hands.journal.segments import folder_of, segment_paths
 from hands.journal.verification import Verdict
 from hands.runtime.proof import verify
 
@@ -16,7 +19,11 @@ from hands.runtime.proof import verify
 def record_wrongs(state: Path) -> list[str]:
     """Return what is wrong with the record of a state directory whose processes have ended, or that is alive."""
     key = first_key(state)
-    verdict = verify(state, first_keys=() if key is None else [key])
+    try:
+        verdict = verify(state, first_keys=() if key is None else [key])
+    except NoRecord as nothing:
+        never_began = not anchors_path(state).exists() and not segment_paths(folder_of(state))
+        return [] if never_began else [str(nothing)]
     return [f"the record: {wrong}" for wrong in _wrongs(verdict)]
 
 
