@@ -290,14 +290,13 @@ class Recorder:
         self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, now_ns, chain)
         self._source, self._rows_since_ns = source, None
         if old is not None:
+            self._carry_from = old.path if session == before and old.next_row > first.row else None
             old.close()
         if self._is_durable:
             sync_folder(self._folder)
         if session != before:
             remove_rings(self._folder, session)
-        elif old is not None:
-            self._carry_from = old.path
-            self._carry()
+        self._carry()
 
     def _move_steps(self, now_ns: int) -> bool:
         """Move a batch if that is due; whether there is another."""

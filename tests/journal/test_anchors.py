@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hands.journal.anchors import Anchor, anchors_path, append, first_fault, forget, newest, read
+from hands.journal import anchors
+from hands.journal.anchors import Anchor, anchors_path, append, first_fault, newest, read
 from hands.journal.chain import Chain, chain_key
 
 KEY = chain_key(b"k" * 32, b"rows")
@@ -48,7 +49,6 @@ def test_where_there_are_none_nothing_is_wrong(tmp_path: Path) -> None:
     assert list(read(path)) == []
     assert newest(path) is None
     assert first_fault(path, Chain(KEY)) is None
-    assert forget(path, ()) == 0
 
 
 @pytest.mark.parametrize("number", [0, 4, 9])
@@ -98,11 +98,30 @@ def test_a_torn_line_is_passed_over_and_the_next_stands_by_itself(path: Path, le
     assert first_fault(path, Chain(KEY)) is None
 
 
-def test_the_oldest_go_with_their_segments_and_the_newest_stays(path: Path) -> None:
-    assert forget(path, {"0.seg", "1.seg", "2.seg"}) == 0
-    assert forget(path, {"1.seg", "2.seg"}) == 4
-    assert [each.seq for each in read(path)] == [4, 5, 6, 7, 8, 9]
+def test_a_full_file_makes_place_for_a_new_one_and_both_are_read(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(anchors, "FULL", path.stat().st_size)
+    chain, last = Chain(KEY), list(read(path))[-1]
+    chain.advance(10)
+    one = append(path, anchor(10, last.seal), chain)
+    append(path, anchor(11, one.seal), chain)
+    assert len(lines(path)) == 2
+    assert [each.seq for each in read(path)] == list(range(12))
     assert first_fault(path, Chain(KEY)) is None
-    assert forget(path, ()) == 5
-    assert [each.seq for each in read(path)] == [9]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.unlink()  # a death between the two steps of it
+    last = newest(path)
+    assert last is not None
+    assert last.seq == 9
+
+
+def test_two_files_are_kept_and_no_more(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(anchors, "FULL", 500)
+    chain, last = Chain(KEY), list(read(path))[-1]
+    chain.advance(10)
+    for number in range(10, 20):
+        last = append(path, anchor(number, last.seal), chain)
+    found = [each.seq for each in read(path)]
+    assert found == list(range(20 - len(found), 20))
+    assert len(found) <= 6
+    assert first_fault(path, Chain(KEY)) is None
+    assert sorted(each.name for each in path.parent.iterdir()) == ["anchors", "anchors.1"]
