@@ -105,24 +105,6 @@ def newest(path: Path) -> Anchor | None:
     return None
 
 
-def first_fault(path: Path, chain: Chain) -> str | None:
-    """Return what is wrong with the first anchor that does not bear its seal, None where all do; the chain goes along.
-
-    `chain`: the chain of rows, not beyond the first anchor's epoch. The first line names one that may be gone; from then on each must name the one before it. Raises OSError.
-    """
-    before: str | None = None
-    for number, anchor in enumerate(read(path), 1):
-        if anchor.epoch < chain.epoch:
-            return f"anchor {number}: epoch {anchor.epoch} after epoch {chain.epoch}"
-        chain.advance(anchor.epoch)
-        if anchor.sealed_with(chain.key) != anchor.seal:
-            return f"anchor {number} does not bear its seal"
-        if before is not None and anchor.before != before:
-            return f"anchor {number} does not follow the one before it"
-        before = anchor.seal
-    return None
-
-
 def _former(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 

@@ -77,7 +77,9 @@ def listing(state: Path) -> Listing:
     last = None
     for anchor in anchors.read(anchors.anchors_path(state)):
         newest[anchor.segment] = last = anchor
-    segments = [_listed(path, newest.get(path.name), is_newest=path == paths[-1]) for path in paths]
+    segments = [
+        _listed(path, newest.get(path.name), is_newest=path == paths[-1]) for path in paths if path.exists()
+    ]  # one may have been pruned meanwhile
     return Listing(
         sessions=_sessions([each.has for each in segments if each.has is not None]),
         segments=segments,

@@ -380,7 +380,7 @@ class Recorder:
                 if frame.kind is Kind.ROWS and frame.next > self._file.next_row:
                     start = max(0, self._file.next_row - frame.first)
                     self._file.add_rows(frame.first + start, frame.rows()[start:])
-        except (SegmentFault, BlockFault) as fault:
+        except (SegmentFault, BlockFault, FileNotFoundError) as fault:  # it may have been pruned
             log.critical("rows are lost: %s", fault, extra={"code": "ROWS_LOST"})
         self._carry_from = None
 

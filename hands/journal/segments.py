@@ -206,26 +206,6 @@ class Segment:
                 return None
         return frame if frame.kind is Kind.END and frame.end == size else None
 
-    def check_seals(self, chain: Chain) -> int:
-        """Check every seal with a chain that has not gone beyond this segment's beginning; return how many there were.
-
-        The chain is taken to where the segment says it began, and left at its last frame.
-        Raises OSError; SegmentFault: a frame that is broken or was changed; ValueError: the chain is further already.
-        """
-        chain.advance(self.head.epoch)
-        chain.head = self.head.before
-        if chain.seal(self.head.packed()) != self.head_seal:
-            raise SegmentFault(self.path, 0, "the head does not bear its seal")
-        count = 1
-        for frame in self.frames():
-            if frame.epoch < chain.epoch:
-                raise SegmentFault(self.path, frame.at, f"epoch {frame.epoch} after epoch {chain.epoch}")
-            chain.advance(frame.epoch)
-            if chain.seal(sealed_frame(frame)) != frame.seal:
-                raise SegmentFault(self.path, frame.at, "the frame does not bear its seal")
-            count += 1
-        return count
-
 
 def sealed_frame(frame: Frame) -> bytes:
     """Return the bytes of a frame that its seal stands for."""

@@ -30,6 +30,7 @@ from hands.journal.steps import ENDED, SNAPSHOT
 from hands.journal.store import JournalStore
 from tests.journal.market_rows import bits, some_rows
 from tests.journal.record_desk import Desk, last_file, numbers
+from tests.journal.seals import anchor_fault, check_seals
 
 
 @pytest.fixture
@@ -393,7 +394,7 @@ def test_anchors_say_how_far_the_record_is_and_bear_their_seals(desk: Desk) -> N
     assert told[-1].step_seal == desk.committed[-1].seal.hex()
     assert desk.end()
     key = chain_key(read_first_key(desk.folder / "first.key"), b"rows")
-    assert anchors.first_fault(anchors_path(desk.folder), Chain(key)) is None
+    assert anchor_fault(anchors_path(desk.folder), Chain(key)) is None
     last = anchors.newest(anchors_path(desk.folder))
     assert last is not None
     path = segment_paths(desk.segments)[-1]
@@ -402,7 +403,7 @@ def test_anchors_say_how_far_the_record_is_and_bear_their_seals(desk: Desk) -> N
     desk.begin()
     desk.work(1)
     desk.work(1)
-    assert anchors.first_fault(anchors_path(desk.folder), Chain(key)) is None
+    assert anchor_fault(anchors_path(desk.folder), Chain(key)) is None
     assert desk.end()
 
 
@@ -604,8 +605,8 @@ def test_sigkill_in_the_middle_of_everything_loses_nothing(tmp_path: Path, root:
         assert len(last_row) == 4
         chain = Chain(chain_key(read_first_key(tmp_path / "first.key"), b"rows"))
         for path in segment_paths(folder_of(tmp_path)):
-            Segment(path).check_seals(chain)
-        fault = anchors.first_fault(
+            check_seals(Segment(path), chain)
+        fault = anchor_fault(
             anchors_path(tmp_path), Chain(chain_key(read_first_key(tmp_path / "first.key"), b"rows"))
         )
         assert fault is None
