@@ -93,11 +93,12 @@ def test_a_snapshot_begins_a_file_and_rows_go_where_they_belong(desk: Desk) -> N
     desk.step()
     desk.work(1)
     desk.offer(20)
-    second = desk.step(SNAPSHOT)
+    second, taken_ns = desk.step(SNAPSHOT), desk.now_ns
     desk.offer(5)
     desk.step()
     desk.work(1)
     assert (desk.recorder.segment_seq, desk.recorder.segment_began_ns) == (second, desk.now_ns)
+    assert last_file(desk).head.began_ns == taken_ns
     assert desk.end()
     desk.check()
     one, two = (Segment(path) for path in segment_paths(desk.segments))
@@ -425,7 +426,7 @@ def test_the_oldest_segments_go_as_the_settings_say(tmp_path: Path) -> None:
             desk.step(SNAPSHOT)
             desk.work(10 * 3600)
         left = [Segment(path).head.first_seq for path in segment_paths(desk.segments)]
-        assert left == [2, 3, 4, 5], "the first was last in use thirty hours ago"
+        assert left == [3, 4, 5], "the second was last in use thirty hours ago"
 
 
 # --- the thread ----------------------------------------------------------------------------------------------
