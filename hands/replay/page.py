@@ -17,7 +17,9 @@ from hands.replay.run import Rows
 LEAD_LEAST_NS = 30 * NS_PER_S
 
 
-def write_page(found: Replay, market: Rows, path: Path, *, title: str | None = None, tz: str = "UTC") -> dict[str, Any]:
+def write_page(
+    found: Replay, market: Rows, path: Path, *, title: str | None = None, tz: str = "UTC"
+) -> dict[str, Any]:
     """Write the page of a replay of `market` to `path`, whole or not at all, and return its numbers.
 
     Raises:
