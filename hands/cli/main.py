@@ -22,9 +22,11 @@ from hands.cli import (
     gates,
     holdings,
     init,
+    journal,
     limits,
     log,
     operate,
+    record,
     replay,
     report,
     service,
@@ -105,6 +107,7 @@ for name, command in (
     ("adopt", trades.adopt),
     ("fetch", fetch.fetch),
     ("replay", replay.replay),
+    ("record", record.record),
     ("init", init.init),
     ("doctor", doctor.doctor),
     ("config", config.config),
@@ -112,6 +115,7 @@ for name, command in (
 ):
     app.command(name, cls=simulate.GroupedCommand if name == "sim" else None)(command)
 app.add_typer(limits.app, name="limits")
+app.add_typer(journal.app, name="journal")
 app.command("version", hidden=True)(version)
 
 

@@ -64,7 +64,7 @@ def write_items(
     with _opened(path, is_packed=ending.endswith(".gz")) as file:
         if ending.startswith(".csv"):
             file.write((",".join(columns_of(kind)) + "\n").encode())
-        for group in _groups(chunks, LAYOUTS[kind], PAGE_ITEMS):
+        for group in groups(chunks, LAYOUTS[kind], PAGE_ITEMS):
             count += len(group)
             for text in write(kind, group, words):
                 file.write(text)
@@ -106,7 +106,7 @@ def _write_parquet(kind: str, chunks: Chunks, words: Vocabulary, path: Path, abo
     schema = pa.schema(fields, metadata={"hands": json.dumps(about, sort_keys=True)})
     count = 0
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _groups(chunks, LAYOUTS[kind], GROUP_ITEMS):
+        for group in groups(chunks, LAYOUTS[kind], GROUP_ITEMS):
             count += len(group)
             arrays = []
             for name, typed in fields:
@@ -119,7 +119,7 @@ def _write_parquet(kind: str, chunks: Chunks, words: Vocabulary, path: Path, abo
     return count
 
 
-def _groups(chunks: Chunks, layout: np.dtype[Any], size: int) -> Chunks:
+def groups(chunks: Chunks, layout: np.dtype[Any], size: int) -> Chunks:
     """Yield the same items in groups of `size`, the last one shorter; none is empty."""
     held: list[np.ndarray] = []
     count = 0

@@ -55,6 +55,7 @@ class Player:
         self.rows = 0
         self.wakes = 0
         self.documents = 0
+        self.arrived = 0  # of those that were expected
         self.brain: Brain | None = None
         self._state = state
         self._engine = engine
@@ -80,6 +81,7 @@ class Player:
 
     def _arrive(self, arrival: Arrival, *, more: bool) -> None:
         if more:
+            self.arrived += 1
             self._expect_next()
         self.documents += 1
         self._polls.freshen()

@@ -202,7 +202,6 @@ class _Play:
         self._equity: list[tuple[int, int]] = []
         self.venue.equity_seen = self._note_equity
         self._cash = cash
-        self._late = 0
 
     # --- the start -------------------------------------------------------------------------------------------
 
@@ -232,9 +231,9 @@ class _Play:
         if strategy is not None:
             strategy.begin(self)
             self.player.brain = strategy
-        self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= self._first_ns - BEFORE_NS])
-        self._late = sum(arrival.at_ns < self._first_ns - BEFORE_NS for arrival in arrivals)
-        self._documents = len(arrivals) - self._late
+        from_ns = self._first_ns - BEFORE_NS
+        self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= from_ns])
+        self._given, self._before = len(arrivals), sum(arrival.at_ns < from_ns for arrival in arrivals)
         self.player.pass_time(self._first_ns - 1)
 
     def end(self) -> None:
@@ -272,7 +271,8 @@ class _Play:
                 "rows": player.rows,
                 "decisions": self.engine.decisions,
                 "documents": player.documents,
-                "documents_before": self._late,
+                "documents_before": self._before,
+                "documents_after": self._given - self._before - player.arrived,
                 "triggers_fired": self.engine.triggers_fired,
                 "wakes": player.wakes,
                 "ticks_shown": floor.ticks_shown,

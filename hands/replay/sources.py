@@ -25,6 +25,7 @@ from hands.replay.columns import FORMATS, Format, Naming, due, words
 from hands.replay.merging import cut
 from hands.replay.messages import MessageFile, without_marks
 from hands.replay.played import played_file, played_rows, symbols_played
+from hands.replay.recorded_sessions import is_state_directory, market_of
 from hands.replay.tables import Kind, NotPlain, heading, joined, tables
 from hands.replay.tape import Tape, merged
 from hands.sim.market.file_rows import FileError, Source
@@ -44,7 +45,7 @@ def open_market(names: Sequence[str | Path], symbols: Sequence[str] | None = Non
     """Return the market of these files and folders, merged by time; `symbols` narrows it and gives their order.
 
     Files are those the simulator plays: CSV, Parquet and JSON lines (`FORMATS`). Of a folder all of them are taken, or
-    it is a state directory, and its market what its last session saw. "synthetic:SEED:SPAN" ("synthetic:7:30m") is a
+    it is a state directory, and its market what its sessions saw. "synthetic:SEED:SPAN" ("synthetic:7:30m") is a
     made-up market, of an hour where no span is named.
 
     Raises:
@@ -73,17 +74,12 @@ def synthetic(name: str, symbols: Sequence[str]) -> Tape:
     return endless.between(None, SYNTHETIC_START_NS + span_s * NS_PER_S)
 
 
-def rows_of_session(folder: Path) -> Tape:
-    """Return the market of the last session that a state directory keeps a record of. Raises `FileError`."""
-    raise FileError(f"{folder}: a state directory; its market cannot be read yet, only recorded files")
-
-
 def _tapes(path: Path) -> Iterator[Tape]:
     if not path.is_dir():
         yield file_tape(path)
         return
-    if (path / "segments").is_dir() or (path / "journal.db").exists():
-        yield rows_of_session(path)
+    if is_state_directory(path):
+        yield market_of(path)
         return
     files = sorted(file for file in path.iterdir() if file.name.endswith(ENDINGS) and file.is_file())
     if not files:

@@ -26,7 +26,7 @@ from hands.journal.chain import Chain, chain_key
 from hands.journal.keys import read_first_key
 from hands.journal.retention import Keep
 from hands.journal.segments import Kind, Segment, folder_of, segment_paths
-from hands.journal.steps import SNAPSHOT
+from hands.journal.steps import ENDED, SNAPSHOT
 from hands.journal.store import JournalStore
 from tests.journal.market_rows import bits, some_rows
 from tests.journal.record_desk import Desk, last_file, numbers
@@ -47,6 +47,13 @@ def test_a_session_is_recorded_whole(desk: Desk) -> None:
     assert desk.end()
     desk.check()
     assert len(segment_paths(desk.segments)) == 1
+
+
+def test_the_end_takes_rows_in_more_blocks_than_one(desk: Desk, monkeypatch) -> None:
+    monkeypatch.setattr(recorder, "BLOCK_ROWS_MAX", 40)
+    desk.offer(110)
+    assert desk.end()
+    desk.check()
 
 
 def test_nothing_is_written_before_it_is_worth_it_or_late(desk: Desk) -> None:
@@ -424,7 +431,7 @@ def test_the_thread_records_by_itself_and_stops_with_everything_written(desk: De
         deadline = time.monotonic() + 5
         while desk.ring.head - desk.ring.tail >= 64 and time.monotonic() < deadline:
             time.sleep(0.005)
-    desk.step("ended")
+    desk.step(ENDED)
     assert desk.recorder.stop(10)
     assert desk.recorder.fault is None
     desk.check()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hands.journal import segments
-from hands.journal.chain import NO_SEAL, Chain, chain_key
+from hands.journal.chain import NO_SEAL, SEAL_BYTES, Chain, chain_key
 from hands.journal.segments import (
     Kind,
     Segment,
@@ -28,7 +28,7 @@ from hands.journal.steps import SESSION, Step
 from tests.journal.market_rows import bits, some_rows
 
 KEY = chain_key(b"k" * 32, b"rows")
-HEAD_BYTES = 84
+HEAD_BYTES = segments._HEAD.size + SEAL_BYTES
 NOW_NS = 1_767_366_000_000_000_000
 
 

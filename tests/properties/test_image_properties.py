@@ -53,9 +53,9 @@ from tests.core.world import NOW, ROLL, document, encoded, intent_id, limits_tex
 from tests.properties.test_protection_properties import act, middle, move, portion
 from tests.rig.shadow import Shadow, journaled
 
-LIVES, ACTS = (600, 120) if os.environ.get("HANDS_SOAK") else (9, 60)
+LIVES, ACTS = (600, 120) if os.environ.get("HANDS_SOAK") else (8, 60)
 ROOT = Path(__file__).resolve().parents[2]
-AGAIN = 3
+AGAIN = 2
 """So many lives are lived once more by another process."""
 
 COPIES_EVERY = 20

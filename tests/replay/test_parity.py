@@ -27,7 +27,7 @@ def outcome(found: Replay) -> tuple[object, ...]:
     return (*told, found.counters | {"ticks_shown": 0}, found.digest)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 10**6),
     symbols=st.sampled_from(SYMBOLS),
