@@ -17,6 +17,7 @@ from hands.journal.record import NoRecord, Record, arrivals, session_rows
 from hands.journal.ring import Ring, ring_path
 from hands.journal.segments import folder_of, segment_paths
 from hands.journal.store import APPLICATION_ID
+from hands.journal.verification import NoSession
 from hands.runtime.proof import verify
 from tests.journal.recorded import record
 from tests.rig.stage import Stage
@@ -229,5 +230,5 @@ def test_one_session_can_be_chosen(whole: Path) -> None:
         assert [each.number for each in verdict.sessions] == [number]
         assert verdict.is_good
         assert verdict.evidence.steps == verify(whole).evidence.steps, "seals are checked of everything"
-    with pytest.raises(KeyError):
+    with pytest.raises(NoSession, match="there is no session 17"):
         verify(whole, only=17)
