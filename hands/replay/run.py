@@ -38,7 +38,7 @@ from hands.replay.venue import VenueLink
 from hands.version import __version__
 
 LATENCY_MS = 20.0
-"""One way. From a server near the venue an order took 5 to 40 ms there and its answer as long back; 20 is no best case."""
+"""One way: an assumption, not a measurement. Half of `acked` - `sent` of a receipt is what a user's machine needs."""
 
 LATENCY_MAX_MS = 2_000.0
 BEFORE_NS = NS_PER_S
