@@ -5,16 +5,17 @@ Owns its flags, where prices are looked for, and the summary. May not compute or
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hands.cli.output import ExitCode, JsonFlag, fail, print_json, say, table
+from hands.cli.times import moment_ns, zone_of
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
+    from hands.replay.prices import Prices, Span
 
 Document = dict[str, Any]
 
@@ -56,14 +57,9 @@ def report(
 
     Example: hands report var --from 2026-01-05 --tz America/New_York --out january.html
     """
-    from hands.replay.report_data import zone_of
-
-    try:
-        zone = zone_of(tz)
-    except ValueError as error:
-        fail(ExitCode.USAGE, f"--tz: {error}", as_json=as_json)
-    from_ns = None if from_ is None else _moment("--from", from_, zone, as_json=as_json)
-    to_ns = None if to is None else _moment("--to", to, zone, as_json=as_json)
+    zone = zone_of(tz, as_json=as_json)
+    from_ns = None if from_ is None else moment_ns("--from", from_, as_json=as_json, zone=zone)
+    to_ns = None if to is None else moment_ns("--to", to, as_json=as_json, zone=zone)
     if from_ns is not None and to_ns is not None and from_ns >= to_ns:
         fail(ExitCode.USAGE, "--from must lie before --to", as_json=as_json)
     path = out if out is not None else None if as_json else state / PAGE
@@ -87,14 +83,15 @@ def _made(state: Path, path: Path | None, asked: Document, *, as_json: bool) -> 
     from contextlib import closing
 
     from hands.journal.reader import LedgerUnreadable, open_ledger
-    from hands.replay.prices import KeptMinutes
+    from hands.replay.prices import FirstKnown, KeptMinutes
     from hands.replay.report import write_report
-    from hands.replay.report_data import report_data
+    from hands.replay.report_data import report_data, windows
 
     try:
         with closing(open_ledger(state / "hands.db")) as db:
             db.execute("BEGIN")  # one moment of the ledger, whatever a running daemon adds meanwhile
-            prices = KeptMinutes(state)
+            spans = windows(db, asked["from_ns"], asked["to_ns"])
+            prices = FirstKnown(_recorded(state, spans), KeptMinutes(state))
             if path is None:
                 return report_data(db, prices, **asked)
             return write_report(db, prices, path, **asked)
@@ -104,16 +101,17 @@ def _made(state: Path, path: Path | None, asked: Document, *, as_json: bool) -> 
         fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
 
 
-def _moment(flag: str, text: str, zone: ZoneInfo, *, as_json: bool) -> int:
-    """Return a date's midnight in the zone, or an RFC 3339 time, in Unix ns."""
-    from hands.core.members import parse_time_ns
+def _recorded(state: Path, spans: list[Span]) -> Prices:
+    """Return what was recorded of these stretches; a bar on a terminal's stderr shows the segments still to come."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    try:
-        if len(text) == 10:
-            return int(datetime.combine(date.fromisoformat(text), time(), zone).timestamp()) * 10**9
-        return parse_time_ns(text)
-    except (ValueError, OverflowError) as error:
-        fail(ExitCode.USAGE, f"{flag}: {error}; a date is its midnight in --tz", as_json=as_json)
+    from hands.replay.recorded import recorded_prices, segments_of
+
+    paths = segments_of(state, spans)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("recorded market", total=len(paths))
+        return recorded_prices(paths, spans, lambda: progress.advance(task))
 
 
 def _dollars(text: str, *, as_json: bool) -> int:
@@ -131,7 +129,7 @@ def _dollars(text: str, *, as_json: bool) -> int:
 # --- for people ----------------------------------------------------------------------------------------------
 
 
-def summary_lines(document: Document, zone: ZoneInfo) -> list[str]:
+def summary_lines(document: Document, zone: tzinfo) -> list[str]:
     """Return the headline figures and the results by strategy for a terminal."""
     figures, verdicts = document["headline"], document["verdicts"]
     lines = [document["title"], _period(document, zone), ""]
@@ -157,7 +155,7 @@ def summary_lines(document: Document, zone: ZoneInfo) -> list[str]:
     return lines
 
 
-def _period(document: Document, zone: ZoneInfo) -> str:
+def _period(document: Document, zone: tzinfo) -> str:
     if document["from_ns"] is None:
         return "nothing is recorded"
     first, last = (

@@ -21,14 +21,17 @@ UNITS_MAX: Final = 2**53
 """Beyond so many nano-units a float does not tell each of them any more."""
 
 
-def bar_rows(naming: Naming, columns: Columns) -> np.ndarray:
+def bar_rows(naming: Naming, columns: Columns, numbers: np.ndarray | None = None) -> np.ndarray:
     """Return the rows of a file of bars, all of it, in the order in which they are played; without `recv_ns`.
+
+    `numbers` are those of the bars' symbols, where no column says them.
 
     Raises:
         NotPlain: a bar whose prices contradict each other, or more volume than fits.
     """
     start_ns = columns["timestamp"] if "timestamp" in columns else columns["ts_ms_utc"] * NS_PER_MS
-    numbers = naming.numbers(columns, len(start_ns))
+    if numbers is None:
+        numbers = naming.numbers(columns, len(start_ns))
     order = np.argsort(start_ns, kind="stable")
     sorted_columns = {name: columns[name][order] for name in columns if name not in _NOT_NUMBERS}
     start_ns, numbers = start_ns[order], numbers[order]

@@ -32,7 +32,7 @@ TRADE: Final = int(RowKind.TRADE)
 QUOTE: Final = int(RowKind.QUOTE)
 
 _LETTER: Final = re.compile(r"[A-Z0-9@]")
-_ORDINARY: Final = ("@",)
+ORDINARY: Final = ("@",)
 
 
 class Naming:
@@ -68,17 +68,18 @@ def words(columns: Columns, name: str) -> Words:
 
 def flags(naming: Naming, numbers: np.ndarray, conditions: Words, tapes: Words | None = None) -> np.ndarray:
     """Return the `RowFlag`s of prints, as the live codec would; the tape is the listing's where none is named."""
-    letters = [tuple(_LETTER.findall(value)) or _ORDINARY for value in conditions.values]
-    return _flags(naming, numbers, conditions.codes, letters, tapes)
+    letters = [tuple(_LETTER.findall(value)) or ORDINARY for value in conditions.values]
+    return flags_by(naming, numbers, conditions.codes, letters, tapes)
 
 
-def _flags(
+def flags_by(
     naming: Naming,
     numbers: np.ndarray,
     codes: np.ndarray,
     letters: Sequence[tuple[str, ...]],
     tapes: Words | None = None,
 ) -> np.ndarray:
+    """Return the same, where `letters` are the conditions that a code in `codes` stands for."""
     names = ["A", "B", "C", ""] if tapes is None else [value.upper() for value in tapes.values]
     table = np.array([[flags_of(group, tape) for tape in names] for group in letters], "u1").reshape(-1)
     if tapes is None:
@@ -162,7 +163,7 @@ def crypto_trades(naming: Naming) -> Convert:
         letters = [(TAKERS[value],) for value in takers.values]
         rows = trades(
             numbers, t_ns, price, size, trade_id=columns["trade_id"],
-            flags=_flags(naming, numbers, takers.codes, letters), exchange=exchanges(naming, numbers, None),
+            flags=flags_by(naming, numbers, takers.codes, letters), exchange=exchanges(naming, numbers, None),
         )  # fmt: skip
         return rows if keep.all() else rows[keep]
 
@@ -194,7 +195,7 @@ def equity_trades(naming: Naming) -> Convert:
         conditions = words(columns, "sale_condition").where(keep)
         rows = trades(
             numbers, t_ns[keep], price[keep], size[keep],
-            flags=_flags(naming, numbers, conditions.codes, _sale_letters(conditions)),
+            flags=flags_by(naming, numbers, conditions.codes, _sale_letters(conditions)),
             exchange=exchanges(naming, numbers, words(columns, "exchange").where(keep)),
         )  # fmt: skip
         rows["trade_id"] = np.arange(numbered + 1, numbered + 1 + len(rows))
@@ -215,7 +216,7 @@ def _sale_letters(conditions: Words) -> list[tuple[str, ...]]:
             if code in used:
                 raise NotPlain from None
             bits = 0
-        found.append((*_ORDINARY, *(letter for bit, letter in SALE_CONDITIONS if bits & bit)))
+        found.append((*ORDINARY, *(letter for bit, letter in SALE_CONDITIONS if bits & bit)))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,24 +70,28 @@ class TickPrices:
     def of_rows(
         cls, symbols: Sequence[str], chunks: Iterable[np.ndarray], spans: Iterable[Span]
     ) -> TickPrices:
-        """Return the prices of these spans, from rows (dtype `hands.core.rows.ROW`, ordered by `recv_ns`).
+        """Return the prices of these spans, from one market's rows. See `of_markets`."""
+        return cls.of_markets(((symbols, rows) for rows in chunks), spans)
 
-        Eligible trades; of a symbol without any, the mids of its two-sided quotes. Only what lies in a span is kept, so a
-        market of any length can be read once. A span of a symbol that is not in `symbols` stays empty.
+    @classmethod
+    def of_markets(
+        cls, chunks: Iterable[tuple[Sequence[str], np.ndarray]], spans: Iterable[Span]
+    ) -> TickPrices:
+        """Return the prices of these spans, from rows (dtype `hands.core.rows.ROW`) with the symbols they number.
+
+        Eligible trades; of a symbol without any, the mids of its two-sided quotes. In each chunk `recv_ns` does not
+        decrease. Only what lies in a span is kept, so a market of any length can be read once.
         """
         wanted = _merged(spans)
-        number = {symbol: n for n, symbol in enumerate(symbols)}
         traded: dict[str, list[np.ndarray]] = {symbol: [] for symbol in wanted}
         quoted: dict[str, list[np.ndarray]] = {symbol: [] for symbol in wanted}
-        for rows in chunks:
+        for symbols, rows in chunks:
             if not len(rows):
                 continue
-            for symbol, stretches in wanted.items():
-                if symbol not in number:
-                    continue
-                part = _within(rows, stretches)
-                part = part[part["sym"] == number[symbol]]
-                if len(part):
+            for number, symbol in enumerate(symbols):
+                if symbol in wanted:
+                    part = _within(rows, wanted[symbol])
+                    part = part[part["sym"] == number]
                     _keep(part, traded[symbol], quoted[symbol])
         kept = {symbol: traded[symbol] or quoted[symbol] for symbol in wanted}
         return cls({symbol: _joined(parts) for symbol, parts in kept.items() if parts})
@@ -127,12 +132,18 @@ def _within(rows: np.ndarray, stretches: list[tuple[int, int]]) -> np.ndarray:
     """Return the rows that lie in one of the stretches."""
     times = rows["recv_ns"]
     first_ns, last_ns = int(times[0]), int(times[-1])
-    parts = [
-        rows[slice(*np.searchsorted(times, (from_ns, to_ns)))]
-        for from_ns, to_ns in stretches
-        if from_ns <= last_ns and to_ns > first_ns
-    ]
+    begin = bisect_right(stretches, first_ns, key=_end)
+    end = bisect_right(stretches, last_ns, key=_begin)
+    parts = [rows[slice(*np.searchsorted(times, stretch))] for stretch in stretches[begin:end]]
     return np.concatenate(parts) if parts else rows[:0]
+
+
+def _begin(stretch: tuple[int, int]) -> int:
+    return stretch[0]
+
+
+def _end(stretch: tuple[int, int]) -> int:
+    return stretch[1]
 
 
 def _keep(rows: np.ndarray, traded: list[np.ndarray], quoted: list[np.ndarray]) -> None:
@@ -158,6 +169,7 @@ def _pairs(times: np.ndarray, prices: np.ndarray) -> np.ndarray:
 
 def _joined(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     whole = np.concatenate(parts)
+    whole = whole[np.argsort(whole["at"], kind="stable")]  # two sessions' clocks may overlap
     return np.ascontiguousarray(whole["at"]), np.ascontiguousarray(whole["price"])
 
 

@@ -29,7 +29,7 @@ CURVE_POINTS: Final = 2_000
 LEAD: Final = 4
 """A trade's chart begins and ends one part in so many of its length outside the trade."""
 
-LEAD_LEAST_NS: Final = NANO
+LEAD_LEAST_NS: Final = NANO // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

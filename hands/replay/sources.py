@@ -12,8 +12,7 @@ are read each time the tape is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,25 +22,19 @@ from hands.core.rows import new_rows
 from hands.core.units import NS_PER_S
 from hands.replay.bar_rows import bar_rows
 from hands.replay.columns import FORMATS, Format, Naming, due, words
+from hands.replay.merging import cut
+from hands.replay.messages import MessageFile, without_marks
 from hands.replay.played import played_file, played_rows, symbols_played
+from hands.replay.recorded_sessions import is_state_directory, market_of
 from hands.replay.tables import Kind, NotPlain, heading, joined, tables
-from hands.replay.tape import CHUNK_ROWS, Tape, merged
+from hands.replay.tape import Tape, merged
 from hands.sim.market.file_rows import FileError, Source
 from hands.sim.market.files import read_file, symbol_of
 from hands.sim.market.synthetic import SyntheticTape
 from hands.sim.market.times import time_ns
 
-ENDINGS: Final = (
-    ".csv",
-    ".csv.gz",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".jsonl.gz",
-    ".ndjson.gz",
-    ".json.gz",
-    ".parquet",
-)
+JSON_ENDINGS: Final = (".jsonl", ".ndjson", ".json")
+ENDINGS: Final = (*(f"{ending}{gz}" for ending in (".csv", *JSON_ENDINGS) for gz in ("", ".gz")), ".parquet")
 SYNTHETIC: Final = re.compile(r"synthetic(?::(\d{1,18}))?(?::([1-9]\d{0,5})([smh]))?")
 SYNTHETIC_SYMBOLS: Final = ("AAPL", "SPY", "BTC/USD", "SOL/USD")
 SYNTHETIC_START_NS: Final = time_ns("2026-01-05T14:30:00Z")
@@ -52,7 +45,7 @@ def open_market(names: Sequence[str | Path], symbols: Sequence[str] | None = Non
     """Return the market of these files and folders, merged by time; `symbols` narrows it and gives their order.
 
     Files are those the simulator plays: CSV, Parquet and JSON lines (`FORMATS`). Of a folder all of them are taken, or
-    it is a state directory, and its market what its last session saw. "synthetic:SEED:SPAN" ("synthetic:7:30m") is a
+    it is a state directory, and its market what its sessions saw. "synthetic:SEED:SPAN" ("synthetic:7:30m") is a
     made-up market, of an hour where no span is named.
 
     Raises:
@@ -81,17 +74,12 @@ def synthetic(name: str, symbols: Sequence[str]) -> Tape:
     return endless.between(None, SYNTHETIC_START_NS + span_s * NS_PER_S)
 
 
-def rows_of_session(folder: Path) -> Tape:
-    """Return the market of the last session that a state directory keeps a record of. Raises `FileError`."""
-    raise FileError(f"{folder}: a state directory; its market cannot be read yet, only recorded files")
-
-
 def _tapes(path: Path) -> Iterator[Tape]:
     if not path.is_dir():
         yield file_tape(path)
         return
-    if (path / "segments").is_dir() or (path / "journal.db").exists():
-        yield rows_of_session(path)
+    if is_state_directory(path):
+        yield market_of(path)
         return
     files = sorted(file for file in path.iterdir() if file.name.endswith(ENDINGS) and file.is_file())
     if not files:
@@ -104,13 +92,21 @@ def file_tape(path: Path) -> Tape:
     if not path.is_file():
         raise FileError(f"{path}: no such file; a market is recorded files, folders of them, synthetic:SEED")
     source = Source(path)
-    if not source.plain_name.endswith((".csv", ".parquet")):
-        return _played_tape(path)
-    columns = heading(source)
-    found = next((known for known in FORMATS if set(known.needed) <= set(columns)), None)
-    if found is None:
-        return _played_tape(path)  # which says what is allowed
-    return _TableFile(source, found, columns).tape()
+    name = source.plain_name
+    of_file = symbol_of(name.rpartition(".")[0])
+    try:
+        if name.endswith(JSON_ENDINGS):
+            messages = MessageFile(source, of_file)
+            return _tape(path, of_file, messages.survey(), messages.made)
+        if name.endswith((".csv", ".parquet")):
+            columns = heading(source)
+            known = next((known for known in FORMATS if set(known.needed) <= set(columns)), None)
+            if known is not None:
+                table = TableFile(source, known, columns, of_file)
+                return _tape(path, of_file, table.survey(), table.made, keeps_times="recv_ns" in known.needed)
+    except NotPlain:
+        pass
+    return _played_tape(path)  # or it says what is allowed
 
 
 def _played_tape(path: Path) -> Tape:
@@ -118,38 +114,47 @@ def _played_tape(path: Path) -> Tape:
     return Tape(symbols, lambda: played_file(path, symbols))
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What a file turned out to be of."""
+def _tape(
+    path: Path,
+    of_file: str,
+    symbols: tuple[str, ...],
+    made: Callable[[Naming], Iterator[np.ndarray]],
+    *,
+    keeps_times: bool = False,
+) -> Tape:
+    """Return the tape of a file that `made` reads, and the simulator's reader from where that gives up."""
 
-    symbols: tuple[str, ...]
-    is_sorted: bool
+    def read() -> Iterator[np.ndarray]:
+        naming, given, due_ns = Naming(symbols, of_file), 0, 0
+        try:
+            for rows in made(naming):
+                if not keeps_times:
+                    rows, due_ns = due(rows, due_ns, naming.is_coin)  # noqa: PLW2901
+                    rows = without_marks(rows)  # noqa: PLW2901
+                given += len(rows)
+                yield rows
+        except NotPlain:
+            yield from played_file(path, symbols, after=given)
+
+    return Tape(symbols, read)
 
 
-class _TableFile:
-    """A file of columns."""
+class TableFile:
+    """A file of columns in a known format."""
 
-    def __init__(self, source: Source, known: Format, columns: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, known: Format, columns: tuple[str, ...], of_file: str) -> None:
         self._source = source
         self._format = known
         self._wanted = known.wanted(columns)
-        name = source.plain_name
-        self._of_file = symbol_of(name.rpartition(".")[0])
+        self._of_file = of_file
+        self._is_sorted = False
 
-    def tape(self) -> Tape:
-        """Return its tape."""
-        try:
-            survey = self._survey()
-        except NotPlain:
-            return _played_tape(self._source.path)
-        return Tape(survey.symbols, lambda: self._read(survey))
-
-    def _survey(self) -> _Survey:
-        """Look at the symbols, and where they matter at the times. Raises NotPlain."""
+    def survey(self) -> tuple[str, ...]:
+        """Return its symbols, and where rows may stand in any order look at their times. Raises NotPlain."""
         has_symbols = "symbol" in self._wanted
         looks_at_times = self._format.is_whole and self._format.convert is not None
         if not has_symbols and not looks_at_times:
-            return _Survey((self._of_file,), is_sorted=True)
+            return (self._of_file,)
         looked_at: dict[str, Kind] = {"symbol": Kind.WORD} if has_symbols else {}
         time = self._format.time
         if looks_at_times:
@@ -164,27 +169,13 @@ class _TableFile:
             if looks_at_times and len(t_ns := columns[time]):
                 is_sorted &= int(t_ns[0]) >= last_ns and not bool((t_ns[1:] < t_ns[:-1]).any())
                 last_ns = int(t_ns[-1])
-        return _Survey(tuple(sorted(seen)), is_sorted)
+        self._is_sorted = is_sorted
+        return tuple(sorted(seen))
 
-    def _read(self, survey: _Survey) -> Iterator[np.ndarray]:
-        """Yield the rows; where the columns are not plain, the rest of them as the simulator's reader has them."""
-        naming, given, due_ns = Naming(survey.symbols, self._of_file), 0, 0
-        try:
-            for made in self._made(naming, survey):
-                rows, due_ns = (made, 0) if self._keeps_times else due(made, due_ns, naming.is_coin)
-                given += len(rows)
-                yield rows
-        except NotPlain:
-            yield from played_file(self._source.path, survey.symbols, after=given)
-
-    @property
-    def _keeps_times(self) -> bool:
-        return "recv_ns" in self._wanted
-
-    def _made(self, naming: Naming, survey: _Survey) -> Iterator[np.ndarray]:
+    def made(self, naming: Naming) -> Iterator[np.ndarray]:
         """Yield rows in the order in which they are played."""
         convert = self._format.convert
-        if convert is not None and (survey.is_sorted or not self._format.is_whole):
+        if convert is not None and (self._is_sorted or not self._format.is_whole):
             make = convert(naming)
             for columns in tables(self._source, self._wanted):
                 yield make(columns)
@@ -196,5 +187,4 @@ class _TableFile:
             make = convert(naming)
             whole = np.concatenate([new_rows(0), *map(make, parts)])
             whole = whole[np.argsort(whole["venue_ns"], kind="stable")]
-        for first in range(0, len(whole), CHUNK_ROWS):
-            yield whole[first : first + CHUNK_ROWS].copy()
+        yield from cut(whole)

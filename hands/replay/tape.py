@@ -7,17 +7,13 @@ holds a few chunks in memory, however long the market is; nothing here is done r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from hands.core.rows import ROW, new_rows
-
-CHUNK_ROWS: Final = 1 << 16
-"""Rows handed on at once, at most: 4 MB."""
-
-Chunks = Iterator[np.ndarray]
+from hands.replay.merging import Chunks, cut, merge
 
 
 class TapeError(ValueError):
@@ -62,8 +58,7 @@ class Tape:
 
         def read() -> Chunks:
             for rows in arrays:
-                for first in range(0, len(rows), CHUNK_ROWS):
-                    yield rows[first : first + CHUNK_ROWS].copy()
+                yield from (chunk.copy() for chunk in cut(rows))
 
         return cls(symbols, read, rows=sum(len(rows) for rows in arrays))
 
@@ -131,12 +126,11 @@ def merged(tapes: Sequence[Tape]) -> Tape:
     symbols = sorted({symbol for tape in tapes for symbol in tape.symbols})
     place = {symbol: number for number, symbol in enumerate(symbols)}
 
+    def renumbered(tape: Tape) -> Chunks:
+        return _renumbered(tape.chunks(), np.array([place[symbol] for symbol in tape.symbols], "i4"))
+
     def read() -> Chunks:
-        streams = []
-        for tape in tapes:
-            numbers = np.array([place[symbol] for symbol in tape.symbols], "i4")
-            streams.append(_Stream(_renumbered(tape.chunks(), numbers)))
-        return _merge(streams)
+        return merge([partial(renumbered, tape) for tape in tapes], "recv_ns")
 
     counts = [tape.rows for tape in tapes]
     known = sum(count for count in counts if count is not None)
@@ -153,57 +147,3 @@ def _renumbered(chunks: Iterable[np.ndarray], numbers: np.ndarray) -> Chunks:
             continue
         chunk["sym"] = numbers[chunk["sym"]]
         yield chunk if keeps_all else chunk[chunk["sym"] >= 0]
-
-
-class _Stream:
-    """One of the tapes that are merged: its rows that have been read and not yet been given."""
-
-    def __init__(self, chunks: Chunks) -> None:
-        self._chunks = chunks
-        self.rows = new_rows(0)
-        self.is_over = False
-        self.more()
-
-    def more(self) -> None:
-        """Read on behind what is still here."""
-        for chunk in self._chunks:
-            if len(chunk):
-                self.rows = np.concatenate([self.rows, chunk]) if len(self.rows) else chunk
-                return
-        self.is_over = True
-
-    def take_before(self, end_ns: int | None) -> np.ndarray:
-        """Take what was received before `end_ns`, None: everything."""
-        count = (
-            len(self.rows) if end_ns is None else int(np.searchsorted(self.rows["recv_ns"], end_ns, "left"))
-        )
-        taken, self.rows = self.rows[:count], self.rows[count:]
-        return taken
-
-
-def _merge(streams: Sequence[_Stream]) -> Chunks:
-    """Yield the rows of all streams by time.
-
-    What is given out was received before the earliest of the streams' last known times: a stream may have more rows at
-    exactly its last one, and at equal times the order is that of the streams.
-    """
-    while True:
-        reading = [stream for stream in streams if not stream.is_over]
-        end_ns = min((int(stream.rows["recv_ns"][-1]) for stream in reading), default=None)
-        parts = [part for stream in streams if len(part := stream.take_before(end_ns))]
-        if len(parts) == 1:
-            yield from _cut(parts[0])
-        elif parts:
-            together = np.concatenate(parts)
-            yield from _cut(together[np.argsort(together["recv_ns"], kind="stable")])
-        if not reading:
-            return
-        for stream in reading:
-            # Only where the end of what is known holds the others up: the rest of them have enough.
-            if not len(stream.rows) or int(stream.rows["recv_ns"][-1]) == end_ns:
-                stream.more()
-
-
-def _cut(rows: np.ndarray) -> Chunks:
-    for first in range(0, len(rows), CHUNK_ROWS):
-        yield rows[first : first + CHUNK_ROWS].copy() if len(rows) > CHUNK_ROWS else rows

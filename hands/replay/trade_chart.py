@@ -90,8 +90,11 @@ def _levels(trade: Trade, stops: Sequence[tuple[int, float]]) -> list[tuple[str,
 
 
 def _draw_bars(plot: Plot, bars: Sequence[Bar], time: Scale, value: Scale, window: tuple[int, int]) -> None:
-    """Draw wicks and bodies, those that rose and those that fell each as one shape."""
+    """Draw wicks and bodies, those that rose and those that fell each as one shape; single prints as a line."""
     if not bars:
+        return
+    if 2 * sum(high > low for _, _, high, low, _ in bars) < len(bars):
+        plot.line([(time.at(bar[0]), value.at(bar[4])) for bar in bars], "line ticks", steps=True)
         return
     width = min((b[0] - a[0] for a, b in pairwise(bars)), default=window[1] - window[0])
     wide = max(1.5, WIDE * width / (window[1] - window[0]) * 0.62)

@@ -123,12 +123,27 @@ class Page:
 def browser(profile: Path) -> Iterator[ClientConnection]:
     """Run a browser for as long as it is needed; what it is connected by makes pages."""
     path = executable()
-    assert path is not None, f"none of {', '.join(NAMES)} is installed; HANDS_NO_BROWSER=1 leaves these tests out"
-    flags = ["--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-background-networking"]
-    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    assert path is not None, (
+        f"none of {', '.join(NAMES)} is installed; HANDS_NO_BROWSER=1 leaves these tests out"
+    )
+    flags = [
+        "--headless",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    flags += [
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={profile}",
+        "--remote-debugging-port=0",
+    ]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # its sandbox refuses to be root's
-    process = subprocess.Popen([path, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [path, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         with connect(_address(profile, process), max_size=PAGE_MAX, open_timeout=START_S) as socket:
             yield socket

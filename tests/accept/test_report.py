@@ -83,11 +83,15 @@ def page(tmp_path: Path) -> Iterator[Page]:
         assert found.complaints == []
 
 
-def test_it_fits_every_screen_can_be_read_and_asks_for_nothing(page: Page, document: Path, artefacts: Path) -> None:
+def test_it_fits_every_screen_can_be_read_and_asks_for_nothing(
+    page: Page, document: Path, artefacts: Path
+) -> None:
     page.open(document)
     for width, dark in SCREENS:
         page.screen(width, dark=dark)
-        page.evaluate("document.querySelectorAll('.trade').forEach((each, n) => { if (n < 3) each.open = true; })")
+        page.evaluate(
+            "document.querySelectorAll('.trade').forEach((each, n) => { if (n < 3) each.open = true; })"
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(CONTRAST) == []
         page.photograph(artefacts / f"{width}-{'dark' if dark else 'light'}.png", width)
@@ -100,8 +104,18 @@ def test_what_agents_wrote_is_text_and_nothing_else(page: Page, document: Path) 
     page.open(document)
     assert page.evaluate("document.title").startswith("Winter season <script>")
     assert page.evaluate("document.scripts.length") == 1
-    assert page.evaluate("document.querySelectorAll('img,iframe,link,object,embed,form,a[href^=javascript]').length") == 0
-    assert page.evaluate("[...document.all].filter((each) => [...each.attributes].some((a) => a.name.startsWith('on'))).length") == 0
+    assert (
+        page.evaluate(
+            "document.querySelectorAll('img,iframe,link,object,embed,form,a[href^=javascript]').length"
+        )
+        == 0
+    )
+    assert (
+        page.evaluate(
+            "[...document.all].filter((each) => [...each.attributes].some((a) => a.name.startsWith('on'))).length"
+        )
+        == 0
+    )
     theses = page.evaluate("[...document.querySelectorAll('blockquote')].map((each) => each.textContent)")
     assert HOSTILE[0] in theses
     assert HOSTILE[1] in theses
@@ -123,33 +137,46 @@ def test_its_policy_would_stop_a_script_that_got_in(page: Page, document: Path, 
     assert page.evaluate("document.title") == "owned"
 
 
-def test_trades_are_sorted_filtered_and_read_off_by_pointing(page: Page, document: Path, artefacts: Path) -> None:
+def test_trades_are_sorted_filtered_and_read_off_by_pointing(
+    page: Page, document: Path, artefacts: Path
+) -> None:
     page.open(document)
     page.screen(1280)
-    count = "[...document.querySelectorAll('#trades .list > *')].filter((each) => each.checkVisibility()).length"
+    count = (
+        "[...document.querySelectorAll('#trades .list > *')].filter((each) => each.checkVisibility()).length"
+    )
     assert page.evaluate(count) == 240
     page.evaluate(
         "(() => { const box = document.querySelector('.tools input'); box.value = 'doge short';"
         " box.dispatchEvent(new Event('input')); box.value = 'DOGE'; box.dispatchEvent(new Event('input')); })()"
     )
     assert 0 < page.evaluate(count) < 240
-    page.evaluate("(() => { const box = document.querySelector('.tools input'); box.value = ''; box.dispatchEvent(new Event('input')); })()")
+    page.evaluate(
+        "(() => { const box = document.querySelector('.tools input'); box.value = ''; box.dispatchEvent(new Event('input')); })()"
+    )
     page.evaluate(
         "(() => { const box = document.querySelectorAll('.tools select')[1]; box.value = 'p';"
         " box.dispatchEvent(new Event('change')); })()"
     )
-    results = page.evaluate("[...document.querySelectorAll('#trades .list > *')].map((each) => Number(each.dataset.p))")
+    results = page.evaluate(
+        "[...document.querySelectorAll('#trades .list > *')].map((each) => Number(each.dataset.p))"
+    )
     assert results == sorted(results, reverse=True)
     box = page.evaluate(
         "(() => { const plot = document.querySelector('[data-h]'); plot.scrollIntoView({block: 'center', behavior: 'instant'});"
         " const box = plot.getBoundingClientRect(); return [box.left + box.width / 2, box.top + 40]; })()"
     )
     page.move(*box)
-    assert re.fullmatch(r"\d+ \w+ 2026 [\d:]+: \$[\d,.]+ \(.\$[\d,.]+\)", page.evaluate("document.querySelector('.tip').textContent"))
+    assert re.fullmatch(
+        r"\d+ \w+ 2026 [\d:]+: \$[\d,.]+ \(.\$[\d,.]+\)",
+        page.evaluate("document.querySelector('.tip').textContent"),
+    )
     assert page.evaluate("document.querySelector('.tip').checkVisibility()")
 
 
-def test_without_scripts_everything_is_there_and_it_prints(page: Page, document: Path, artefacts: Path) -> None:
+def test_without_scripts_everything_is_there_and_it_prints(
+    page: Page, document: Path, artefacts: Path
+) -> None:
     page.screen(1280)
     page.without_scripts()
     page.open(document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -227,6 +228,133 @@ def test_every_format_of_parquet_is_read_as_it_is_played(
     path = recording(tmp_path, make_row, ".parquet")
     tape = open_market([path])
     assert_same(tape.all_rows(), as_streamed(path, tape.symbols))
+
+
+# --- JSON in the venue's words -------------------------------------------------------------------------------
+
+
+def _word(make: Maker, kind: str, symbol: str) -> dict[str, Any]:
+    """Return an item as the historical API has it; "t" is a print, "q" a quote, "b" a bar."""
+    stamp = np.datetime64(make.ns(), "ns")
+    coin, item = "/" in symbol, {"t": f"{stamp}Z"}
+    tape = {} if coin else {"z": "C" if symbol == "AAPL" else "B"}
+    if kind == "q":
+        sizes = {"bs": make.pick(100, 3), "as": 200}
+        return item | {"bp": float(make.price()), "ap": float(make.price())} | sizes | tape
+    if kind == "b":
+        low, high = sorted(make.random.randrange(990, 1010) / 100 for _ in range(2))
+        item["t"] = f"{np.datetime64(make.ms() // 1000, 's')}Z"
+        return item | {
+            "o": low,
+            "h": high,
+            "l": low,
+            "c": make.pick(low, high),
+            "v": make.pick(0, 7, 400),
+            "n": 2,
+        }
+    trade = item | {"i": make.random.randrange(2**62), "p": float(make.price(0)), "s": make.pick(100, 1)}
+    if coin:
+        return trade | {"tks": make.pick("B", "S"), "s": 0.000000001}
+    marks = {"u": make.pick("canceled", "incorrect", "corrected")} if make.random.random() < 0.1 else {}
+    return (
+        trade
+        | {"x": make.pick("V", "D"), "c": make.pick(["@"], ["@", "I"], [" ", "M"], [], ["?"])}
+        | tape
+        | marks
+    )
+
+
+def stream(make: Maker) -> str:
+    """A recorded stream: control messages, frames, prints, quotes, halts, and what is passed over."""
+    lines: list[Any] = [
+        [{"T": "subscription", "trades": ["AAPL"], "quotes": [], "bars": []}],
+        {"T": "success", "msg": "connected"},
+    ]
+    for _ in range(COUNT):
+        kind, symbol = make.pick("t", "q", "q"), make.pick("AAPL", "SPY", "BTC/USD")
+        lines.append({"T": kind, "S": symbol} | _word(make, kind, symbol))
+    at = lines[-1]["t"]
+    lines.append(
+        {
+            "T": "s",
+            "S": "AAPL",
+            "sc": "H",
+            "sm": "",
+            "rc": "",
+            "rm": "",
+            "t": "2024-01-02T16:00:00Z",
+            "z": "C",
+        }
+    )
+    lines.append({"T": "l", "S": "AAPL", "u": 12.5, "d": 8.5, "i": "B", "t": at, "z": "C"})
+    lines.append(
+        [
+            {"T": "n", "id": 1, "headline": "x"},
+            {"T": "d", "S": "AAPL", "o": 1, "h": 1, "l": 1, "c": 1, "v": 1, "t": at},
+        ]
+    )
+    lines.append(
+        [
+            {"T": "t", "S": "SPY"} | _word(make, "t", "SPY"),
+            {"bp": 1, "bs": 2, "ap": 3, "as": 4, "t": "2024-01-02T16:00:00Z"},
+        ]
+    )
+    lines.append({"p": 10.5, "s": 1, "t": at})  # late by the halt, and without a symbol the file's own
+    return "\n".join(json.dumps(line) for line in lines) + "\n\n"
+
+
+def _pages(make: Maker) -> list[Any]:
+    def some(kind: str, symbol: str, count: int = 50) -> list[Any]:
+        return sorted((_word(make, kind, symbol) for _ in range(count)), key=lambda item: str(item["t"]))
+
+    return [
+        {"trades": {"AAPL": some("t", "AAPL"), "SPY": some("t", "SPY")}, "next_page_token": "x"},
+        {"trades": {"SPY": some("t", "SPY"), "AIG": None}, "next_page_token": None},
+        {"quotes": {"AAPL": some("q", "AAPL")}, "bars": {"AAPL": some("b", "AAPL"), "BTC/USD": some("b", "BTC/USD")}},
+        {"bars": some("b", "MSFT"), "symbol": "MSFT", "next_page_token": None},
+        {"trades": some("t", "BAC", 3), "next_page_token": None},
+    ]  # fmt: skip
+
+
+def pages(make: Maker) -> str:
+    return "\n".join(json.dumps(page) for page in _pages(make))
+
+
+def array_of_pages(make: Maker) -> str:
+    return json.dumps(_pages(make), indent=1)
+
+
+def one_page(make: Maker) -> str:
+    return json.dumps(_pages(make)[0], indent=2)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json.gz"])
+@pytest.mark.parametrize("write", [stream, pages, array_of_pages, one_page], ids=lambda write: write.__name__)
+def test_what_the_venue_wrote_is_read_as_it_is_played(
+    tmp_path: Path, write: Callable[[Maker], str], ending: str, no_way_out: None
+) -> None:
+    path = tmp_path / f"BAC_recorded{ending}"
+    text = write(Maker()).encode()
+    path.write_bytes(gzip.compress(text) if ending.endswith(".gz") else text)
+    tape = open_market([path])
+    rows = tape.all_rows()
+    assert_same(rows, as_streamed(path, tape.symbols))
+    assert len(rows) > 90
+    assert RowKind.QUOTE in rows["kind"] or write is one_page
+
+
+def test_bars_among_stream_messages_are_left_to_the_simulators_reader(tmp_path: Path) -> None:
+    t = '"t":"2024-01-02T15:0{}:00Z"}}\n'
+    trade = '{"T":"t","S":"AAPL","i":1,"x":"V","p":150,"s":1,' + t.format(0)
+    bars = [
+        f'{{"T":"b","S":"{symbol}","o":1,"h":1,"l":1,"c":1,"v":10,' + t.format(1)
+        for symbol in ("AAPL", "SPY")
+    ]
+    path = tmp_path / "s.jsonl"
+    path.write_text(trade + "".join(bars))
+    tape = open_market([path])
+    assert_same(tape.all_rows(), as_streamed(path, tape.symbols))
+    assert tape.symbols == ("AAPL", "SPY")
 
 
 @pytest.mark.data

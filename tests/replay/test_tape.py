@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hands.core.rows import ROW, new_rows
-from hands.replay.tape import CHUNK_ROWS, Tape, TapeError, merged
+from hands.replay.merging import CHUNK_ROWS
+from hands.replay.tape import Tape, TapeError, merged
 
 
 def rows_at(times: list[int], sym: int = 0, first_id: int = 0) -> np.ndarray:
@@ -108,6 +109,41 @@ def test_merging_long_tapes_holds_few_chunks() -> None:
         return read
 
     assert len(merged([Tape(["A"], reads(0)), Tape(["B"], reads(1))]).all_rows()) == 200_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(times, sizes), min_size=2, max_size=5))
+def test_merging_more_than_are_kept_open_is_the_same(tapes: list[tuple[list[int], list[int]]]) -> None:
+    made = [tape_of(f"S{n}", rows_at(at), cuts) for n, (at, cuts) in enumerate(tapes)]
+    expected = ids(merged(made))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hands.replay.merging.OPEN_MAX", 1)
+        assert ids(merged(made)) == expected
+
+
+def test_a_file_a_day_is_read_day_by_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a day whose time has not come nothing is kept but when it begins."""
+    chunks_held = 0
+    most_held = 0
+
+    class Rows:
+        """Counts how many days are being read."""
+
+        def __init__(self, day: int) -> None:
+            self.day = day
+
+        def __call__(self):
+            nonlocal chunks_held, most_held
+            chunks_held += 1
+            most_held = max(most_held, chunks_held)
+            try:
+                for first in range(3):
+                    yield rows_at([self.day * 100 + first])
+            finally:
+                chunks_held -= 1
+
+    assert len(merged([Tape([f"D{n}"], Rows(n)) for n in range(40)]).all_rows()) == 120
+    assert most_held <= 3
 
 
 def test_merging_the_same_symbol_from_two_tapes() -> None:
