@@ -29,9 +29,9 @@ from hands.replay.arrivals import Arrival, in_order, read_arrivals
 from hands.replay.engine import Engine
 from hands.replay.floor import Floor
 from hands.replay.ledger import new_ledger
+from hands.replay.outcome import Equity, OpenPosition, Replay, exact
 from hands.replay.player import Player, ReplayError
 from hands.replay.polls import Polls
-from hands.replay.result import Equity, OpenPosition, Replay, exact
 from hands.replay.session import looks_like_calendar, rolls_ns
 from hands.replay.strategy import Strategy
 from hands.replay.venue import VenueLink
