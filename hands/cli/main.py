@@ -18,16 +18,21 @@ from hands.cli import (
     envelope,
     explain,
     export,
+    fetch,
     gates,
     holdings,
     init,
+    journal,
     limits,
     log,
     operate,
+    record,
+    replay,
     report,
     service,
     simulate,
     trades,
+    verify,
     watch,
     watchdog,
 )
@@ -84,6 +89,7 @@ for name, command in (
     ("gates", gates.gates),
     ("report", report.report),
     ("export", export.export),
+    ("verify", verify.verify),
     ("status", operate.status),
     ("quote", operate.quote),
     ("watch", watch.watch),
@@ -99,6 +105,9 @@ for name, command in (
     ("flatten", trades.flatten),
     ("resume", operate.resume),
     ("adopt", trades.adopt),
+    ("fetch", fetch.fetch),
+    ("replay", replay.replay),
+    ("record", record.record),
     ("init", init.init),
     ("doctor", doctor.doctor),
     ("config", config.config),
@@ -106,6 +115,7 @@ for name, command in (
 ):
     app.command(name, cls=simulate.GroupedCommand if name == "sim" else None)(command)
 app.add_typer(limits.app, name="limits")
+app.add_typer(journal.app, name="journal")
 app.command("version", hidden=True)(version)
 
 

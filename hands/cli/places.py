@@ -50,6 +50,15 @@ def _folder(config: Path, name: str, default: Path, *, as_json: bool) -> Path:
     return Path(found) if isinstance(found, str) else default
 
 
+def setting(config: Path, section: str, name: str, *, as_json: bool) -> Any:
+    """Return one value of a configuration file as it stands there, None where it does not."""
+    document = _document(config)
+    if isinstance(document, str):
+        fail(ExitCode.USAGE, document, as_json=as_json)
+    found = document.get(section, {})
+    return found.get(name) if isinstance(found, dict) else None
+
+
 def state_folder(config: Path, state: Path | None, *, as_json: bool) -> Path:
     return state if state is not None else _folder(config, "state", DEFAULT_STATE, as_json=as_json)
 

@@ -303,6 +303,30 @@ def _decimal(text: str) -> Decimal | str:
         return text
 
 
+NESTING_MAX = 40
+"""Brackets in brackets, and dots in names. What comes of many more depends on how deep the stack already is: it would be
+another answer when the same file is read again, by a session that is verified."""
+
+
+def _is_deep_text(text: str) -> bool:
+    """Whether brackets stand too deep in it, counted without regard to quotes and comments."""
+    depth = 0
+    for mark in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if mark[0] in "[{" else max(0, depth - 1)
+        if depth > NESTING_MAX:
+            return True
+    return False
+
+
+def _is_deep(document: dict[str, Any]) -> bool:
+    """Whether a table was made too deep, for which a name of many dots is enough."""
+    level: list[Any] = [document]
+    for _ in range(NESTING_MAX):
+        parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in parts if isinstance(part, dict | list)]
+    return bool(level)
+
+
 def read_limits(text: str) -> LimitsFile:
     """Read the text of a limits file.
 
@@ -310,10 +334,15 @@ def read_limits(text: str) -> LimitsFile:
         LimitsError: with every problem at once.
     """
     problems: list[str] = []
+    too_deep = LimitsError([f"not readable: nested deeper than {NESTING_MAX} levels"])
+    if _is_deep_text(text):
+        raise too_deep
     try:
         document = tomllib.loads(text, parse_float=_decimal)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of 5 000 digits
+    except ValueError as error:  # TOMLDecodeError is one; so is a number of 5 000 digits
         raise LimitsError([f"not readable: {error}"]) from error
+    if _is_deep(document):
+        raise too_deep
     tables: dict[str, dict[str, Any]] = {}
     for name in _TABLES:
         found = document.get(name, {} if name == "agents" else None)

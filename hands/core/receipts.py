@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from hands.core.advice import advice
 from hands.core.change_ticket import ChangeTicket
 from hands.core.coverage import protected_qty
@@ -329,4 +331,15 @@ def _without_trade(
         "exit": None,
         "stamps_ns": {},
         "next": "",
+    }
+
+
+def receipt_row(state: State, judged: Ticket | ChangeTicket, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the ledger's row of a receipt: a function of the state too, so that a record of the state proves it."""
+    return {
+        "intent_id": document["intent_id"],
+        "state": document["state"],
+        "sent_ns": judged.stamps.sent,
+        "updated_ns": state.now_ns,
+        "receipt": orjson.dumps(document).decode(),
     }

@@ -40,14 +40,15 @@ class Books:
 
     def keep(self, chain: Chain, committed: Committed, file: SegmentWriter | None, now_ns: int) -> None:
         """Do what is due. Raises OSError: the rest of it comes next time."""
-        self._anchor(chain, committed, file, now_ns)
+        self.anchor(chain, committed, file, now_ns)
         self._keys.store("rows", chain.epoch, chain.key)
         if self.steps_key is not None:
             self._keys.store("steps", *self.steps_key)
         if self._keep is not None and abs(now_ns - self._pruned_ns) >= PRUNE_AFTER_NS:
             self._prune(self._keep, now_ns)
 
-    def _anchor(self, chain: Chain, committed: Committed, file: SegmentWriter | None, now_ns: int) -> None:
+    def anchor(self, chain: Chain, committed: Committed, file: SegmentWriter | None, now_ns: int) -> None:
+        """Write an anchor, if there is anything new. Raises OSError."""
         seq, epoch, seal = committed
         name, length, row = ("", 0, 0) if file is None else (file.path.name, file.length, file.next_row)
         now = seq, name, length
@@ -67,4 +68,4 @@ class Books:
         if old:
             retention.remove(old)
             log.info("%d segments removed: %s", len(old), old[-1].why)
-            anchors.forget(self._anchors, {path.name for path in segment_paths(self._folder)})
+        anchors.forget(self._anchors, {path.name for path in segment_paths(self._folder)})

@@ -267,23 +267,25 @@ class Recorder:
             old.add_end(old.next_row if before is None else before, now_ns)
             self._is_unsynced = True
         self._sync()
+        if old is not None:
+            self._books.anchor(
+                chain, self._committed, old, now_ns
+            )  # its full length, which cannot be cut unseen then
         self._begin(chain, old, first, now_ns)
         return True
 
     def _next_beginning(self) -> _Waiting | None:
-        """Return the first waiting step that a new file begins with."""
+        """Return the first waiting step that a new file begins with; without one in hand that is any step."""
         file = self._file
-        for step in self._waiting:
-            if step.kind in _BEGINNINGS and (file is None or step.seq != file.head.first_seq):
-                return step
-        # a record that has lost its beginning is kept all the same
-        return self._waiting[0] if self._waiting and (file is None or file.is_ended) else None
+        if file is None or file.is_ended:
+            return self._waiting[0] if self._waiting else None
+        begun = file.head.first_seq
+        return next((step for step in self._waiting if step.kind in _BEGINNINGS and step.seq != begun), None)
 
     def _begin(self, chain: Chain, old: SegmentWriter | None, first: _Waiting, now_ns: int) -> None:
         before = 0 if old is None else old.head.session
-        session = (
-            first.seq if first.kind == SESSION else self._session if first.seq > self._session else before
-        )
+        is_live = first.seq >= self._session
+        session = first.seq if first.kind == SESSION else self._session if is_live else before
         source = self._source if session == before else self._ring_of(session)
         self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, now_ns, chain)
         self._source, self._rows_since_ns = source, None
@@ -299,11 +301,13 @@ class Recorder:
 
     def _move_steps(self, now_ns: int) -> bool:
         """Move a batch if that is due; whether there is another."""
-        since_ns = self._steps_since_ns
-        is_late = since_ns is not None and abs(now_ns - since_ns) >= BATCH_AFTER_NS
-        if self._file is None or not (is_late or self._is_finishing or len(self._waiting) >= BATCH_STEPS):
+        since_ns, file = self._steps_since_ns, self._file
+        if file is None or not self._waiting:
             return False
-        self._add_steps(self._file, self._waiting[-1].seq)
+        is_late = since_ns is not None and abs(now_ns - since_ns) >= BATCH_AFTER_NS
+        if not (is_late or self._is_finishing or len(self._waiting) >= BATCH_STEPS):
+            return False
+        self._add_steps(file, self._waiting[-1].seq)
         if not self._waiting:
             self._steps_since_ns = None
         return bool(self._waiting)

@@ -91,19 +91,19 @@ class Ring:
         return cls(mapped, path)
 
     @classmethod
-    def recover(cls, path: Path) -> Ring:
-        """Return the ring of a process that is dead, to be taken from.
+    def recover(cls, path: Path, *, only_look: bool = False) -> Ring:
+        """Return the ring of a process that is dead, to be taken from; or of a living one, to `look` into.
 
         Raises:
             OSError: it cannot be opened.
             RingFault: it is none, or another start of the machine has made it.
         """
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(path, (os.O_RDONLY if only_look else os.O_RDWR) | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             size = os.fstat(handle).st_size
             if size < _PAGE + _SIZE:
                 raise RingFault(f"{path.name} is no ring: {size} bytes")
-            mapped = mmap.mmap(handle, size)
+            mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ if only_look else mmap.ACCESS_WRITE)
         finally:
             os.close(handle)
         words = memoryview(mapped)[:_PAGE].cast("Q")
@@ -182,13 +182,26 @@ class Ring:
     def take(self, most: int) -> tuple[int, np.ndarray]:
         """Return the number of the oldest row that is not released, and a copy of at most `most` from it on."""
         tail = self.tail
-        count = max(0, min(most, self.head - tail))
-        at = tail % self.capacity
+        return tail, self._copy(tail, max(0, min(most, self.head - tail)))
+
+    def look(self, row: int, most: int) -> np.ndarray | None:
+        """Return a copy of at most `most` rows from number `row` on, None where they have been released meanwhile.
+
+        For another process: the room of rows is used again only after they were released, so what is still held when the copy
+        is made was whole.
+        """
+        if row < self.tail:
+            return None
+        rows = self._copy(row, max(0, min(most, self.head - row)))
+        return rows if row >= self.tail else None
+
+    def _copy(self, row: int, count: int) -> np.ndarray:
+        at = row % self.capacity
         first = min(count, self.capacity - at)
         rows = np.empty(count, ROW)
         whole = rows.view(_WHOLE)
         whole[:first], whole[first:] = self._rows[at : at + first], self._rows[: count - first]
-        return tail, rows
+        return rows
 
     def release(self, count: int) -> None:
         """Give back the room of the oldest `count` rows, which are durable elsewhere. Raises ValueError: more than there are."""

@@ -182,18 +182,18 @@ class Segment:
         Numbers that do not follow each other are a gap: rows that were lost. Raises as `frames`.
         """
         end = self.end()
-        for frame in self.frames():
-            if frame.kind is not Kind.ROWS:
-                continue
-            start = max(frame.first, from_row)
-            stop = frame.next if end is None else min(frame.next, end.next)
-            if start >= stop:
-                continue
-            try:
-                rows = frame.rows()
-            except BlockFault as error:
-                raise SegmentFault(self.path, frame.at, str(error)) from error
-            yield start, rows[start - frame.first : stop - frame.first]
+        with self.path.open("rb") as file:
+            for short in self.frames(with_bodies=False):
+                start = max(short.first, from_row)
+                stop = short.next if end is None else min(short.next, end.next)
+                if short.kind is not Kind.ROWS or start >= stop:
+                    continue
+                frame = _frame_at(self.path, file, short.at, short.end, with_bodies=True)
+                try:
+                    rows = frame.rows()
+                except BlockFault as error:
+                    raise SegmentFault(self.path, frame.at, str(error)) from error
+                yield start, rows[start - frame.first : stop - frame.first]
 
     def end(self) -> Frame | None:
         """Return the last frame of a segment that was closed, None of one that was not. Raises OSError."""
@@ -221,13 +221,14 @@ class Segment:
             if frame.epoch < chain.epoch:
                 raise SegmentFault(self.path, frame.at, f"epoch {frame.epoch} after epoch {chain.epoch}")
             chain.advance(frame.epoch)
-            if chain.seal(_sealed(frame)) != frame.seal:
+            if chain.seal(sealed_frame(frame)) != frame.seal:
                 raise SegmentFault(self.path, frame.at, "the frame does not bear its seal")
             count += 1
         return count
 
 
-def _sealed(frame: Frame) -> bytes:
+def sealed_frame(frame: Frame) -> bytes:
+    """Return the bytes of a frame that its seal stands for."""
     return _frame_head(frame.kind, frame.body, frame.epoch) + frame.body
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-SESSION: Final = "session"
-"""The first step of a process life: the state it began with (`hands.journal.heads`)."""
+SESSION: Final = "began"
+"""The first step of a process life: the state it began with (`hands.journal.heads`). ("session" is the venue's, an event.)"""
 SNAPSHOT: Final = "snapshot"
 """The state in the middle of a session, from which it can be run again without what came before."""
 MENDED: Final = "mended"
@@ -21,7 +21,10 @@ MENDED: Final = "mended"
 ENDED: Final = "ended"
 """The session's orderly end, with the digest of the state."""
 
-OWN_KINDS: Final = frozenset({SESSION, SNAPSHOT, MENDED, ENDED})
+TOLD: Final = "told"
+"""A row for the ledger that no decision has made; the payload is the table and the row (`told_row`)."""
+
+OWN_KINDS: Final = frozenset({SESSION, SNAPSHOT, MENDED, ENDED, TOLD})
 """What the record says by itself; every other kind is the tag of an event that was decided."""
 
 _NUMBERS = struct.Struct("<qqqqHII")
@@ -52,3 +55,14 @@ def sealed_body(
     word = kind.encode()
     head = _NUMBERS.pack(seq, ts_ns, row, epoch, len(word), len(payload), len(commands))
     return b"".join((head, word, payload, commands))
+
+
+def told_payload(table: str, row: bytes) -> bytes:
+    """Return the payload of a `told` step."""
+    return table.encode() + b"\n" + row
+
+
+def told_row(payload: bytes) -> tuple[str, bytes]:
+    """Return the table and the row that a `told` step has brought."""
+    table, _, row = payload.partition(b"\n")
+    return table.decode("utf-8", "replace"), row

@@ -177,8 +177,12 @@ class JournalStore:
         self._state[entity, key] = None
 
     def outbox(self, seq: int, table: str, row: bytes) -> None:
-        """Add a ledger row (`schema.encode_row`) that the projector will find once it is committed."""
-        self._admit()
+        """Add a ledger row (`schema.encode_row`) that the projector will find once it is committed.
+
+        There is always room for those of the step that has just been appended: it is not kept without them.
+        """
+        if not self._steps or self._steps[-1][0] != seq:
+            self._admit()
         self._outbox.append((seq, table, row))
 
     def commit(self) -> None:

@@ -379,3 +379,22 @@ def _credentials(environ: Mapping[str, Any], venue: Venue | None, problems: list
     except EndpointError as error:
         problems.append(f"APCA credentials: {error}")
         return None
+
+
+def access(
+    alpaca_url: str | None, feed: str, environ: Mapping[str, str] = os.environ
+) -> tuple[Endpoints, Credentials]:
+    """Return where the venue's data is and the keys to it, for what only reads: no account, no limits.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    problems: list[str] = []
+    try:
+        endpoints = Endpoints.of(alpaca_url or environ.get("APCA_API_BASE_URL") or None, feed=Feed(feed))
+    except EndpointError as error:
+        raise ConfigError([str(error)]) from None
+    credentials = _credentials(environ, venue_of(endpoints), problems)
+    if credentials is None:
+        raise ConfigError(problems)
+    return endpoints, credentials

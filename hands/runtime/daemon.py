@@ -206,7 +206,7 @@ class Daemon:
             mute_after_s=settings.venue.mute_after_s,
             audit_s=settings.market.audit_s,
         )
-        bars, add_row, rolls = self._market_data.history, self._sequencer.add_row, self.state.next_roll_ns
+        bars, add_row, rolls = self._market_data.history, self._sequencer.tell, self.state.next_roll_ns
         self._look_back = LookBack(config, bars, sessions, clock=clock, next_roll_ns=rolls, add_row=add_row)
         self._dispatcher.connect(
             sequencer=self._sequencer,

@@ -12,8 +12,6 @@ import logging
 import time
 from collections.abc import Callable
 
-import orjson
-
 from hands.core.commands import (
     Alert,
     AnyCommand,
@@ -41,7 +39,7 @@ from hands.core.events import (
     RequestSent,
 )
 from hands.core.orders import ApprovedEntry, ReducingOrder
-from hands.core.receipts import receipt
+from hands.core.receipts import receipt, receipt_row
 from hands.core.state import State
 from hands.core.units import Ns
 from hands.intake.inbox import Inbox
@@ -258,14 +256,7 @@ class Dispatcher:
         if ticket is not None:
             document = receipt(self._state, ticket)
             self._receipts.write(intent_id, document)
-            row = {
-                "intent_id": intent_id,
-                "state": document["state"],
-                "sent_ns": ticket.stamps.sent,
-                "updated_ns": self._clock(),
-                "receipt": orjson.dumps(document).decode(),
-            }
-            self._sequencer.add_row("intents", row)
+            self._sequencer.add_row("intents", receipt_row(self._state, ticket, document))
             if not ticket.is_live:
                 self._feed(ReceiptWritten(ts_ns=self._clock(), intent_id=intent_id, seq=ticket.seq))
 

@@ -175,13 +175,13 @@ def state_directory(folder: Path) -> Line:
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         return Line("state directory", Level.WARN, f"{folder} may be read by others", f"chmod 700 {folder}")
-    holder = _holder(folder)
+    holder = holder_of(folder)
     return Line(
         "state directory", Level.OK, f"{folder} is {'free' if holder is None else f'in use by {holder}'}"
     )
 
 
-def _holder(folder: Path) -> str | None:
+def holder_of(folder: Path) -> str | None:
     """Return who holds the directory's lock, from the kernel's own list: taking it, even for a moment, could stop a start."""
     try:
         inode = (folder / "lock").stat().st_ino

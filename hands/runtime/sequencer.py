@@ -30,7 +30,7 @@ from hands.core.state import State, encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.journal.heads import end_of, head_of, mend_of
 from hands.journal.schema import encode_row
-from hands.journal.steps import ENDED, MENDED, SESSION, SNAPSHOT
+from hands.journal.steps import ENDED, MENDED, SESSION, SNAPSHOT, TOLD, told_payload
 from hands.journal.store import JournalError, JournalStore
 from hands.runtime.recording import RowRecord
 from hands.runtime.storage import CALM_NS, SLOW_NS
@@ -198,11 +198,16 @@ class Sequencer:
         return self._journal.pending and self.journal_fault is None
 
     def add_row(self, table: str, row: dict[str, object]) -> None:
-        """Add a ledger row that belongs to no event (a receipt as it was written); the next commit writes it."""
+        """Add a ledger row that follows from the state as it is (a receipt as it was written); the next commit writes it."""
         try:
             self._journal.outbox(self.seq, table, encode_row(row))
         except JournalError as error:
             self._lose(error)
+
+    def tell(self, table: str, row: dict[str, object]) -> None:
+        """Add a ledger row that follows from nothing on record (what a look back found): it is a step of its own."""
+        self._note(TOLD, told_payload(table, encode_row(row)))
+        self.add_row(table, row)
 
     def commit(self, *, at_once: bool = False) -> None:
         """Write what is gathered; a failure is told to the core, which then allows no entries.

@@ -23,6 +23,7 @@ COMMANDS = (
     "explain",
     "gates",
     "export",
+    "verify",
     "status",
     "quote",
     "watch",

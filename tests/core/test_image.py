@@ -87,7 +87,8 @@ def test_what_classes_of_their_own_keep_is_in_an_image_or_follows_from_it() -> N
         "_consume",
         "_observe",
     }
-    scratch = {"_shown", "_checked", "fired_count"}  # of one call: what fired last is taken before the next
+    # of one call: what fired last is taken before the next row, and whose state was mended is recorded before it
+    scratch = {"_shown", "_checked", "fired_count", "mended"}
     assert vars(state.market).keys() == by_rows | follows | scratch
 
 
@@ -457,6 +458,8 @@ def played() -> Market:
     market.arm_trailing(0, TriggerOn.TRADE, TriggerDirection.BELOW, 40.0)
     market.arm_trailing(1, TriggerOn.TRADE, TriggerDirection.BELOW, 0.5, is_fraction=True)
     market.disarm(3)
+    for _ in range(2):
+        market.arm(0, TriggerOn.TRADE, TriggerDirection.ABOVE, 107)
     for each in (rows(100, 101, 102, 150, 99, 98, 200), rows(50, 51, 49, sym=1)):
         at = 0
         while at < len(each):
@@ -493,7 +496,8 @@ def test_whatever_is_done_to_a_restored_market_has_the_same_result(doing: str) -
     again = Market.restore(market.snapshot())
     for each in (market, again):
         DOINGS[doing](each)
-        each.consume(rows(104, 50, since_s=2000), 0, 2)
+        assert each.consume(rows(104, 108, 50, since_s=2000), 0, 3) == 2
+        assert each.fired_count == 2
     assert again.digest() == market.digest()
     assert again.rows_seen == market.rows_seen
     assert again.fired[: again.fired_count].tolist() == market.fired[: market.fired_count].tolist()

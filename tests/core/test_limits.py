@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -377,3 +378,30 @@ def test_numbers_go_through_their_text_and_not_through_a_float() -> None:
     assert (
         limits(capital_usd="999999999999.123456789").hard.capital_usd == 999_999_999_999 * NANO + 123_456_789
     )
+
+
+def at_depth(frames: int, text: str) -> list[str]:
+    """Read a file with so many calls more on the stack."""
+    return problems(text) if frames == 0 else at_depth(frames - 1, text)
+
+
+@pytest.mark.parametrize("levels", [41, 300, 476, 1200])
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda n: "x = " + "[" * n + "]" * n,
+        lambda n: "x = " + "{a = " * n + "1" + "}" * n,
+        lambda n: "[day" + ".a" * n + "]\n",
+        lambda n: limits_text(max_spread="0.005", roll="1").replace("roll =", "roll" + ".a" * n + " ="),
+    ],
+)
+def test_what_is_nested_too_deep_is_refused_alike_however_deep_the_stack_is(
+    levels: int, text: Callable[[int], str]
+) -> None:
+    said = problems(text(levels))
+    assert said == ["not readable: nested deeper than 40 levels"]
+    assert at_depth(200, text(levels)) == said
+
+
+def test_brackets_in_comments_and_strings_are_no_nesting_while_they_are_few() -> None:
+    assert read_limits(limits_text() + "# :[ " * 30 + "\n").allow

@@ -30,6 +30,7 @@ from hands.core.venue_rules import Shape, amount_of, illegal
 from hands.core.vocab import AssetClass, Leg, OrderClass, OrderType, PositionIntent, TimeInForce
 from hands.runtime.control import NoDaemon, call
 from hands.sim.testing import flags
+from tests.rig.proof import record_wrongs
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDS = (sys.executable, "-m", "hands")
@@ -426,6 +427,8 @@ class Floor:
                 assert illegal(_shape(order, named[1])) is None, order
         for process in (self.exchange.process, *self.processes):
             assert "Traceback" not in process.said, process.name
+        if (self.state / "journal.db").exists():
+            assert record_wrongs(self.state) == []
         if self.daemon is not None and self.daemon.is_running:  # a scan waits a second for a file's writer
             until("the drop folder is empty", lambda: not list(self.intents.glob("[!.]*.json")))
 

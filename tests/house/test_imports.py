@@ -28,8 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": frozenset(
         {
             "intake", "venues", "journal", "core", "version",
-            "hands.sim.venue.matching", "hands.sim.venue.orders", "hands.sim.venue.account", "hands.sim.venue.assets", "hands.sim.venue.errors",
-            "hands.sim.venue.ticks", "hands.sim.market.tape", "hands.sim.market.synthetic", "hands.sim.market.files", "hands.sim.market.bars",
+            "hands.sim.venue", "hands.sim.market",
         }
     ),
     "watchdog": frozenset({"venues", "core", "version"}),

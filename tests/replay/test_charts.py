@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ def test_a_curve_keeps_its_extremes_and_its_ends(values: list[float]) -> None:
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=6))
 def test_labels_do_not_lie_on_each_other(places: list[float]) -> None:
     found = sorted(axes.apart(places, 17, 200))
-    assert all(b - a >= 17 - 1e-6 for a, b in zip(found, found[1:], strict=False))
+    assert all(b - a >= 17 - 1e-6 for a, b in itertools.pairwise(found))
     assert all(-1e-6 <= place <= 200 for place in found)
 
 

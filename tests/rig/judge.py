@@ -21,6 +21,7 @@ from hands.core.vocab import Leg, Side
 from hands.sim.venue.orders import Fill, Order
 from tests.rig.engine import Engine
 from tests.rig.exchange import Exchange, Naked
+from tests.rig.proof import record_wrongs
 from tests.rig.witness import NAKED_SLACK_NS, Disturbance, Witness, sold_too_much, unexplained_ns
 
 CENT = NANO // 100
@@ -66,6 +67,7 @@ def judge(
     wrongs += sold_too_much(exchange)
     wrongs += _sent_twice(exchange)
     wrongs += engine.loop.bugs
+    wrongs += record_wrongs(engine.state) if (engine.state / "journal.db").exists() else []
     trades = by_intent(exchange)
     verdict.trades = len(trades)
     if not (engine.state / "hands.db").exists():

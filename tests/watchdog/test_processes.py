@@ -54,7 +54,7 @@ def test_an_engine_is_stopped_and_comes_back_and_is_killed_and_starts_again(floo
     coins, shares = floor.drop("SOL/USD"), floor.drop("AAPL")
     floor.protected(coins)
     floor.protected(shares)
-    assert floor.status()["watchdog"]["state"] == "alive"
+    until("the watchdog shows", lambda: floor.status()["watchdog"]["state"] == "alive")
     assert second.popen.wait(20) == 3
     assert "already looks after" in second.said
     _stopped_with_naked_coins(floor, dog, coins)
@@ -79,7 +79,9 @@ def _stopped_with_naked_coins(floor: Floor, dog: Process, coins: str) -> None:
     assert receipt["exit"]["reason"] == "LIQUIDATED"
     until("the watchdog stood down", lambda: "stands_down" in events(dog))
     words = [word for word in events(dog) if word in ("silent", "fence", "protect", "refused", "flatten")]
-    assert words == ["silent", "fence", "protect", "refused", "flatten"]
+    # A slow machine's engine may have been silent for a moment before: that alone is no reason to act.
+    assert [word for word in words if word != "silent"] == ["fence", "protect", "refused", "flatten"]
+    assert words[words.index("fence") - 1] == "silent"
     episode = floor.episode(coins)
     assert Decimal(str(episode["actual_pnl"])).quantize(Decimal("0.01")) == _cash_change(floor)
     until("it is ready again", lambda: floor.status()["ready"])

@@ -124,7 +124,9 @@ def _notice(kind: str, symbol: str, row: Row) -> MarketEvent:
 
 
 def _is_page(value: object) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(value.get(kind), dict | list) for kind in PAGE_TYPES)
+    if not isinstance(value, Mapping) or "T" in value:  # an acknowledged subscription lists trades too
+        return False
+    return any(isinstance(value.get(kind), dict | list) for kind in PAGE_TYPES)
 
 
 def _sorted_pages(source: Source, values: Iterable[tuple[int, Any]], symbol: str) -> Iterator[MarketEvent]:

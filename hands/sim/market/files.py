@@ -22,7 +22,13 @@ from pathlib import Path
 from hands.sim.market.alpaca_files import frame_quotes, frame_trades, json_events
 from hands.sim.market.bar_prints import Named, quote_bars, trade_bars
 from hands.sim.market.file_rows import FileError, NumberedRows, Row, Source, csv_rows, parquet_rows
-from hands.sim.market.recordings import crypto_quotes, crypto_trades, equity_quotes, equity_trades
+from hands.sim.market.recordings import (
+    crypto_quotes,
+    crypto_trades,
+    equity_quotes,
+    equity_trades,
+    recorded_rows,
+)
 from hands.sim.venue.ticks import MarketEvent, Quote, Trade
 
 Batches = Iterator[tuple[int, Sequence[MarketEvent]]]
@@ -115,7 +121,9 @@ _BAR = {"open", "high", "low", "close", "volume"}
 _QUOTE_BAR = {
     f"{side}_{part}" for side in ("bid", "ask") for part in ("open", "high", "low", "close", "size")
 }
+_ROW = {"kind", "flags", "exchange", "price", "size", "price2", "size2", "venue_ns", "recv_ns", "trade_id"}
 _FORMATS: tuple[tuple[set[str], Callable[[Source, NumberedRows, Named], Iterator[MarketEvent]]], ...] = (
+    ({"symbol", *_ROW}, recorded_rows),
     ({"ts_local_ns", "symbol", "trade_id", "price", "qty", "taker_side"}, crypto_trades),
     ({"ts_local_ns", "symbol", "bid", "bid_qty", "ask", "ask_qty"}, crypto_quotes),
     ({"ts_ms_utc", "price", "size", "exchange", "sale_condition", "suspicious"}, equity_trades),

@@ -1,4 +1,4 @@
-"""Recordings of exchanges as CSV or Parquet: one-sided equity quotes, equity prints, crypto quotes and prints.
+"""Recordings as CSV or Parquet: one-sided equity quotes, equity prints, crypto quotes and prints; and `hands record`'s own.
 
 Owns one small function per set of columns, from a row to ticks. The rules, where a row has to be interpreted:
 
@@ -8,6 +8,8 @@ Owns one small function per set of columns, from a row to ticks. The rules, wher
   nor without a change.
 - Crypto ticks run on `ts_local_ns`, when they were received: the exchange's own stamp is missing on spot and ahead of
   that clock elsewhere.
+- Rows of `hands record` run on `recv_ns` likewise. They keep what a print counts for, not its conditions: it is given one
+  that counts for the same. Prints without a possible price or size, as a feed may bring them, are dropped.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ SALE_CONDITIONS = (
     (1 << 20, "W"),  # average price
 )
 """Bits of the recordings' hexadecimal sale conditions and the venue's letter for them; others are not told."""
+
+RECORDED_QUOTE = 2
+RECORDED_CONDITIONS = {0: ("@", "M"), 1: ("@",), 2: ("@", "I")}
+"""By the flags of a row: counts for nothing, for price and volume, for volume alone."""
 
 TAKERS = {"buy": "B", "sell": "S"}
 
@@ -98,6 +104,25 @@ def _letters(row: Row) -> tuple[str, ...]:
 def equity_quotes(source: Source, rows: NumberedRows, named: Named) -> Iterator[MarketEvent]:
     """Yield the national best bid and offer that one-sided quotes of many exchanges make."""
     return each(source, rows, _BestQuotes(named), "ts_ms_utc, bid, bid_size, ask, ask_size, exchange")
+
+
+def recorded_rows(source: Source, rows: NumberedRows, named: Named) -> Iterator[MarketEvent]:
+    """Yield the prints and quotes of rows as they were received."""
+
+    def convert(row: Row) -> Iterable[MarketEvent]:
+        symbol, t_ns = named(row), Ns(integer(row, "recv_ns"))
+        if integer(row, "kind") == RECORDED_QUOTE:
+            yield Quote(
+                symbol, price(row, "price"), price(row, "price2"), qty(row, "size"), qty(row, "size2"), t_ns
+            )
+            return
+        at, size = price(row, "price"), qty(row, "size")
+        if at and size:
+            conditions = RECORDED_CONDITIONS.get(integer(row, "flags"), RECORDED_CONDITIONS[0])
+            exchange = chr(integer(row, "exchange") or ord("V"))
+            yield Trade(symbol, at, size, t_ns, integer(row, "trade_id"), exchange, conditions)
+
+    return each(source, rows, convert, "the columns of a row of the market")
 
 
 class _Book:

@@ -1,0 +1,234 @@
+"""The exchange of a replay: the simulator's own, shown only as much of the market as can matter to it.
+
+Owns the exchange, its clock, and which rows it has seen. May not know of an engine. The one idea: before anything
+happens at the exchange it is shown the newest quote and print of every symbol that is concerned, each at its own time;
+in between, only the rows that can matter to an order that works (`hands.replay.reach`). With `every_row` it is shown all
+of them, which takes a hundred times as long and must come to the same: a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hands.core.rows import ROW, RowFlag, RowKind
+from hands.core.units import Ns, Price, Qty
+from hands.replay import reach
+from hands.sim.venue.exchange import Exchange
+from hands.sim.venue.orders import Order, TradeUpdate
+from hands.sim.venue.ticks import Quote, Tick, Trade
+
+LOOK_AHEAD = 8_192
+"""Rows looked through at once for one that matters: they are then still in the processor's cache for the engine."""
+
+QUOTE, PRINT = 0, 1
+"""What is kept of each symbol: its newest quote, and its newest print that counts."""
+
+_KINDS = {int(RowKind.QUOTE): QUOTE, int(RowKind.TRADE): PRINT}
+_NO_ORDERS = np.empty((0, reach.WIDTH), np.int64)
+
+
+class Floor:
+    """One account at one exchange, and the rows of the chunk in hand. Times in nanoseconds of the replay's clock."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        now_ns: int,
+        *,
+        cash_usd: int,
+        seed: int,
+        fills: str,
+        session: str,
+        every_row: bool = False,
+    ) -> None:
+        self.now_ns = now_ns
+        self._symbols = tuple(symbols)
+        self._index = {symbol: number for number, symbol in enumerate(symbols)}
+        self._is_sized = fills == "realistic"
+        self._every_row = every_row
+        self.exchange = Exchange(
+            lambda: self.now_ns,
+            symbols=symbols,
+            cash_usd=cash_usd,  # type: ignore[arg-type]
+            seed=seed,
+            fills=fills,
+            session=session,
+        )
+        self.ticks_shown = 0
+        self._why = np.zeros(len(symbols), np.uint8)
+        self._orders = _NO_ORDERS
+        self._rows = np.empty(0, ROW)
+        self._base = 0  # how many rows came before this chunk's first
+        self._upto = 0
+        self._looked = np.zeros(len(symbols), np.int64)  # up to which row of the chunk a symbol was looked at
+        self._newest = np.zeros((len(symbols), 2), ROW)  # the newest quote and print known of each symbol
+        self._numbers = np.full(
+            (len(symbols), 2), -1, np.int64
+        )  # which rows of the market they are, -1: none
+        self._shown = np.full((len(symbols), 2), -1, np.int64)  # the newest that the exchange has seen
+        self._found = np.empty(2, np.int64)
+        self._seen = np.zeros((len(symbols), 2), np.uint8)
+
+    # --- the market ----------------------------------------------------------------------------------------
+
+    def begin_chunk(self, rows: np.ndarray, *, keep: bool) -> None:
+        """Go on with the next rows; with `keep` the newest of the last ones are kept, to be shown when it matters."""
+        if keep and len(self._rows) and not self._every_row:
+            count = len(self._rows)
+            reach.keep_newest(self._rows, count, self._base, self._newest, self._numbers, self._seen)
+        self._base += len(self._rows)
+        self._rows = rows
+        self._upto = 0
+        self._looked[:] = 0
+
+    def next_row(self, start: int, stop: int) -> int:
+        """Return the first row of [start, stop) that the exchange or a strategy must see, `stop` if there is none."""
+        if self._every_row:
+            return start
+        if not self.is_watching:
+            return stop
+        return int(reach.next_row(self._rows, start, stop, self._why, self._orders, self._is_sized))
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether rows have to be looked at before the engine consumes them."""
+        return self._every_row or self._watching
+
+    _watching = False
+
+    def passed(self, upto: int) -> None:
+        """Say up to where the market has come."""
+        self._upto = upto
+
+    def show_row(self, number: int) -> None:
+        """Show the exchange one row, and first what of its symbol came before it and was not shown."""
+        row = self._rows[number]
+        sym, kind = int(row["sym"]), _KINDS.get(int(row["kind"]))
+        self._upto = number
+        if kind is None or not 0 <= sym < len(self._symbols):
+            return
+        if not self._every_row:
+            self._catch_up(sym)
+        if kind == QUOTE or _is_print(row):
+            self._note(sym, kind, number)
+            self._show(sym, kind)
+
+    def strategy_waits(self, sym: int, waits: bool) -> None:
+        """Have the next row of a symbol looked at, or not any more."""
+        if waits:
+            self._why[sym] |= reach.BY_STRATEGY
+        else:
+            self._why[sym] &= ~np.uint8(reach.BY_STRATEGY)
+        self._watching = bool(self._why.any())
+
+    def strategy_row(self, number: int) -> int | None:
+        """Return the symbol of a row that a strategy waits for, None for any other row."""
+        sym = int(self._rows[number]["sym"])
+        return sym if 0 <= sym < len(self._why) and self._why[sym] & reach.BY_STRATEGY else None
+
+    def catch_up(self, *symbols: str) -> None:
+        """Show the newest quote and print of these symbols, and of all in which something is held or working."""
+        if self._every_row:
+            return
+        for symbol in sorted({*symbols, *self.exchange.watched}):
+            if (sym := self._index.get(symbol)) is not None:
+                self._catch_up(sym)
+
+    def _catch_up(self, sym: int) -> None:
+        since = int(self._looked[sym])
+        if since < self._upto:
+            reach.latest(self._rows, since, self._upto, sym, self._found)
+            for kind, at in enumerate(self._found.tolist()):
+                if at >= 0:
+                    self._note(sym, kind, at)
+            self._looked[sym] = self._upto
+        waiting = [kind for kind in (QUOTE, PRINT) if self._numbers[sym, kind] > self._shown[sym, kind]]
+        for kind in sorted(waiting, key=lambda kind: int(self._numbers[sym, kind])):
+            self._show(sym, kind)
+
+    def _note(self, sym: int, kind: int, at: int) -> None:
+        """Make a row of this chunk the newest of its kind, if it is."""
+        if self._base + at > self._numbers[sym, kind]:
+            self._newest[sym, kind] = self._rows[at]
+            self._numbers[sym, kind] = self._base + at
+
+    def _show(self, sym: int, kind: int) -> None:
+        """Show the newest quote or print, at the time at which it was received: what is due later waits its turn."""
+        if self._numbers[sym, kind] == self._shown[sym, kind]:
+            return
+        self._shown[sym, kind] = self._numbers[sym, kind]
+        row, now_ns = self._newest[sym, kind], self.now_ns
+        self.now_ns = int(row["recv_ns"])
+        self.exchange.on_ticks((_tick(row, self._symbols[sym], kind),))
+        self.ticks_shown += 1
+        self.now_ns = now_ns
+
+    def latest_quote(self, symbol: str) -> np.void | None:
+        """Return the row of a symbol's latest quote, None before the first. Call `catch_up` first."""
+        sym = self._index.get(symbol)
+        return None if sym is None or self._numbers[sym, QUOTE] < 0 else self._newest[sym, QUOTE]
+
+    # --- the exchange --------------------------------------------------------------------------------------
+
+    def take_updates(self) -> list[TradeUpdate]:
+        """Return what the exchange has to tell since the last call; and look anew which rows can matter."""
+        self._watch()
+        return self.exchange.take_updates()
+
+    def _watch(self) -> None:
+        """Note down every order that works, and what could happen to it."""
+        found = []
+        clock = self.exchange.clock
+        for symbol, orders in self.exchange.blotter.live.items():
+            is_open = "/" in symbol or clock.is_always or clock.at(self.now_ns).is_open
+            sym = self._index.get(symbol)
+            if (
+                sym is None or not is_open
+            ):  # nothing trades before its session changes, and then we are called
+                continue
+            found += [row for order in orders if (row := _watched(sym, order)) is not None]
+        self._why &= np.uint8(reach.BY_STRATEGY)
+        if found:
+            self._orders = np.array(found, np.int64)
+            self._why[self._orders[:, reach.SYM]] |= reach.BY_ORDERS
+        else:
+            self._orders = _NO_ORDERS
+        self._watching = bool(self._why.any())
+
+
+def _watched(sym: int, order: Order) -> tuple[int, ...] | None:
+    """Return what `reach` needs of an order, None for one that no row can touch."""
+    sells = int(order.side == "sell")
+    coin = int(order.asset.is_crypto)
+    if order.awaits_election:
+        if order.stop_price is None:
+            return sym, reach.ANY, sells, 0, 0, coin
+        return sym, reach.STOP, sells, order.stop_price, 0, coin
+    if not order.can_trade:
+        return None
+    limit = order.worst_price
+    if limit is None:
+        return sym, reach.ANY, sells, 0, 0, coin
+    ahead = reach.NO_PLACE if order.queue_ahead is None else order.queue_ahead
+    return sym, reach.LIMIT, sells, limit, ahead, coin
+
+
+def _is_print(row: np.void) -> bool:
+    return bool(row["flags"] & RowFlag.ELIGIBLE) and _nano(row["price"]) > 0
+
+
+def _tick(row: np.void, symbol: str, kind: int) -> Tick:
+    """Return a row as the exchange takes it."""
+    at_ns = Ns(int(row["venue_ns"]))
+    price, size = Price(_nano(row["price"])), Qty(_nano(row["size"]))
+    if kind == PRINT:
+        return Trade(symbol, price, size, at_ns, int(row["trade_id"]))
+    return Quote(symbol, price, Price(_nano(row["price2"])), size, Qty(_nano(row["size2"])), at_ns)
+
+
+def _nano(amount: float) -> int:
+    """Return an amount of a row in nano-units, 0 for what is no amount."""
+    value = float(amount)
+    return round(value * 1e9) if 0.0 < value <= reach.AMOUNT_MAX else 0

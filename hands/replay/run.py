@@ -1,0 +1,346 @@
+"""`replay`: a market of the past through the same `decide`, with the simulator's exchange at the other end.
+
+Owns the assembly: state, engine, exchange, latency, polls, documents and the strategy, and what is measured. May not
+decide anything. The one idea: a replay is a start of the daemon on another clock; it is told account, assets, session and
+truth before the first row, and is ready when the market begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hands.core.events import AssetsReport, LimitsRead, Link, LinkReport, Started
+from hands.core.limits import LimitsFile, read_limits
+from hands.core.market import Market
+from hands.core.state import State
+from hands.core.tightening import narrowed
+from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Usd, mul_floor, nano
+from hands.core.vocab import Venue
+from hands.replay import translation
+from hands.replay.agenda import Agenda
+from hands.replay.arrivals import Arrival, in_order, read_arrivals
+from hands.replay.engine import Engine
+from hands.replay.floor import Floor
+from hands.replay.ledger import new_ledger
+from hands.replay.player import Player, ReplayError
+from hands.replay.polls import Polls
+from hands.replay.result import Equity, OpenPosition, Replay, exact
+from hands.replay.session import looks_like_calendar, rolls_ns
+from hands.replay.strategy import Strategy
+from hands.replay.venue import VenueLink
+from hands.version import __version__
+
+LATENCY_MS = 20.0
+"""One way. From a server near the venue an order took 5 to 40 ms there and its answer as long back; 20 is no best case."""
+
+LATENCY_MAX_MS = 2_000.0
+BEFORE_NS = NS_PER_S
+"""How long before the first row the engine starts, at least: it is then ready when the market begins."""
+
+ROLL_AHEAD_NS = 3_660 * 86_400 * NS_PER_S
+"""Trading days are known for ten years from the first row on."""
+
+INTERVALS_S = (60, 300)
+
+
+class Rows(Protocol):
+    """What a market is to a replay (`hands.replay.tape.Tape`)."""
+
+    @property
+    def symbols(self) -> Sequence[str]: ...
+
+    @property
+    def rows(self) -> int | None: ...
+
+    def chunks(self) -> Iterator[np.ndarray]: ...
+
+
+Progress = Callable[[int, int | None, int], None]
+"""Called now and then with rows played, rows in all (None: not known) and the time that has been reached."""
+
+
+def replay(
+    market: Rows,
+    intents: Iterable[Arrival] | Path | str = (),
+    *,
+    limits: LimitsFile | Path | str,
+    strategy: Strategy | Path | str | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    fills: str = "realistic",
+    latency_ms: float = LATENCY_MS,
+    seed: int = 0,
+    equity: float | Decimal | str = 100_000,
+    session: str = "auto",
+    symbols: Sequence[str] | None = None,
+    intervals_s: Sequence[int] = INTERVALS_S,
+    periods: Mapping[str, Mapping[str, float]] | None = None,
+    suspicious_jump: float = 0.10,
+    close_intent: bool = True,
+    batch_rows: int = 1_000_000,
+    progress: Progress | None = None,
+    one_by_one: bool = False,
+) -> Replay:
+    """Play `market` and judge `intents` (or what `strategy` says) at their own times; return all that came of it.
+
+    `intents`: arrivals, or where they are (`hands.replay.arrivals`). `limits`: a limits file, its path or its text read.
+    `start`, `end`: Unix ns; rows received in [start, end). `fills`: "realistic" (at most what is displayed, a queue) or
+    "instant". `latency_ms`: what a request takes to the venue, and an answer or report back. `equity` in dollars.
+    `session`: "calendar", "always", or "auto" (by the calendar where the market's shares kept to it). `symbols` narrows
+    the allow-list. `intervals_s`, `periods`, `suspicious_jump`, `close_intent` as in hands.toml. `batch_rows`: the most
+    rows given to the market at once. `one_by_one`: show every row to engine and exchange alone; slow, and the same.
+
+    Raises:
+        ReplayError: a setting out of range, or rows that are no market.
+        ArrivalError, StrategyError, LimitsError, OSError: intents, strategy or limits cannot be read.
+    """
+    law, text = _law(limits, symbols)
+    _check(fills, session, latency_ms, batch_rows)
+    cash = _dollars(equity)
+    chunks = _between(market.chunks(), start, end, batch_rows)
+    first = next(chunks, None)
+    if first is None:
+        raise ReplayError("no rows to play: the market is empty, or empty between start and end")
+    play = _Play(
+        tuple(market.symbols),
+        first,
+        law,
+        text,
+        latency_ns=round(latency_ms * NS_PER_MS),
+        fills=fills,
+        session=session,
+        cash=cash,
+        seed=seed,
+        intervals_s=intervals_s,
+        periods=periods,
+        suspicious_jump=suspicious_jump,
+        close_intent=close_intent,
+        one_by_one=one_by_one,
+    )
+    began = time.perf_counter()
+    play.begin(
+        _arrivals(intents),
+        strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)),
+    )
+    for chunk in chain((first,), chunks):
+        play.player.play(chunk)
+        if progress is not None:
+            progress(play.player.rows, market.rows, int(chunk["recv_ns"][-1]))
+    play.end()
+    return play.result(time.perf_counter() - began, latency_ms, seed)
+
+
+class _Play:
+    """Everything of one replay."""
+
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        first: np.ndarray,
+        law: LimitsFile,
+        text: str,
+        *,
+        latency_ns: int,
+        fills: str,
+        session: str,
+        cash: Usd,
+        seed: int,
+        intervals_s: Sequence[int],
+        periods: Mapping[str, Mapping[str, float]] | None,
+        suspicious_jump: float,
+        close_intent: bool,
+        one_by_one: bool,
+    ) -> None:
+        self.symbols, self.law, self._text, self._fills = symbols, law, text, fills
+        self._latency_ns = latency_ns
+        self._first_ns = int(first["recv_ns"][0])
+        self._began_ns = self._first_ns - max(BEFORE_NS, 10 * latency_ns)
+        Market.warm_up()
+        every = symbols + tuple(symbol for symbol in law.allow if symbol not in symbols)
+        try:
+            market = Market(every, tuple(intervals_s), periods, suspicious_jump=suspicious_jump)
+            rolls = rolls_ns(law.roll_time, law.roll_zone, self._began_ns, self._began_ns + ROLL_AHEAD_NS)
+        except ValueError as error:
+            raise ReplayError(str(error)) from error
+        self._rolls = rolls
+        self.session = session
+        if session == "auto":
+            self.session = "calendar" if looks_like_calendar(first, symbols) else "always"
+        self.state = State(law, market, Venue.SIM)
+        self.agenda = Agenda()
+        self.floor = Floor(
+            every,
+            self._began_ns,
+            cash_usd=cash,
+            seed=seed,
+            fills=fills,
+            session=self.session,
+            every_row=one_by_one,
+        )
+        self.engine = Engine(self.state, new_ledger())
+        self.venue = VenueLink(
+            self.floor,
+            self.agenda,
+            latency_ns,
+            self.engine.feed,
+            self.engine.take_rows,
+            close_intent=close_intent,
+        )
+        self.engine.connect(self.venue)
+        self.polls = Polls(
+            self.state, self.engine, self.venue, self.floor, self.agenda,
+            began_ns=self._began_ns, latency_ns=latency_ns,
+        )  # fmt: skip
+        self._one_by_one = one_by_one
+        self._equity: list[tuple[int, int]] = []
+        self.venue.equity_seen = self._note_equity
+        self._cash = cash
+
+    # --- the start -------------------------------------------------------------------------------------------
+
+    def begin(self, arrivals: list[Arrival], strategy: Strategy | None) -> None:
+        """Start as the daemon starts, and let time pass to the first row."""
+        acts = bool(arrivals) or strategy is not None
+        self.player = Player(
+            self.state, self.engine, self.floor, self.venue, self.polls, self.agenda,
+            acts=acts, one_by_one=self._one_by_one,
+        )  # fmt: skip
+        feed, now = self.engine.feed, Ns(self._began_ns)
+        sha = self.law.sha256
+        feed(self.venue.account_now(self._began_ns))
+        feed(Started(ts_ns=now, version=__version__, limits_sha256=sha, rolls_ns=self._rolls))
+        feed(LimitsRead(ts_ns=now, text=self._text, at_start=True))
+        feeds = {
+            Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA for symbol in self.state.market.symbols
+        }
+        for link in (Link.JOURNAL, Link.ORDER_ENTRY, *sorted(feeds)):
+            feed(LinkReport(ts_ns=now, link=link, up=True))
+        assets = self.floor.exchange.assets
+        listed = tuple(translation.asset(assets.add(symbol)) for symbol in self.state.market.symbols)
+        feed(AssetsReport(ts_ns=now, assets=listed))
+        self.polls.tell_session()
+        feed(LinkReport(ts_ns=now, link=Link.TRADE_UPDATES, up=True))
+        self.polls.look()
+        if strategy is not None:
+            strategy.begin(self)
+            self.player.brain = strategy
+        from_ns = self._first_ns - BEFORE_NS
+        self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= from_ns])
+        self._given, self._before = len(arrivals), sum(arrival.at_ns < from_ns for arrival in arrivals)
+        self.player.pass_time(self._first_ns - 1)
+
+    def end(self) -> None:
+        """Do what is due at the last row's time, and write down what is left."""
+        self.player.pass_time(self.floor.now_ns)
+        self.floor.catch_up()
+        self._note_equity(self.floor.now_ns, self.floor.exchange.funds().equity)
+        self.engine.finish()
+
+    def _note_equity(self, at_ns: int, equity: int) -> None:
+        if not self._equity or self._equity[-1][1] != equity:
+            self._equity.append((at_ns, equity))
+
+    # --- the result ------------------------------------------------------------------------------------------
+
+    def result(self, wall_s: float, latency_ms: float, seed: int) -> Replay:
+        player, floor = self.player, self.floor
+        if self._equity[-1][0] != floor.now_ns:
+            self._equity.append((floor.now_ns, self._equity[-1][1]))
+        return Replay(
+            symbols=self.symbols,
+            session=self.session,
+            fills_model=self._fills,
+            latency_ms=latency_ms,
+            seed=seed,
+            limits_sha256=self.law.sha256,
+            rows=player.rows,
+            from_ns=self._first_ns,
+            to_ns=floor.now_ns,
+            opening_equity=exact(self._cash),
+            equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
+            open_positions=tuple(self._open_positions()),
+            refused=tuple(self.engine.refused),
+            counters={
+                "rows": player.rows,
+                "decisions": self.engine.decisions,
+                "documents": player.documents,
+                "documents_before": self._before,
+                "documents_after": self._given - self._before - player.arrived,
+                "triggers_fired": self.engine.triggers_fired,
+                "wakes": player.wakes,
+                "ticks_shown": floor.ticks_shown,
+            },
+            wall_s=wall_s,
+            digest=self.engine.digest(),
+            ledger=self.engine.ledger,
+        )
+
+    def _open_positions(self) -> Iterator[OpenPosition]:
+        exchange = self.floor.exchange
+        for symbol, position in exchange.account.positions.items():
+            mark = exchange.mark(symbol)
+            gain = mul_floor(position.qty, mark) - (position.cost if position.qty > 0 else -position.cost)
+            yield OpenPosition(
+                symbol, exact(position.qty), exact(position.avg_entry_price), exact(mark), exact(gain)
+            )
+
+
+# --- what was given ------------------------------------------------------------------------------------------
+
+
+def _law(limits: LimitsFile | Path | str, symbols: Sequence[str] | None) -> tuple[LimitsFile, str]:
+    """Return the limits, and the text they were read from ("" where they were given as read)."""
+    text = "" if isinstance(limits, LimitsFile) else Path(limits).read_text("utf-8")
+    law = limits if isinstance(limits, LimitsFile) else read_limits(text)
+    if symbols is None:
+        return law, text
+    wider = [symbol for symbol in symbols if symbol not in law.allow]
+    if wider:
+        raise ReplayError(f"symbols only narrow [symbols] allow; not allowed there: {', '.join(wider)}")
+    return narrowed(law, tuple(symbols)), text
+
+
+def _check(fills: str, session: str, latency_ms: float, batch_rows: int) -> None:
+    if fills not in {"realistic", "instant"}:
+        raise ReplayError(f"fills is {fills!r}; it is realistic or instant")
+    if session not in {"auto", "calendar", "always"}:
+        raise ReplayError(f"session is {session!r}; it is auto, calendar or always")
+    if not 0 <= latency_ms <= LATENCY_MAX_MS:
+        raise ReplayError(f"latency_ms is {latency_ms}; it is from 0 to {LATENCY_MAX_MS:g}")
+    if batch_rows < 1:
+        raise ReplayError(f"batch_rows is {batch_rows}; at least one row is played at once")
+
+
+def _dollars(equity: float | Decimal | str) -> Usd:
+    try:
+        cash = nano(str(equity))
+    except ValueError as error:
+        raise ReplayError(f"equity: {error}") from error
+    if not 0 < cash <= 10**12 * NANO:
+        raise ReplayError(f"equity is {equity}; it is from 0 to a million millions")
+    return Usd(cash)
+
+
+def _arrivals(intents: Iterable[Arrival] | Path | str) -> list[Arrival]:
+    return read_arrivals(Path(intents)) if isinstance(intents, Path | str) else in_order(intents)
+
+
+def _between(
+    chunks: Iterator[np.ndarray], start: int | None, end: int | None, most: int
+) -> Iterator[np.ndarray]:
+    """Yield rows received in [start, end), at most so many at once."""
+    for chunk in chunks:
+        times = chunk["recv_ns"]
+        low = 0 if start is None else int(np.searchsorted(times, start))
+        high = len(chunk) if end is None else int(np.searchsorted(times, end))
+        for at in range(low, high, most):
+            yield chunk[at : min(at + most, high)]
+        if high < len(chunk):
+            return
