@@ -188,12 +188,13 @@ def test_the_demo_holds_every_expectation(tmp_path: Path, receipt_faults) -> Non
     assert len(receipts) == len(summary["documents"])
     assert [fault for path in receipts for fault in receipt_faults(json.loads(path.read_text()))] == []
     assert _children_of(folder) == []
-    # what was recorded, played again: the same verdicts and as many trades
+    # what was recorded, played again: the same verdicts, and the same trades ended by the same legs
     again = replay(
         open_market([folder]), folder, limits=folder / "risk_limits.toml", fills="instant", latency_ms=2
     )
     assert again.verdicts_by_code == summary["verdicts"]
-    assert len(again.trades) == summary["trades"]
+    ended = {(trade["intent_id"], trade["asset"], trade["exit"]) for trade in summary["trades"]}
+    assert {(trade.intent_id, trade.symbol, trade.exit_reason) for trade in again.trades} == ended
 
 
 @pytest.mark.e2e
