@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hands.core.rows import RowFlag, RowKind, new_rows
-from hands.core.units import NS_PER_MS
+from hands.core.units import NS_PER_MS, NS_PER_S
 from hands.replay.outcome import Replay
 from hands.replay.run import replay
 from tests.replay.markets import LOOSE, NOON, Recorded, intent, limits_file, some_intents, walk
@@ -40,6 +40,7 @@ def outcome(found: Replay) -> tuple[object, ...]:
     quotes=st.sampled_from([0.3, 0.6, 0.95]),
     size=st.sampled_from([3, 30, 200]),
     latency_ms=st.sampled_from([0.0, 0.5, 20.0, 700.0]),
+    minutes=st.sampled_from([0, 0, -40, 350]),
     fills=st.sampled_from(["realistic", "realistic", "instant"]),
     session=st.sampled_from(["calendar", "always"]),
 )
@@ -54,10 +55,14 @@ def test_what_is_not_shown_changes_nothing(
     quotes: float,
     size: int,
     latency_ms: float,
+    minutes: int,
     fills: str,
     session: str,
 ) -> None:
-    market = walk(symbols, count, seed, step_ms=step_ms, jump=jump, quotes=quotes, size=size)
+    start_ns = NOON + minutes * 60 * NS_PER_S  # in the session, before it opens, before it closes
+    market = walk(
+        symbols, count, seed, step_ms=step_ms, jump=jump, quotes=quotes, size=size, start_ns=start_ns
+    )
     arrivals = some_intents(market, 8, seed)
 
     def run(rows: Recorded, *, one_by_one: bool) -> Replay:
