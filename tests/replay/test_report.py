@@ -332,7 +332,9 @@ def test_a_stretch_of_time_has_what_ended_in_it(book: Book) -> None:
     book.trade(T0 + 3 * DAY, None)
     found = report_data(book.db, NoPrices(), from_ns=T0 + DAY, to_ns=T0 + 2 * DAY, **ARTICLE)
     assert [trade["pnl"] for trade in found["trades"]] == ["-20"]
-    assert found["verdicts"]["documents"] == 1  # the next one's, a moment before its trade; its own was a moment too early
+    assert (
+        found["verdicts"]["documents"] == 1
+    )  # the next one's, a moment before its trade; its own was a moment too early
     everything = report_data(book.db, NoPrices(), **ARTICLE)
     assert [trade["pnl"] for trade in everything["trades"]] == ["10", "-20", "15", None]
 
@@ -452,7 +454,9 @@ def test_what_a_session_recorded_is_read_as_far_as_it_goes(book: Book, tmp_path:
     folder = tmp_path / FOLDER_NAME
     folder.mkdir()
     markets = [("SPY", "AAPL"), ("SPY", "AAPL"), ("AAPL",)]
-    for number, (symbols, at_ns) in enumerate(zip(markets, (T0 - 9 * DAY, T0 - MINUTE, T0 + DAY - MINUTE), strict=True)):
+    for number, (symbols, at_ns) in enumerate(
+        zip(markets, (T0 - 9 * DAY, T0 - MINUTE, T0 + DAY - MINUTE), strict=True)
+    ):
         rows = new_rows(3)
         rows["recv_ns"] = [at_ns + 2 * MINUTE, at_ns + 3 * MINUTE, at_ns + 4 * MINUTE]
         rows["sym"], rows["kind"], rows["flags"] = symbols.index("AAPL"), RowKind.TRADE, RowFlag.ELIGIBLE
