@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from hands.replay import charts
+from hands.replay.headlines import NAME_MOST
 from hands.replay.plots import behind, empty, section, table
 from hands.replay.report_data import Found
-from hands.replay.results import NAME_MOST
 from hands.replay.words import (
     UNKNOWN,
     count,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NANO, decimal_text
+from hands.replay.headlines import NAME_MOST
 from hands.replay.plots import empty, section
 from hands.replay.prices import Prices
 from hands.replay.report_data import Found, chart_window
-from hands.replay.results import NAME_MOST
 from hands.replay.trade_chart import trade_chart
 from hands.replay.trades import Trade
 from hands.replay.unprotected import Stretch

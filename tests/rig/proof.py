@@ -37,7 +37,10 @@ def _wrongs(verdict: Verdict) -> list[str]:
         if each.foreign is not None
     ]
     found += [
-        f"session {each.number}: {gap}" for each in verdict.sessions for gap in each.gaps if not gap.is_declared
+        f"session {each.number}: {gap}"
+        for each in verdict.sessions
+        for gap in each.gaps
+        if not gap.is_declared
     ]
     if not any(each.is_compared for each in verdict.sessions):
         found.append("nothing was compared")
