@@ -1,6 +1,6 @@
 """Anchors: a line a second that says how far the record had come.
 
-Owns the file `anchors` of the state directory. May not read segments. The one idea: seals show that a record was changed,
+Owns the file `anchors` of the state directory, and `anchors.1`, which was that before. May not read segments. The one idea: seals show that a record was changed,
 not that its end is missing; a line that was copied elsewhere in time (`tail -F anchors` to another machine) does. Each line
 is sealed with the key of its second, which is thrown away right after, and names the seal of the line before it.
 """
@@ -8,7 +8,7 @@ is sealed with the key of its second, which is thrown away right after, and name
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,10 @@ FILE_NAME: Final = "anchors"
 _PERSON: Final = b"hands.anchor"
 _TAIL: Final = 4096
 """Longer than any line."""
+
+FULL: Final = 4 << 20
+"""A file so large (some hours of a busy engine) becomes `anchors.1` in place of the one before. What a line that is gone has
+proven of closed segments the seals of the next ones do; and `tail -F` follows a file that is renamed, not one rewritten."""
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,8 @@ def append(path: Path, anchor: Anchor, chain: Chain) -> Anchor:
     """
     whole = msgspec.structs.replace(anchor, epoch=chain.epoch)
     whole = msgspec.structs.replace(whole, seal=whole.sealed_with(chain.key))
+    if path.exists() and path.stat().st_size >= FULL:
+        path.replace(_former(path))
     with open(path, "ab", opener=_private) as file:
         is_torn = file.tell() > 0 and _last_byte(path) != b"\n"
         file.write((b"\n" if is_torn else b"") + _ENCODER.encode(whole) + b"\n")
@@ -72,61 +78,35 @@ def append(path: Path, anchor: Anchor, chain: Chain) -> Anchor:
 
 
 def read(path: Path) -> Iterator[Anchor]:
-    """Yield the anchors that can be read, oldest first; a torn line is passed over. Raises OSError."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                anchor = _decoded(line)
-                if anchor is not None:
-                    yield anchor
-    except FileNotFoundError:
-        return
+    """Yield the anchors that can be read, oldest first, also of the file before; a torn line is passed over. Raises OSError."""
+    for each in (_former(path), path):
+        try:
+            with each.open("rb") as file:
+                for line in file:
+                    anchor = _decoded(line)
+                    if anchor is not None:
+                        yield anchor
+        except FileNotFoundError:
+            continue
 
 
 def newest(path: Path) -> Anchor | None:
     """Return the last anchor that can be read. Raises OSError."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        return None
-    return next((anchor for line in reversed(lines) if (anchor := _decoded(line)) is not None), None)
-
-
-def first_fault(path: Path, chain: Chain) -> str | None:
-    """Return what is wrong with the first anchor that does not bear its seal, None where all do; the chain goes along.
-
-    `chain`: the chain of rows, not beyond the first anchor's epoch. The first line names one that may have been removed with
-    its segment; from then on each must name the one before it. Raises OSError.
-    """
-    before: str | None = None
-    for number, anchor in enumerate(read(path), 1):
-        if anchor.epoch < chain.epoch:
-            return f"anchor {number}: epoch {anchor.epoch} after epoch {chain.epoch}"
-        chain.advance(anchor.epoch)
-        if anchor.sealed_with(chain.key) != anchor.seal:
-            return f"anchor {number} does not bear its seal"
-        if before is not None and anchor.before != before:
-            return f"anchor {number} does not follow the one before it"
-        before = anchor.seal
+    for each in (path, _former(path)):
+        try:
+            with each.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            continue
+        found = next((anchor for line in reversed(lines) if (anchor := _decoded(line)) is not None), None)
+        if found is not None:
+            return found
     return None
 
 
-def forget(path: Path, kept: Container[str]) -> int:
-    """Remove the oldest anchors, up to the first in a segment among `kept`, never the newest; return how many. Raises OSError.
-
-    For the one who appends, and for nobody else.
-    """
-    found = list(read(path))
-    gone = next((n for n, anchor in enumerate(found) if anchor.segment in kept), len(found) - 1)
-    if gone <= 0:
-        return 0
-    new = path.with_name(f"{path.name}.new")
-    with open(new, "wb", opener=_private) as file:
-        file.writelines(_ENCODER.encode(anchor) + b"\n" for anchor in found[gone:])
-    new.replace(path)
-    return gone
+def _former(path: Path) -> Path:
+    return path.with_name(f"{path.name}.1")
 
 
 def _decoded(line: bytes) -> Anchor | None:

@@ -16,7 +16,7 @@ from hands.journal.anchors import Anchor, anchors_path
 from hands.journal.chain import Chain
 from hands.journal.keys import Keys
 from hands.journal.retention import Keep
-from hands.journal.segments import SegmentWriter, folder_of, segment_paths
+from hands.journal.segments import SegmentWriter, folder_of
 
 log = logging.getLogger("hands")
 
@@ -68,4 +68,3 @@ class Books:
         if old:
             retention.remove(old)
             log.info("%d segments removed: %s", len(old), old[-1].why)
-        anchors.forget(self._anchors, {path.name for path in segment_paths(self._folder)})

@@ -1,6 +1,6 @@
 """What is on record, as a list: sessions and their segments, how large, how fast they grow, how far they are anchored.
 
-Owns that list. May not print, and looks at no body of any frame: whether seals hold is verification's business. The one idea:
+Owns that list. May not print, and looks at no more than the last steps of each session: whether seals hold is verification's business. The one idea:
 what a directory says of itself must agree with itself; a segment that is shorter than an anchor of it has lost its end.
 """
 
@@ -14,7 +14,8 @@ import msgspec
 from hands.journal import anchors
 from hands.journal.following import Stretch, stretch
 from hands.journal.keys import FIRST_NAME
-from hands.journal.segments import SegmentFault, folder_of, segment_paths
+from hands.journal.segments import Segment, SegmentFault, folder_of, segment_paths
+from hands.journal.steps import ENDED
 
 HOUR_NS = 3_600 * 10**9
 
@@ -40,7 +41,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left of a session, 0 of steps from before the record. `lost` counts rows, also those between two segments."""
+    """What is left of a session, 0 of steps from before the record. `ended_ns`: its orderly end, None where it had none yet.
+    `lost` counts rows, also those between two segments.
+    """
 
     session: int
     began_ns: int
@@ -77,7 +80,9 @@ def listing(state: Path) -> Listing:
     last = None
     for anchor in anchors.read(anchors.anchors_path(state)):
         newest[anchor.segment] = last = anchor
-    segments = [_listed(path, newest.get(path.name), is_newest=path == paths[-1]) for path in paths]
+    segments = [
+        _listed(path, newest.get(path.name), is_newest=path == paths[-1]) for path in paths if path.exists()
+    ]  # one may have been pruned meanwhile
     return Listing(
         sessions=_sessions([each.has for each in segments if each.has is not None]),
         segments=segments,
@@ -109,6 +114,15 @@ def _listed(path: Path, anchor: anchors.Anchor | None, *, is_newest: bool) -> Li
     )
 
 
+def _ended_ns(path: Path) -> int | None:
+    """Return when the session whose last segment this is came to its orderly end. Raises OSError."""
+    try:
+        last = Segment(path).last_step()
+    except SegmentFault:
+        return None
+    return last.ts_ns if last is not None and last.kind == ENDED else None
+
+
 def _sessions(found: list[Stretch]) -> list[Session]:
     of: dict[int, list[Stretch]] = {}
     for each in found:
@@ -117,7 +131,7 @@ def _sessions(found: list[Stretch]) -> list[Session]:
         Session(
             session=session,
             began_ns=parts[0].began_ns,
-            ended_ns=parts[-1].ended_ns,
+            ended_ns=_ended_ns(parts[-1].path),
             segments=len(parts),
             steps=sum(part.steps for part in parts),
             rows=sum(part.rows for part in parts),

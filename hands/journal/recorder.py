@@ -62,6 +62,7 @@ class _Waiting(NamedTuple):
     """A committed step that is in no segment yet."""
 
     seq: int
+    ts_ns: int
     kind: str
     row: int
 
@@ -95,6 +96,7 @@ class Recorder:
         self._db: sqlite3.Connection | None = None
         self._chain: Chain | None = None
         self._file: SegmentWriter | None = None
+        self._begun_ns: int | None = None
         self._carry_from: Path | None = None
         self._source: Ring | None = None
         self._waiting: deque[_Waiting] = deque()
@@ -133,8 +135,8 @@ class Recorder:
 
     @property
     def segment_began_ns(self) -> int | None:
-        """When the segment in hand was begun, None without one."""
-        return None if self._file is None else self._file.head.began_ns
+        """When the segment in hand was begun, by the recorder's own clock; None before this process has begun one."""
+        return self._begun_ns
 
     def keep_steps_key(self, epoch: int, key: bytes) -> None:
         """Take the key that the chain of steps has now, to be stored off the engine's thread."""
@@ -238,14 +240,13 @@ class Recorder:
         if self._db is None:
             self._db = open_read_only(self._journal_path, timeout_s=BUSY_TIMEOUT_S)
         found = self._db.execute(
-            "SELECT seq, kind, row, epoch, seal FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, ts_ns, kind, row, epoch, seal FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
             (self._committed[0], LOOKED_AT),
         ).fetchall()
         self._looked_ns, self._is_more_there = now_ns, len(found) == LOOKED_AT
-        self._waiting.extend(_Waiting(seq, kind, row) for seq, kind, row, _, _ in found)
+        self._waiting.extend(_Waiting(*row[:4]) for row in found)
         if found:
-            seq, _, _, epoch, seal = found[-1]
-            self._committed = seq, epoch, seal
+            self._committed = found[-1][0], found[-1][4], found[-1][5]
         if self._waiting and self._steps_since_ns is None:
             self._steps_since_ns = now_ns
 
@@ -268,9 +269,8 @@ class Recorder:
             self._is_unsynced = True
         self._sync()
         if old is not None:
-            self._books.anchor(
-                chain, self._committed, old, now_ns
-            )  # its full length, which cannot be cut unseen then
+            # its full length is anchored: nothing can be cut from its end unseen
+            self._books.anchor(chain, self._committed, old, now_ns)
         self._begin(chain, old, first, now_ns)
         return True
 
@@ -287,17 +287,16 @@ class Recorder:
         is_live = first.seq >= self._session
         session = first.seq if first.kind == SESSION else self._session if is_live else before
         source = self._source if session == before else self._ring_of(session)
-        self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, now_ns, chain)
-        self._source, self._rows_since_ns = source, None
+        self._file = SegmentWriter.create(self._folder, session, first.seq, first.row, first.ts_ns, chain)
+        self._source, self._rows_since_ns, self._begun_ns = source, None, now_ns
         if old is not None:
+            self._carry_from = old.path if session == before and old.next_row > first.row else None
             old.close()
         if self._is_durable:
             sync_folder(self._folder)
         if session != before:
             remove_rings(self._folder, session)
-        elif old is not None:
-            self._carry_from = old.path
-            self._carry()
+        self._carry()
 
     def _move_steps(self, now_ns: int) -> bool:
         """Move a batch if that is due; whether there is another."""
@@ -381,7 +380,7 @@ class Recorder:
                 if frame.kind is Kind.ROWS and frame.next > self._file.next_row:
                     start = max(0, self._file.next_row - frame.first)
                     self._file.add_rows(frame.first + start, frame.rows()[start:])
-        except (SegmentFault, BlockFault) as fault:
+        except (SegmentFault, BlockFault, FileNotFoundError) as fault:  # it may have been pruned
             log.critical("rows are lost: %s", fault, extra={"code": "ROWS_LOST"})
         self._carry_from = None
 

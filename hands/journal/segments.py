@@ -5,7 +5,7 @@ written when (`recorder`). The one idea: a file only ever grows by whole frames,
 thrown away (`chain`) over all that came before it; so what a crash tore is a last piece that is cut off, and what
 somebody changed shows to whoever kept the first key.
 
-    head    magic, session, first step, its row, when, epoch and seal of what came before; its own seal
+    head    magic, session, first step, its row and time, epoch and seal of what came before; its own seal
     frame   type, length, epoch, CRC-32 of these and the body; the body; its seal over all of that
             steps  numbers of the first and the last, how many; zstandard over msgpack of `Step`s, every column
             rows   number of the first, how many; a row block (`blocks`)
@@ -64,7 +64,7 @@ class Kind(IntEnum):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What a segment begins with: its session and first step, the number of that step's row, and where the chain was."""
+    """What a segment begins with: its session and first step, that step's row and time, and where the chain was."""
 
     session: int
     first_seq: int
@@ -206,25 +206,20 @@ class Segment:
                 return None
         return frame if frame.kind is Kind.END and frame.end == size else None
 
-    def check_seals(self, chain: Chain) -> int:
-        """Check every seal with a chain that has not gone beyond this segment's beginning; return how many there were.
-
-        The chain is taken to where the segment says it began, and left at its last frame.
-        Raises OSError; SegmentFault: a frame that is broken or was changed; ValueError: the chain is further already.
-        """
-        chain.advance(self.head.epoch)
-        chain.head = self.head.before
-        if chain.seal(self.head.packed()) != self.head_seal:
-            raise SegmentFault(self.path, 0, "the head does not bear its seal")
-        count = 1
-        for frame in self.frames():
-            if frame.epoch < chain.epoch:
-                raise SegmentFault(self.path, frame.at, f"epoch {frame.epoch} after epoch {chain.epoch}")
-            chain.advance(frame.epoch)
-            if chain.seal(sealed_frame(frame)) != frame.seal:
-                raise SegmentFault(self.path, frame.at, "the frame does not bear its seal")
-            count += 1
-        return count
+    def last_step(self) -> Step | None:
+        """Return the last step as far as the segment can be read, None where it has none. Raises OSError, SegmentFault."""
+        last = None
+        with contextlib.suppress(SegmentFault):
+            for frame in self.frames(with_bodies=False):
+                last = frame if frame.kind is Kind.STEPS else last
+        if last is None:
+            return None
+        with self.path.open("rb") as file:
+            found = _frame_at(self.path, file, last.at, last.end, with_bodies=True)
+        try:
+            return found.steps()[-1]
+        except ValueError as error:
+            raise SegmentFault(self.path, last.at, str(error)) from error
 
 
 def sealed_frame(frame: Frame) -> bytes:
@@ -285,16 +280,10 @@ def newer_step(folder: Path, than: int) -> Step | None:
     After a crash of the machine segments may have what the journal has lost.
     """
     for path in reversed(segment_paths(folder)):
-        newest = None
-        with contextlib.suppress(SegmentFault):  # as far as it can be read
-            for frame in Segment(path).frames(with_bodies=False):
-                newest = frame if frame.kind is Kind.STEPS else newest
-        if newest is None:
-            continue
-        if newest.next - 1 <= than:
-            return None
-        with contextlib.suppress(SegmentFault, ValueError), path.open("rb") as file:
-            return _frame_at(path, file, newest.at, newest.end, with_bodies=True).steps()[-1]
+        with contextlib.suppress(SegmentFault):
+            step = Segment(path).last_step()
+            if step is not None:
+                return step if step.seq > than else None
     return None
 
 
@@ -323,11 +312,11 @@ class SegmentWriter:
 
     @classmethod
     def create(
-        cls, folder: Path, session: int, first_seq: int, first_row: int, now_ns: int, chain: Chain
+        cls, folder: Path, session: int, first_seq: int, first_row: int, began_ns: int, chain: Chain
     ) -> SegmentWriter:
         """Begin a segment. Raises OSError: then there is none of that name, and the chain is where it was."""
         path = segment_path(folder, first_seq)
-        head, was = Head(session, first_seq, first_row, now_ns, chain.epoch, chain.head), chain.head
+        head, was = Head(session, first_seq, first_row, began_ns, chain.epoch, chain.head), chain.head
         packed = head.packed()
         new = path.with_name(f"{path.name}.new")
         handle = -1

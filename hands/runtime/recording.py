@@ -81,6 +81,7 @@ class Recording:
         """The session begins with the journal's next step."""
         self._journal = journal
         self._settings = settings
+        self._outgrown = 0
         session = journal.last_seq() + 1
         ring = _ring_of(state, session)
         self.rows = RowRecord(ring)
@@ -115,10 +116,13 @@ class Recording:
                 if not journal.trim_steps(recorder.moved_seq):
                     break
         began_ns = recorder.segment_began_ns
-        if began_ns is None:
-            return False
+        if began_ns is None or recorder.segment_seq == self._outgrown:
+            return False  # a snapshot is on its way to the recorder, whose disk may be full for hours
         is_old = abs(time.time_ns() - began_ns) > self._settings.segment_s * NS_PER_S
-        return is_old or recorder.segment_bytes > self._settings.segment_mb * MB
+        is_due = is_old or recorder.segment_bytes > self._settings.segment_mb * MB
+        if is_due:
+            self._outgrown = recorder.segment_seq
+        return is_due
 
     def stop(self, timeout_s: float) -> bool:
         """Let the recorder take the rest; False where it could not: the next start does it."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hands.journal.anchors import Anchor, anchors_path, append, first_fault, forget, newest, read
+from hands.journal import anchors
+from hands.journal.anchors import Anchor, anchors_path, append, newest, read
 from hands.journal.chain import Chain, chain_key
+from tests.journal.seals import anchor_fault
 
 KEY = chain_key(b"k" * 32, b"rows")
 
@@ -39,7 +41,7 @@ def test_what_was_appended_is_read_and_each_under_a_key_of_its_own(path: Path) -
     assert [each.seq for each in found] == list(range(10))
     assert [each.epoch for each in found] == list(range(10))
     assert newest(path) == found[-1]
-    assert first_fault(path, Chain(KEY)) is None
+    assert anchor_fault(path, Chain(KEY)) is None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -47,8 +49,7 @@ def test_where_there_are_none_nothing_is_wrong(tmp_path: Path) -> None:
     path = anchors_path(tmp_path)
     assert list(read(path)) == []
     assert newest(path) is None
-    assert first_fault(path, Chain(KEY)) is None
-    assert forget(path, ()) == 0
+    assert anchor_fault(path, Chain(KEY)) is None
 
 
 @pytest.mark.parametrize("number", [0, 4, 9])
@@ -61,15 +62,15 @@ def test_a_changed_line_shows(path: Path, number: int, member: str) -> None:
         msgspec.structs.replace(one, **{member: was + 1 if isinstance(was, int) else "00"})
     )
     path.write_bytes(b"\n".join(line.rstrip() for line in found) + b"\n")
-    assert first_fault(path, Chain(KEY)) == f"anchor {number + 1} does not bear its seal"
+    assert anchor_fault(path, Chain(KEY)) == f"anchor {number + 1} does not bear its seal"
 
 
 def test_a_line_that_is_missing_in_the_middle_shows(path: Path) -> None:
     found = lines(path)
     path.write_bytes(b"".join(found[:3] + found[4:]))
-    assert first_fault(path, Chain(KEY)) == "anchor 4 does not follow the one before it"
+    assert anchor_fault(path, Chain(KEY)) == "anchor 4 does not follow the one before it"
     path.write_bytes(b"".join([found[5], *found[:5]]))
-    assert first_fault(path, Chain(KEY)) == "anchor 2: epoch 0 after epoch 5"
+    assert anchor_fault(path, Chain(KEY)) == "anchor 2: epoch 0 after epoch 5"
 
 
 def test_who_has_todays_key_cannot_make_yesterdays_line(path: Path) -> None:
@@ -81,7 +82,7 @@ def test_who_has_todays_key_cannot_make_yesterdays_line(path: Path) -> None:
         msgspec.json.encode(msgspec.structs.replace(forged, seal=forged.sealed_with(today.key))) + b"\n"
     )
     path.write_bytes(b"".join(found))
-    assert first_fault(path, Chain(KEY)) == "anchor 4 does not bear its seal"
+    assert anchor_fault(path, Chain(KEY)) == "anchor 4 does not bear its seal"
 
 
 @pytest.mark.parametrize("left", [0, 1, 60])
@@ -95,14 +96,33 @@ def test_a_torn_line_is_passed_over_and_the_next_stands_by_itself(path: Path, le
     chain.advance(9)
     append(path, anchor(11, last.seal), chain)
     assert [each.seq for each in read(path)] == [*range(9), 11]
-    assert first_fault(path, Chain(KEY)) is None
+    assert anchor_fault(path, Chain(KEY)) is None
 
 
-def test_the_oldest_go_with_their_segments_and_the_newest_stays(path: Path) -> None:
-    assert forget(path, {"0.seg", "1.seg", "2.seg"}) == 0
-    assert forget(path, {"1.seg", "2.seg"}) == 4
-    assert [each.seq for each in read(path)] == [4, 5, 6, 7, 8, 9]
-    assert first_fault(path, Chain(KEY)) is None
-    assert forget(path, ()) == 5
-    assert [each.seq for each in read(path)] == [9]
+def test_a_full_file_makes_place_for_a_new_one_and_both_are_read(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(anchors, "FULL", path.stat().st_size)
+    chain, last = Chain(KEY), list(read(path))[-1]
+    chain.advance(10)
+    one = append(path, anchor(10, last.seal), chain)
+    append(path, anchor(11, one.seal), chain)
+    assert len(lines(path)) == 2
+    assert [each.seq for each in read(path)] == list(range(12))
+    assert anchor_fault(path, Chain(KEY)) is None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.unlink()  # a death between the two steps of it
+    last = newest(path)
+    assert last is not None
+    assert last.seq == 9
+
+
+def test_two_files_are_kept_and_no_more(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(anchors, "FULL", 500)
+    chain, last = Chain(KEY), list(read(path))[-1]
+    chain.advance(10)
+    for number in range(10, 20):
+        last = append(path, anchor(number, last.seal), chain)
+    found = [each.seq for each in read(path)]
+    assert found == list(range(20 - len(found), 20))
+    assert len(found) <= 6
+    assert anchor_fault(path, Chain(KEY)) is None
+    assert sorted(each.name for each in path.parent.iterdir()) == ["anchors", "anchors.1"]

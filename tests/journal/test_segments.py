@@ -26,6 +26,7 @@ from hands.journal.segments import (
 )
 from hands.journal.steps import SESSION, Step
 from tests.journal.market_rows import bits, some_rows
+from tests.journal.seals import check_seals
 
 KEY = chain_key(b"k" * 32, b"rows")
 HEAD_BYTES = segments._HEAD.size + SEAL_BYTES
@@ -149,7 +150,7 @@ def test_every_changed_byte_shows(tmp_path: Path) -> None:
     for at in range(0, len(data), 29):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :])
         with pytest.raises(SegmentFault) as told:
-            Segment(path).check_seals(Chain(KEY))
+            check_seals(Segment(path), Chain(KEY))
         assert told.value.at <= at
 
 
@@ -169,7 +170,7 @@ def test_damage_shows_without_any_key_but_a_change_with_its_checksum_only_with_o
     forged.close()
     assert len(list(Segment(path).steps())) == 2, "it reads well"
     with pytest.raises(SegmentFault, match="seal"):
-        Segment(path).check_seals(Chain(KEY))
+        check_seals(Segment(path), Chain(KEY))
 
 
 def test_seals_go_on_over_files_and_epochs_and_a_missing_frame_shows(tmp_path: Path) -> None:
@@ -178,19 +179,19 @@ def test_seals_go_on_over_files_and_epochs_and_a_missing_frame_shows(tmp_path: P
     assert chain.ratchet()
     two = write(tmp_path, chain=chain, first=70)
     reader = Chain(KEY)
-    assert Segment(one).check_seals(reader) == 6
-    assert Segment(two).check_seals(reader) == 6
+    assert check_seals(Segment(one), reader) == 6
+    assert check_seals(Segment(two), reader) == 6
     assert reader.head == chain.head
     assert Segment(two).head.before != NO_SEAL
     with pytest.raises(ValueError, match="erased"):
-        Segment(one).check_seals(reader)
+        check_seals(Segment(one), reader)
 
     second = list(Segment(two).frames())[1]
     data = two.read_bytes()
     two.write_bytes(data[: second.at] + data[second.end :])
     assert survey(two)[1] is None, "each frame is whole"
     with pytest.raises(SegmentFault, match="seal"):
-        Segment(two).check_seals(Chain(KEY))
+        check_seals(Segment(two), Chain(KEY))
 
 
 def test_what_is_no_segment_is_told(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_torn_file_is_gone_on_with_and_its_seals_hold(tmp_path: Path, lost: in
     writer.add_end(writer.next_row, NOW_NS)
     writer.close()
     assert writer.is_ended
-    assert Segment(path).check_seals(Chain(KEY)) == len(frames) + 3
+    assert check_seals(Segment(path), Chain(KEY)) == len(frames) + 3
     numbers = np.concatenate([rows["trade_id"] for _, rows in Segment(path).rows()])
     assert np.array_equal(numbers, np.arange(100, writer.next_row))
 
@@ -256,7 +257,7 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_the_same_can_be_tried_again(
     writer.add_rows(0, some_rows(100))
     writer.close()
     assert writer.path.stat().st_size == writer.length
-    assert Segment(writer.path).check_seals(Chain(KEY)) == 4
+    assert check_seals(Segment(writer.path), Chain(KEY)) == 4
 
 
 def test_a_segment_that_cannot_be_begun_is_not_there_and_the_chain_has_not_moved(
