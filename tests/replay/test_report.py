@@ -346,6 +346,16 @@ def test_a_stretch_of_time_has_what_ended_in_it(book: Book) -> None:
     assert [trade["pnl"] for trade in everything["trades"]] == ["10", "-20", "15", None]
 
 
+def test_what_still_holds_is_told_up_to_the_last_happening_and_not_into_the_future(tmp_path: Path) -> None:
+    book = Book()
+    book.trade(T0, None)
+    book.put("states", at_ns=T0 + HOUR, state="HALTED", reason="OPERATOR", event="set", detail="")
+    found = find(book.db, NoPrices(), to_ns=T0 + 900 * DAY, **ARTICLE)
+    assert (found.to_ns, found.until_ns) == (T0 + 900 * DAY, T0 + HOUR + 1)
+    write_report(book.db, NoPrices(), tmp_path / "r.html", to_ns=T0 + 900 * DAY, **ARTICLE)
+    assert '<span class="n">1 h</span>' in (tmp_path / "r.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
