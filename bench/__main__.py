@@ -28,6 +28,7 @@ from bench import (
     kernel,
     naked,
     peers,
+    replay,
     verdict,
 )
 from bench.machine import Others, machine
@@ -40,6 +41,7 @@ class Name(StrEnum):
     SIM_FEED = "sim_feed"
     INGEST = "ingest"
     INDICATORS = "indicators"
+    REPLAY = "replay"
     SCALE = "scale"
     FOOTPRINT = "footprint"
     VERDICT = "verdict"
@@ -63,7 +65,8 @@ def main(
     sim_feed: market data from `hands sim` to a consumer that only counts.
     ingest: market data from a socket's bytes to updated indicators, and what alpaca-py's stream takes.
     indicators: one market row through the kernel, in a batch and alone, beside nautilus_trader and talipp where they are
-    installed, and how far from TA-Lib. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
+    installed, and how far from TA-Lib. replay: a market of ten million rows from beginning to end, with and without intents,
+    beside nautilus_trader's backtest of the same ticks. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
     start, import. verdict: one document before the guardian, accepted and refused. endurance: twelve hours of market with everything going wrong, memory hour by hour, every number
     recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits. naked: whole trades, and for how long of each nothing protected it.
 
@@ -99,6 +102,8 @@ def _left_out(wanted: list[Name]) -> list[str]:
         ]
     if Name.INDICATORS in wanted:
         left_out += [f"comparison with {package}: it is not installed" for package in indicators.missing()]
+    if Name.REPLAY in wanted:
+        left_out += [f"replay beside {package}: it is not installed" for package in replay.missing()]
     return left_out
 
 
@@ -127,6 +132,11 @@ def _ingest(quick: bool, console: Console) -> dict[str, Any]:
 def _indicators(quick: bool, console: Console) -> dict[str, Any]:
     with console.status("indicators"):
         return dict(indicators.run(quick))
+
+
+def _replay(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("replay"):
+        return dict(replay.run(quick))
 
 
 def _scale(quick: bool, console: Console) -> dict[str, Any]:
@@ -176,6 +186,7 @@ _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.SIM_FEED: _sim_feed,
     Name.INGEST: _ingest,
     Name.INDICATORS: _indicators,
+    Name.REPLAY: _replay,
     Name.SCALE: _scale,
     Name.FOOTPRINT: _footprint,
     Name.VERDICT: _verdict,

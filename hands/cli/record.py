@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -69,19 +70,23 @@ def record(
         needs_pyarrow(out)
         summary = _finished(out) if finish else _recorded(asked, as_json=as_json)
     except (SpoolError, *UNREADABLE) as error:
-        fail(ExitCode.USAGE, str(error), as_json=as_json)
+        fail(ExitCode.USAGE, f"{error}{_kept(out)}", as_json=as_json)
     except ConfigError as error:
         fail(ExitCode.USAGE, error.problems, as_json=as_json)
     except KeyboardInterrupt:
         fail(ExitCode.INTERRUPTED, f"stopped; what was recorded is in {out}.part (--finish)", as_json=as_json)
     except OSError as error:
-        kept = f"; what was recorded is in {out}.part" if Path(f"{out}.part").exists() else ""
-        fail(ExitCode.NEGATIVE, f"{error.filename or out}: {error.strerror or error}{kept}", as_json=as_json)
+        what = f"{error.filename or out}: {error.strerror or error}"
+        fail(ExitCode.NEGATIVE, f"{what}{_kept(out)}", as_json=as_json)
     if as_json:
         print_json(summary)
     else:
         say("\n".join(_lines(summary)))
     raise typer.Exit(int(ExitCode.FINE if summary["rows"] else ExitCode.NEGATIVE))
+
+
+def _kept(out: Path) -> str:
+    return f"; what was recorded is in {out}.part (--finish)" if Path(f"{out}.part").exists() else ""
 
 
 def _checked(out: Path, for_: str | None, symbols: tuple[str, ...], *, as_json: bool) -> float | None:
@@ -148,6 +153,7 @@ def _recorded(asked: _Asked, *, as_json: bool) -> dict[str, Any]:
         asyncio.run(main())
     except BaseException:
         file.close()
+        file.discard_if_empty()
         raise
     return _summary(file)
 
@@ -162,7 +168,7 @@ def _source(
     from hands.runtime.machine import holder_of
 
     def is_running() -> bool:
-        if sys.platform == "linux":
+        if Path("/proc/locks").exists():
             return holder_of(asked.state) is not None
         try:
             call(asked.state, {"do": "status"})
@@ -216,9 +222,9 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _shown(file: RecordedFile, listener: Listener) -> Iterator[Callable[[], None]]:
-    """Yield what shows how it goes: a line on a terminal's stderr."""
+    """Yield what shows how it goes: a line on a terminal's stderr; elsewhere a line whenever the links change."""
     if not (sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")):
-        yield lambda: None
+        yield partial(_say_changes, listener, [])
         return
     from rich.console import Console
     from rich.status import Status
@@ -239,3 +245,9 @@ def _shown(file: RecordedFile, listener: Listener) -> Iterator[Callable[[], None
             )
 
         yield told
+
+
+def _say_changes(listener: Listener, said: list[str]) -> None:
+    if said[-1:] != [listener.state]:
+        said[:] = [listener.state]
+        say(f"hands: {listener.state}", err=True)

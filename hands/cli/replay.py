@@ -19,7 +19,7 @@ from hands.cli.times import clock_text, moment_ns
 
 if TYPE_CHECKING:
     from hands.replay.arrivals import Arrival
-    from hands.replay.result import Replay
+    from hands.replay.outcome import Replay
     from hands.replay.run import Progress, Rows
     from hands.runtime.config import Settings
 

@@ -15,7 +15,7 @@ from hands.cli.times import clock_text
 
 if TYPE_CHECKING:
     from hands.replay.compare import Changed, Comparison
-    from hands.replay.result import Replay, Trade, Verdict
+    from hands.replay.outcome import Replay, Trade, Verdict
 
 SHOWN = 20
 """So many trades and differing verdicts are listed; `--json` has them all."""

@@ -88,6 +88,7 @@ def _verified(
     as_json: bool,
 ) -> Verdict:
     from hands.journal.record import NoRecord
+    from hands.journal.verification import NoSession
     from hands.runtime.proof import verify as run_again
 
     first_keys = _first_keys(folder, keys, as_json=as_json)
@@ -98,8 +99,8 @@ def _verified(
             )
     except NoRecord as error:
         fail(ExitCode.UNSAFE, f"nothing is recorded there: {error}", as_json=as_json)
-    except KeyError:
-        fail(ExitCode.USAGE, f"there is no session {only} in {folder}", as_json=as_json)
+    except NoSession as error:
+        fail(ExitCode.USAGE, f"--session: {error}", as_json=as_json)
     except OSError as error:
         fail(ExitCode.UNSAFE, f"the record cannot be read: {error}", as_json=as_json)
 

@@ -31,6 +31,7 @@ from hands.journal.segments import Segment, SegmentFault, folder_of, segment_pat
 from hands.journal.steps import SESSION, SNAPSHOT, Step
 
 JOURNAL_NAME = "journal.db"
+FAULTS_MAX = 100
 OLD_VERSION = 1
 """The journal's schema whose events have neither rows, commands nor seals."""
 
@@ -133,6 +134,8 @@ class Record:
         while one is not None or other is not None:
             if other is None or (one is not None and one.seq < other.seq):
                 assert one is not None
+                if self._kept_from <= one.seq:
+                    self._fault(f"step {one.seq} is in its segment, but not in the journal any more")
                 yield one
                 one = next(written, None)
             elif one is None or other.seq < one.seq:
@@ -174,10 +177,14 @@ class Record:
     def _extent(self) -> tuple[int, int]:
         """Return the numbers of the first step and of the last."""
         first, last = 2**63 - 1, 0
+        self._kept_from = first
         if self._journal is not None:
             low, high = self._journal.execute("SELECT min(seq), max(seq) FROM events").fetchone()
             if high is not None:
                 first, last = low, high
+                self._kept_from = low  # only the oldest are ever removed, and never the last
+            elif self.segments:
+                self._fault("the journal holds no step, though there are segments")
         if self.segments:
             first = min(first, self.segments[0].head.first_seq)
         if last == 0:
@@ -236,13 +243,14 @@ class Record:
         if self._journal is None:
             return None
         rows = self._journal.execute("SELECT entity, key, doc FROM state")
-        return {(str(entity), str(key)): bytes(doc) for entity, key, doc in rows}
+        return {(str(entity), str(key)): _bytes(doc) for entity, key, doc in rows}
 
-    def ledger_rows(self) -> Iterator[LedgerRow]:
-        """Yield the rows on their way to the ledger that are still kept, oldest first."""
-        if self._journal is not None:
-            rows = self._journal.execute("SELECT id, seq, tbl, row FROM outbox ORDER BY id")
-            yield from (LedgerRow(number, seq, str(table), row) for number, seq, table, row in rows)
+    def ledger_rows(self) -> Iterator[LedgerRow] | None:
+        """Return the rows on their way to the ledger that are still kept, oldest first; None without a journal."""
+        if self._journal is None:
+            return None
+        rows = self._journal.execute("SELECT id, seq, tbl, row FROM outbox ORDER BY id")
+        return (LedgerRow(number, seq, str(table), _bytes(row)) for number, seq, table, row in rows)
 
     # --- what is not whole -------------------------------------------------------------------------------------------
 
@@ -265,7 +273,8 @@ class Record:
             self._fault(str(fault))
 
     def _fault(self, what: str) -> None:
-        self.faults[what] = None
+        if len(self.faults) < FAULTS_MAX:
+            self.faults[what] = None
 
 
 class SessionRows:
@@ -350,6 +359,11 @@ def _first_head(record: Record, session: int) -> Head | None:
             except HeadError:
                 continue
     return None
+
+
+def _bytes(value: object) -> bytes:
+    """Return what stands where bytes should; anything else is not what was written, and will not be taken for it."""
+    return value if isinstance(value, bytes) else repr(value).encode()
 
 
 def _copy_of_journal(path: Path) -> sqlite3.Connection | None:

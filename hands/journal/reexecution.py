@@ -28,7 +28,7 @@ from hands.journal.business import Entities, entities_of
 from hands.journal.differences import ABSENT, Difference, first_difference, shown
 from hands.journal.heads import Head, HeadError, Versions, read_end, read_head, read_mend, versions
 from hands.journal.requests import Encoder, Requests
-from hands.journal.steps import ENDED, MENDED, OWN_KINDS, SESSION, SNAPSHOT, TOLD, Step
+from hands.journal.steps import ENDED, MENDED, OWN_KINDS, RECEIPT, SESSION, SNAPSHOT, TOLD, Step
 
 _read_event: Final = msgspec.json.Decoder(AnyEvent).decode
 _FIRED: Final = "triggers_fired"
@@ -225,7 +225,7 @@ class Rerun:
         if own is not None:
             own(step, state)
             self._tell(step, state, ())
-        elif step.kind == TOLD:
+        elif step.kind in {TOLD, RECEIPT}:
             self._tell(step, state, ())
         elif step.kind == SESSION:
             self._differ(step, "its place", "", "a session begins", "the one before has not ended")

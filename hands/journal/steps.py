@@ -24,7 +24,10 @@ ENDED: Final = "ended"
 TOLD: Final = "told"
 """A row for the ledger that no decision has made; the payload is the table and the row (`told_row`)."""
 
-OWN_KINDS: Final = frozenset({SESSION, SNAPSHOT, MENDED, ENDED, TOLD})
+RECEIPT: Final = "receipt"
+"""A receipt was written; the payload is the id it is of, and its row for the ledger follows from the state."""
+
+OWN_KINDS: Final = frozenset({SESSION, SNAPSHOT, MENDED, ENDED, TOLD, RECEIPT})
 """What the record says by itself; every other kind is the tag of an event that was decided."""
 
 _NUMBERS = struct.Struct("<qqqqHII")

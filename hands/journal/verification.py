@@ -28,6 +28,10 @@ TOLD_EVERY = 256
 TOLD_ROWS = 1_000_000
 
 
+class NoSession(Exception):  # noqa: N818  (says what is the case)
+    """The session that was asked for is not on record."""
+
+
 class SessionVerdict(msgspec.Struct, kw_only=True):
     """What became of one session. `is_ended`: orderly. `requests`: whose bytes were compared; `unknown_requests`:
     whose command lies before what is left of the record. `foreign`: why it was not compared."""
@@ -96,7 +100,7 @@ def verify(
 
     Raises:
         NoRecord: there is none, or it cannot be read.
-        KeyError: there is no session `only`.
+        NoSession: there is no session `only`.
         OSError: a segment cannot be read.
     """
     with Record(state, anchors=anchors) as record:
@@ -257,14 +261,14 @@ class _Run:
 
 
 def _chosen(sessions: Sequence[Session], only: int | str | None) -> int | None:
-    """Return the number of the session that is meant. Raises KeyError: there is none."""
+    """Return the number of the session that is meant. Raises NoSession."""
     if only is None:
         return None
     numbers = [session.number for session in sessions]
     if only == "last" and numbers:
         return numbers[-1]
     if only not in numbers:
-        raise KeyError(only)
+        raise NoSession(f"there is no session {only}; there are {', '.join(map(str, numbers))}")
     return int(only)
 
 

@@ -19,7 +19,7 @@ from hands.core.limits import DEFAULT_AGENT
 from hands.core.members import parse_time_ns
 from hands.core.units import Ns
 from hands.core.vocab import Code
-from hands.journal.reader import journal_events
+from hands.journal.record import NoRecord, arrivals
 
 SIZE_MAX = 64 * 1024
 """A larger file is refused without being opened, as in the drop folder."""
@@ -48,7 +48,7 @@ def read_arrivals(path: Path) -> list[Arrival]:
         ArrivalError: nothing there can be read as one of them.
     """
     if path.is_dir():
-        found = _of_session(path) if (path / "journal.db").exists() else _of_folder(path)
+        found = _of_record(path) if (path / "journal.db").exists() else _of_folder(path)
     elif path.suffix == ".json" and not _is_lines(path):
         found = [_of_file(path, DEFAULT_AGENT)]
     else:
@@ -166,20 +166,20 @@ def _of_file(path: Path, agent: str) -> Arrival:
     return Arrival(about.st_mtime_ns if own_ns is None else own_ns, agent, path.name, data)
 
 
-# --- a former session ----------------------------------------------------------------------------------------
+# --- former sessions -----------------------------------------------------------------------------------------
 
 
-def _of_session(state: Path) -> list[Arrival]:
-    """Return the documents that a daemon's journal has, when it received them."""
-    return list(arrivals_of(journal_events(state / "journal.db")))
+def _of_record(state: Path) -> list[Arrival]:
+    """Return the documents that a daemon's sessions received, when they did."""
+    try:
+        return [taken(event) for event in arrivals(state)]
+    except NoRecord as error:
+        raise ArrivalError(f"{state}: {error}") from error
 
 
-def arrivals_of(events: Iterable[tuple[int, int, str, bytes]]) -> Iterator[Arrival]:
-    """Yield the documents among recorded events (seq, ts_ns, kind, payload)."""
-    for _, ts_ns, kind, payload in events:
-        if kind == "document":
-            event = msgspec.json.decode(payload, type=DocumentReceived)
-            yield Arrival(ts_ns, event.agent, event.name, event.data, event.fault)
+def taken(event: DocumentReceived) -> Arrival:
+    """Return the arrival that a daemon has noted."""
+    return Arrival(event.ts_ns, event.agent, event.name, event.data, event.fault)
 
 
 def received(arrival: Arrival, ts_ns: int) -> DocumentReceived:

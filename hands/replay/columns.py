@@ -47,12 +47,12 @@ class Naming:
 
     def numbers(self, columns: Columns, count: int) -> np.ndarray:
         """Return the number of each row's symbol. Raises NotPlain: one that the file had not when it was looked at."""
-        try:
-            if "symbol" not in columns:
-                return np.full(count, self._index[self.of_file], "i4")
-            return words(columns, "symbol").of(lambda text: self._index[self.named(text)], "i4")
-        except KeyError:
-            raise NotPlain from None
+        if "symbol" not in columns:
+            return np.full(count, self._index.get(self.of_file, -1), "i4")
+        found = words(columns, "symbol").of(lambda text: self._index.get(self.named(text), -1), "i4")
+        if count and int(found.min()) < 0:
+            raise NotPlain
+        return found
 
     def named(self, text: str) -> str:
         """Return the symbol for what a column says."""
@@ -90,12 +90,12 @@ def flags_by(
     return np.where(naming.is_coin[numbers], np.uint8(ELIGIBLE), found)
 
 
-def exchanges(naming: Naming, numbers: np.ndarray, letters: Words | None) -> np.ndarray:
-    """Return the exchanges as rows have them; the venue's coins name none."""
+def exchanges(naming: Naming, numbers: np.ndarray, letters: Words | None, *, blank: str = "") -> np.ndarray:
+    """Return the exchanges as rows have them; the venue's coins name none. `blank` is what an empty cell stands for."""
     if letters is None:
         found: np.ndarray | int = exchange_of("V")
     else:
-        found = letters.of(lambda letter: exchange_of(letter or "V"), "u1")
+        found = letters.of(lambda letter: exchange_of(letter or blank), "u1")
     return np.where(naming.is_coin[numbers], np.uint8(0), np.asarray(found, "u1"))
 
 
@@ -249,7 +249,7 @@ def frame_trades(naming: Naming) -> Convert:
         return trades(
             numbers, t_ns, columns["price"], columns["size"],
             trade_id=columns.get("id", np.zeros(1, "i8")),
-            flags=counts, exchange=exchanges(naming, numbers, columns.get("exchange")),
+            flags=counts, exchange=exchanges(naming, numbers, columns.get("exchange"), blank="V"),
         )  # fmt: skip
 
     return convert

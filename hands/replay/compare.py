@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from hands.replay.result import Replay, Trade, Verdict
+from hands.replay.outcome import Replay, Trade, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NANO
@@ -73,13 +74,14 @@ def unrealised(trade: Trade, prices: Prices, to_ns: int, most: int) -> int | Non
 
 
 def marks(trade: Trade, bars: Sequence[Bar], end_ns: int) -> list[Step]:
-    """Return what a trade had come to at the close of each bar, a bar's end being the next one's begin."""
+    """Return what a trade had come to at the close of each bar; a bar lasts as long as the shortest step between two."""
+    width = min((after[0] - bar[0] for bar, after in pairwise(bars)), default=end_ns - trade.opened_ns)
     steps: list[Step] = []
-    for number, bar in enumerate(bars):
-        at_ns = bars[number + 1][0] if number + 1 < len(bars) else end_ns
+    for bar in bars:
+        at_ns = min(bar[0] + width, end_ns)
         result = result_at(trade, at_ns, round(bar[4] * NANO))
-        if result is not None and trade.opened_ns <= at_ns:
-            steps.append((min(at_ns, end_ns), result))
+        if result is not None:
+            steps.append((at_ns, result))
     return steps
 
 

@@ -41,7 +41,7 @@ from hands.core.receipts import receipt
 from hands.core.state import State, encode
 from hands.core.units import Ns
 from hands.replay.ledger import add_row
-from hands.replay.result import Refused
+from hands.replay.outcome import Refused
 from hands.replay.venue import VenueLink
 
 

@@ -9,6 +9,7 @@ of them, which takes a hundred times as long and must come to the same: a test h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ QUOTE, PRINT = 0, 1
 """What is kept of each symbol: its newest quote, and its newest print that counts."""
 
 _KINDS = {int(RowKind.QUOTE): QUOTE, int(RowKind.TRADE): PRINT}
+_RECV_NS = list(ROW.names or ()).index("recv_ns")
 _NO_ORDERS = np.empty((0, reach.WIDTH), np.int64)
 
 
@@ -156,11 +158,12 @@ class Floor:
 
     def _show(self, sym: int, kind: int) -> None:
         """Show the newest quote or print, at the time at which it was received: what is due later waits its turn."""
-        if self._numbers[sym, kind] == self._shown[sym, kind]:
+        number = self._numbers[sym, kind]
+        if number == self._shown[sym, kind]:
             return
-        self._shown[sym, kind] = self._numbers[sym, kind]
-        row, now_ns = self._newest[sym, kind], self.now_ns
-        self.now_ns = int(row["recv_ns"])
+        self._shown[sym, kind] = number
+        row, now_ns = self._newest[sym, kind].item(), self.now_ns
+        self.now_ns = row[_RECV_NS]
         self.exchange.on_ticks((_tick(row, self._symbols[sym], kind),))
         self.ticks_shown += 1
         self.now_ns = now_ns
@@ -216,19 +219,18 @@ def _watched(sym: int, order: Order) -> tuple[int, ...] | None:
 
 
 def _is_print(row: np.void) -> bool:
-    return bool(row["flags"] & RowFlag.ELIGIBLE) and _nano(row["price"]) > 0
+    return bool(row["flags"] & RowFlag.ELIGIBLE) and _nano(float(row["price"])) > 0
 
 
-def _tick(row: np.void, symbol: str, kind: int) -> Tick:
-    """Return a row as the exchange takes it."""
-    at_ns = Ns(int(row["venue_ns"]))
-    price, size = Price(_nano(row["price"])), Qty(_nano(row["size"]))
+def _tick(row: tuple[Any, ...], symbol: str, kind: int) -> Tick:
+    """Return a row's values as the exchange takes them."""
+    _, _, _, _, price, size, price2, size2, venue_ns, _, trade_id = row
+    bid, bid_size = Price(_nano(price)), Qty(_nano(size))
     if kind == PRINT:
-        return Trade(symbol, price, size, at_ns, int(row["trade_id"]))
-    return Quote(symbol, price, Price(_nano(row["price2"])), size, Qty(_nano(row["size2"])), at_ns)
+        return Trade(symbol, bid, bid_size, Ns(venue_ns), trade_id)
+    return Quote(symbol, bid, Price(_nano(price2)), bid_size, Qty(_nano(size2)), Ns(venue_ns))
 
 
 def _nano(amount: float) -> int:
     """Return an amount of a row in nano-units, 0 for what is no amount."""
-    value = float(amount)
-    return round(value * 1e9) if 0.0 < value <= reach.AMOUNT_MAX else 0
+    return round(amount * 1e9) if 0.0 < amount <= reach.AMOUNT_MAX else 0

@@ -29,6 +29,7 @@ from hands.replay.recorded_sessions import symbols_of
 from hands.sim.market.file_rows import FileError
 from hands.venues.alpaca.endpoints import Credentials, Endpoints
 from hands.venues.alpaca.market_feed import MarketFeed
+from hands.venues.alpaca.reconnect import Pace
 
 MUTE_AFTER_S: Final = 60.0
 TURN_S: Final = 0.25
@@ -80,7 +81,13 @@ class OwnConnection:
     """The venue's streams of `file.symbols`, stocks and coins each on a connection of their own."""
 
     def __init__(
-        self, endpoints: Endpoints, credentials: Credentials, file: RecordedFile, clock: Callable[[], int]
+        self,
+        endpoints: Endpoints,
+        credentials: Credentials,
+        file: RecordedFile,
+        clock: Callable[[], int],
+        *,
+        pace: Pace | None = None,
     ) -> None:
         self._file = file
         self._clock = clock
@@ -94,7 +101,7 @@ class OwnConnection:
                 self._links[link] = _LinkState()
                 self.feeds[link] = MarketFeed(
                     endpoints, credentials, symbols, index, self._take, self._deliver, clock, link,
-                    on_silence=self._judge_silence, mute_after_s=MUTE_AFTER_S,
+                    on_silence=self._judge_silence, mute_after_s=MUTE_AFTER_S, pace=pace,
                 )  # fmt: skip
 
     async def start(self) -> None:

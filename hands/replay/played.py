@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from hands.core.rows import ROW, RowFlag, RowKind, exchange_of
+from hands.core.rows import ROW, RowFlag, RowKind, exchange_of, new_rows
 from hands.core.units import NANO
 from hands.sim.market.feeds import is_crypto
+from hands.sim.market.file_rows import FileError
 from hands.sim.market.files import read_file
 from hands.sim.market.tape_codes import listing_tape
 from hands.sim.venue.ticks import MarketEvent, Quote, Trade
@@ -40,7 +41,10 @@ def played_rows(batches: Batches, symbols: Sequence[str]) -> Iterator[np.ndarray
         if event.symbol in index and (row := _row(index[event.symbol], event, due_ns)) is not None
     )
     while some := list(itertools.islice(found, AT_ONCE)):
-        yield np.array(some, ROW)
+        rows = new_rows(len(some))  # zeros: also between the members
+        for name, column in zip(ROW.names or (), zip(*some, strict=True), strict=True):
+            rows[name] = column
+        yield rows
 
 
 def symbols_played(batches: Batches) -> set[str]:
@@ -50,10 +54,15 @@ def symbols_played(batches: Batches) -> set[str]:
 
 def played_file(path: Path, symbols: Sequence[str], *, after: int = 0) -> Iterator[np.ndarray]:
     """Yield a file's rows but for the first `after`. Raises `FileError` at the first row that is unreadable."""
-    for rows in played_rows(read_file(path), symbols):
-        if after < len(rows):
-            yield rows[after:].copy()
-        after = max(0, after - len(rows))
+    try:
+        for rows in played_rows(read_file(path), symbols):
+            if after < len(rows):
+                yield rows[after:].copy()
+            after = max(0, after - len(rows))
+    except OverflowError:
+        raise FileError(
+            f"{path}: a time or an id beyond what a row can hold; allowed are 64 bits, times until 2262"
+        ) from None
 
 
 def _row(number: int, event: MarketEvent, due_ns: int) -> tuple[Any, ...] | None:

@@ -123,6 +123,11 @@ class RecordedFile:
         self.flush()
         self._spool.close()
 
+    def discard_if_empty(self) -> None:
+        """Leave nothing of a recording in which nothing came. May be called after `close`."""
+        if not self.rows and not self.gaps:
+            self._spool.remove()
+
     def finish(self, now_ns: int) -> None:
         """Make the file, all of it or none; the spool goes. Raises OSError, `FileError`: the spool stays."""
         self.flush()

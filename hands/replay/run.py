@@ -29,16 +29,16 @@ from hands.replay.arrivals import Arrival, in_order, read_arrivals
 from hands.replay.engine import Engine
 from hands.replay.floor import Floor
 from hands.replay.ledger import new_ledger
+from hands.replay.outcome import Equity, OpenPosition, Replay, exact
 from hands.replay.player import Player, ReplayError
 from hands.replay.polls import Polls
-from hands.replay.result import Equity, OpenPosition, Replay, exact
 from hands.replay.session import looks_like_calendar, rolls_ns
 from hands.replay.strategy import Strategy
 from hands.replay.venue import VenueLink
 from hands.version import __version__
 
 LATENCY_MS = 20.0
-"""One way. From a server near the venue an order took 5 to 40 ms there and its answer as long back; 20 is no best case."""
+"""One way: an assumption, not a measurement. Half of `acked` - `sent` of a receipt is what a user's machine needs."""
 
 LATENCY_MAX_MS = 2_000.0
 BEFORE_NS = NS_PER_S
@@ -46,6 +46,9 @@ BEFORE_NS = NS_PER_S
 
 ROLL_AHEAD_NS = 3_660 * 86_400 * NS_PER_S
 """Trading days are known for ten years from the first row on."""
+
+SETTLE_WAYS = 20
+"""So many ways there or back are waited for when the rows are over: the engine's books are then the exchange's."""
 
 INTERVALS_S = (60, 300)
 
@@ -237,10 +240,17 @@ class _Play:
         self.player.pass_time(self._first_ns - 1)
 
     def end(self) -> None:
-        """Do what is due at the last row's time, and write down what is left."""
-        self.player.pass_time(self.floor.now_ns)
+        """Do what is due at the last row's time, let what is on its way arrive, and write down what is left."""
+        until_ns = self._to_ns = self.floor.now_ns
+        self.player.pass_time(until_ns)
+        for _ in range(SETTLE_WAYS):
+            if not self.venue.in_flight:
+                break
+            until_ns += self._latency_ns
+            self.player.pass_time(until_ns)
         self.floor.catch_up()
-        self._note_equity(self.floor.now_ns, self.floor.exchange.funds().equity)
+        at_ns = max(self._to_ns, self._equity[-1][0])
+        self._note_equity(at_ns, self.floor.exchange.funds().equity)
         self.engine.finish()
 
     def _note_equity(self, at_ns: int, equity: int) -> None:
@@ -251,8 +261,8 @@ class _Play:
 
     def result(self, wall_s: float, latency_ms: float, seed: int) -> Replay:
         player, floor = self.player, self.floor
-        if self._equity[-1][0] != floor.now_ns:
-            self._equity.append((floor.now_ns, self._equity[-1][1]))
+        if self._equity[-1][0] < self._to_ns:
+            self._equity.append((self._to_ns, self._equity[-1][1]))
         return Replay(
             symbols=self.symbols,
             session=self.session,
@@ -262,7 +272,7 @@ class _Play:
             limits_sha256=self.law.sha256,
             rows=player.rows,
             from_ns=self._first_ns,
-            to_ns=floor.now_ns,
+            to_ns=self._to_ns,
             opening_equity=exact(self._cash),
             equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
             open_positions=tuple(self._open_positions()),

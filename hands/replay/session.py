@@ -101,19 +101,20 @@ def rolls_ns(roll_time: str, zone: str, first_ns: int, last_ns: int) -> tuple[in
 
 
 def looks_like_calendar(rows: np.ndarray, symbols: tuple[str, ...]) -> bool:
-    """Whether most of some rows of shares were made while their exchange was open, by the calendar.
+    """Whether a market's shares kept to their exchanges' days, as far as its first rows show; with no such row: yes.
 
-    A made-up market at any hour is then played as one that never closes. A minute is looked at, not each row.
+    A market that was made up for any hour is then played as one that never closes, as is one of coins alone. Minutes are
+    looked at, not rows: most of them lie in a trading day with its extended hours.
     """
     shares = np.array(["/" not in symbol for symbol in symbols] or [False])
+    if not shares.any():
+        return False
     times = rows["recv_ns"][shares[np.clip(rows["sym"], 0, len(shares) - 1)]]
     minutes = np.unique(times // MINUTE_NS) * MINUTE_NS
-    if len(minutes) == 0:
-        return False
     some = minutes[:: max(1, len(minutes) // 200)].tolist()
-    days = [trading_day(new_york_date(at_ns)) for at_ns in some]
-    traded = sum(
-        day is not None and day.session_open_ns <= at < day.session_close_ns
-        for day, at in zip(days, some, strict=True)
-    )
-    return bool(2 * traded >= len(some))
+    return 2 * sum(map(_is_traded, some)) >= len(some)
+
+
+def _is_traded(at_ns: int) -> bool:
+    day = trading_day(new_york_date(at_ns))
+    return day is not None and day.session_open_ns <= at_ns < day.session_close_ns

@@ -26,7 +26,7 @@ from hands.replay.merging import cut
 from hands.replay.messages import MessageFile, without_marks
 from hands.replay.played import played_file, played_rows, symbols_played
 from hands.replay.recorded_sessions import is_state_directory, market_of
-from hands.replay.tables import Kind, NotPlain, heading, joined, tables
+from hands.replay.tables import Kind, NotPlain, count_of, heading, joined, tables
 from hands.replay.tape import Tape, merged
 from hands.sim.market.file_rows import FileError, Source
 from hands.sim.market.files import read_file, symbol_of
@@ -54,7 +54,7 @@ def open_market(names: Sequence[str | Path], symbols: Sequence[str] | None = Non
     """
     if not names:
         raise FileError("no market given; allowed: recorded files, folders of them, synthetic:SEED")
-    made_up = [str(name) for name in names if str(name).startswith("synthetic")]
+    made_up = [str(name) for name in names if str(name).partition(":")[0] == "synthetic"]
     if made_up:
         if len(names) > 1:
             raise FileError(f"{', '.join(map(str, names))}: a made-up market stands alone")
@@ -103,7 +103,9 @@ def file_tape(path: Path) -> Tape:
             known = next((known for known in FORMATS if set(known.needed) <= set(columns)), None)
             if known is not None:
                 table = TableFile(source, known, columns, of_file)
-                return _tape(path, of_file, table.survey(), table.made, keeps_times="recv_ns" in known.needed)
+                keeps_times = "recv_ns" in known.needed
+                count = count_of(source) if keeps_times else None
+                return _tape(path, of_file, table.survey(), table.made, keeps_times=keeps_times, count=count)
     except NotPlain:
         pass
     return _played_tape(path)  # or it says what is allowed
@@ -121,6 +123,7 @@ def _tape(
     made: Callable[[Naming], Iterator[np.ndarray]],
     *,
     keeps_times: bool = False,
+    count: int | None = None,
 ) -> Tape:
     """Return the tape of a file that `made` reads, and the simulator's reader from where that gives up."""
 
@@ -136,7 +139,7 @@ def _tape(
         except NotPlain:
             yield from played_file(path, symbols, after=given)
 
-    return Tape(symbols, read)
+    return Tape(symbols, read, rows=count)
 
 
 class TableFile:

@@ -93,6 +93,15 @@ def tables(source: Source, wanted: Mapping[str, Kind]) -> Iterator[Columns]:
     return _csv_tables(pa, source, wanted)
 
 
+def count_of(source: Source) -> int | None:
+    """Return how many rows a file has where it says so itself, None where they would have to be counted."""
+    if not source.plain_name.endswith(".parquet"):
+        return None
+    from pyarrow import parquet
+
+    return int(parquet.read_metadata(source.path).num_rows)
+
+
 def exact(amounts: np.ndarray) -> np.ndarray:
     """Return prices or quantities with what is beyond the ninth decimal cut off, as exact numbers have it.
 
@@ -246,7 +255,7 @@ def _words(pa: Any, column: Any) -> Words:
         column = compute.binary_join(column.cast(pa.list_(pa.string())), " ")
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).fill_null("").dictionary_encode()
-    values = ["" if value is None else value for value in column.dictionary.to_pylist()]
+    values = ["" if value is None else str(value) for value in column.dictionary.to_pylist()]
     codes = column.indices
     if codes.null_count:
         codes = codes.fill_null(len(values))

@@ -256,7 +256,7 @@ class Dispatcher:
         if ticket is not None:
             document = receipt(self._state, ticket)
             self._receipts.write(intent_id, document)
-            self._sequencer.add_row("intents", receipt_row(self._state, ticket, document))
+            self._sequencer.tell_receipt(intent_id, receipt_row(self._state, ticket, document))
             if not ticket.is_live:
                 self._feed(ReceiptWritten(ts_ns=self._clock(), intent_id=intent_id, seq=ticket.seq))
 

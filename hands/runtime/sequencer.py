@@ -30,7 +30,7 @@ from hands.core.state import State, encode
 from hands.core.units import NS_PER_MS, NS_PER_S, Ns
 from hands.journal.heads import end_of, head_of, mend_of
 from hands.journal.schema import encode_row
-from hands.journal.steps import ENDED, MENDED, SESSION, SNAPSHOT, TOLD, told_payload
+from hands.journal.steps import ENDED, MENDED, RECEIPT, SESSION, SNAPSHOT, TOLD, told_payload
 from hands.journal.store import JournalError, JournalStore
 from hands.runtime.recording import RowRecord
 from hands.runtime.storage import CALM_NS, SLOW_NS
@@ -142,10 +142,13 @@ class Sequencer:
             self._note(MENDED, mend_of(self.state, sym))
         mended.clear()
 
-    def _note(self, kind: str, payload: bytes) -> None:
+    def _note(self, kind: str, payload: bytes, row: tuple[str, bytes] | None = None) -> None:
+        """Add a step that nothing is decided upon, and its ledger row."""
         self.seq += 1
         try:
             self._journal.append(self.seq, self._clock(), kind, payload, self.state.market.rows_seen)
+            if row is not None:
+                self._journal.outbox(self.seq, *row)
         except JournalError as error:
             self._lose(error)
 
@@ -197,17 +200,14 @@ class Sequencer:
         """Whether the next commit has something to write that may be written now."""
         return self._journal.pending and self.journal_fault is None
 
-    def add_row(self, table: str, row: dict[str, object]) -> None:
-        """Add a ledger row that follows from the state as it is (a receipt as it was written); the next commit writes it."""
-        try:
-            self._journal.outbox(self.seq, table, encode_row(row))
-        except JournalError as error:
-            self._lose(error)
-
     def tell(self, table: str, row: dict[str, object]) -> None:
-        """Add a ledger row that follows from nothing on record (what a look back found): it is a step of its own."""
-        self._note(TOLD, told_payload(table, encode_row(row)))
-        self.add_row(table, row)
+        """Add a ledger row that follows from nothing on record (what a look back found); the next commit writes it."""
+        data = encode_row(row)
+        self._note(TOLD, told_payload(table, data), (table, data))
+
+    def tell_receipt(self, intent_id: str, row: dict[str, object]) -> None:
+        """Add the ledger row of a receipt that has just been written; it follows from the state as it is."""
+        self._note(RECEIPT, intent_id.encode(), ("intents", encode_row(row)))
 
     def commit(self, *, at_once: bool = False) -> None:
         """Write what is gathered; a failure is told to the core, which then allows no entries.

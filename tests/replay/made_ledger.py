@@ -32,7 +32,7 @@ def nano(value: float) -> int:
 
 
 def empty_ledger() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:")
+    db = sqlite3.connect(":memory:", isolation_level=None)
     for table in TABLES.values():
         for ddl in table.ddl():
             db.execute(ddl)

@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 
 from hands.core.events import DocumentReceived
-from hands.core.state import encode
 from hands.core.units import Ns
 from hands.core.vocab import Code
 from hands.replay.arrivals import (
     SIZE_MAX,
     Arrival,
     ArrivalError,
-    arrivals_of,
     in_order,
     read_arrivals,
     received,
+    taken,
 )
 from tests.replay.markets import NOON
 
@@ -110,7 +109,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         read_arrivals(tmp_path)
 
 
-def test_a_former_sessions_documents_arrive_when_they_did() -> None:
+def test_a_former_sessions_documents_arrive_when_they_did(tmp_path: Path) -> None:
     event = DocumentReceived(
         ts_ns=Ns(11),
         agent="momentum",
@@ -119,10 +118,10 @@ def test_a_former_sessions_documents_arrive_when_they_did() -> None:
         file_event_ns=Ns(10),
         fault=Code.UNAUTHORISED,
     )
-    other = (1, 5, "wake", b"{}")
-    assert list(arrivals_of([other, (2, 11, "document", encode(event))])) == [
-        Arrival(11, "momentum", "a.json", b"{}\xff", Code.UNAUTHORISED)
-    ]
+    assert taken(event) == Arrival(11, "momentum", "a.json", b"{}\xff", Code.UNAUTHORISED)
+    (tmp_path / "journal.db").write_bytes(b"no database")
+    with pytest.raises(ArrivalError, match=str(tmp_path)):
+        read_arrivals(tmp_path)
 
 
 def test_those_of_one_moment_stay_in_order() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hands.replay.result import Replay
+from hands.replay.outcome import Replay
 from hands.replay.run import replay
 from tests.replay.markets import LOOSE, Recorded, limits_file, some_intents, walk
 

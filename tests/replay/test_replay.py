@@ -14,8 +14,8 @@ import pytest
 import hands.replay
 from hands.core.rows import RowFlag, RowKind, new_rows
 from hands.core.units import NS_PER_MS, NS_PER_S
+from hands.replay.outcome import Replay
 from hands.replay.player import ReplayError
-from hands.replay.result import Replay
 from hands.replay.run import replay
 from tests.replay.markets import LOOSE, NOON, Recorded, intent, limits_file, some_intents, walk
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hands.core.units import NS_PER_S
-from hands.replay.result import Replay
+from hands.replay.outcome import Replay
 from hands.replay.run import replay
 from hands.replay.strategy import Strategy, StrategyError
 from hands.replay.view import View, ViewIsOver

@@ -76,7 +76,7 @@ times = st.lists(st.integers(0, 12), max_size=30).map(sorted)
 sizes = st.lists(st.integers(0, 4), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(times, sizes, sizes), min_size=1, max_size=4))
 def test_merging_is_a_stable_sort_however_the_tapes_are_cut(
     given_tapes: list[tuple[list[int], list[int], list[int]]],
@@ -111,7 +111,7 @@ def test_merging_long_tapes_holds_few_chunks() -> None:
     assert len(merged([Tape(["A"], reads(0)), Tape(["B"], reads(1))]).all_rows()) == 200_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(times, sizes), min_size=2, max_size=5))
 def test_merging_more_than_are_kept_open_is_the_same(tapes: list[tuple[list[int], list[int]]]) -> None:
     made = [tape_of(f"S{n}", rows_at(at), cuts) for n, (at, cuts) in enumerate(tapes)]
@@ -154,7 +154,7 @@ def test_merging_the_same_symbol_from_two_tapes() -> None:
 
 
 @given(times, sizes, st.none() | st.integers(-1, 13), st.none() | st.integers(-1, 13))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_between_takes_the_start_and_leaves_the_end(
     at: list[int], cuts: list[int], start: int | None, end: int | None
 ) -> None:

@@ -80,7 +80,7 @@ class Night:
         return LookBack(
             self.config, self.venue, self.sessions, clock=self.books.clock,
             next_roll_ns=lambda now: next((roll for roll in self.roll_ns if roll > now), None),
-            add_row=self.sequencer.add_row,
+            add_row=self.sequencer.tell,
         )  # fmt: skip
 
     def drop(self, **changes: Any) -> None:

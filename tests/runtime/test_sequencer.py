@@ -241,7 +241,7 @@ def test_records_that_are_lost_are_told_once_and_counted(books, out, sequencer, 
             monkeypatch.setattr(store_module, "BACKLOG_MAX", 1)
             for _ in range(5):
                 sequencer.feed(halt(books.clock()))
-                sequencer.add_row("intents", {"intent_id": "x"})
+                sequencer.tell("intents", {"intent_id": "x"})
             losses = [r for r in caplog.records if "being lost" in r.getMessage()]
             assert [record.levelno for record in losses] == [logging.CRITICAL]
             assert sequencer.records_lost > 5
