@@ -44,6 +44,9 @@ LATENCY_MAX_MS = 2_000.0
 BEFORE_NS = NS_PER_S
 """How long before the first row the engine starts, at least: it is then ready when the market begins."""
 
+EARLIEST_NS = 631_152_000 * NS_PER_S
+"""1990: what is earlier was meant in another unit."""
+
 ROLL_AHEAD_NS = 3_660 * 86_400 * NS_PER_S
 """Trading days are known for ten years from the first row on."""
 
@@ -164,6 +167,8 @@ class _Play:
         self.symbols, self.law, self._text, self._fills = symbols, law, text, fills
         self._latency_ns = latency_ns
         self._first_ns = int(first["recv_ns"][0])
+        if self._first_ns < EARLIEST_NS:
+            raise ReplayError(f"the first row was received at {self._first_ns}: rows have Unix nanoseconds")
         self._began_ns = self._first_ns - max(BEFORE_NS, 10 * latency_ns)
         Market.warm_up()
         every = symbols + tuple(symbol for symbol in law.allow if symbol not in symbols)

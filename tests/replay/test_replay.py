@@ -288,6 +288,11 @@ def test_rows_that_are_no_market_are_refused(law: Path) -> None:
         replay(market, limits=law)
     with pytest.raises(ReplayError, match="not in the order"):
         replay(market.cut(1), limits=law)
+    in_ms = quotes((0, 149.98, 150.0))
+    in_ms.all["recv_ns"] //= NS_PER_MS
+    with pytest.raises(ReplayError, match="Unix nanoseconds"):
+        replay(in_ms, limits=law)
     packed = np.zeros(3, [("sym", "i4"), ("recv_ns", "i8")])
+    packed["recv_ns"] = NOON
     with pytest.raises(ReplayError, match="arrays of ROW"):
         replay(Recorded(("AAPL",), packed), limits=law, session="always")
