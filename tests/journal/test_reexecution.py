@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hands.core.commands import AnyCommand, CancelOrder, QueryOrder
-from hands.core.events import RequestFailed, RequestKind, RequestSent
+from hands.core.events import OperatorAction, OperatorRequest, RequestFailed, RequestKind, RequestSent
 from hands.core.rows import RowKind
 from hands.core.state import State
 from hands.core.units import Ns
@@ -27,6 +27,7 @@ from hands.journal.record import Record, Session
 from hands.journal.reexecution import Rerun
 from hands.journal.requests import Request, Requests
 from hands.journal.steps import ENDED, SESSION, SNAPSHOT, Step
+from hands.runtime import sequencer as sequencer_module
 from hands.runtime.proof import ENCODERS, verify
 from tests.journal.recorded import record
 from tests.rig import engine as rig_engine
@@ -272,6 +273,39 @@ def test_an_input_that_is_not_on_record_is_found(first: Told, monkeypatch: pytes
     found = first.run().difference
     assert found is not None
     assert "who asked" in found.again
+
+
+def test_a_decision_that_failed_is_on_record_and_fails_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours, planted: whoever has the directory can meet it again."""
+    decide = reexecution.decide
+
+    def has_a_bug(state: State, event: Any) -> list[AnyCommand]:
+        out = decide(state, event)
+        if isinstance(event, OperatorRequest) and event.action is OperatorAction.REDUCE_ONLY:
+            raise ZeroDivisionError("our own bug")
+        return out
+
+    async def meets_it(made: Stage, market: Market, brain: Brain) -> None:
+        brain.think_of("AAPL")
+        await asyncio.sleep(2)
+        with monkeypatch.context() as patched:
+            patched.setattr(sequencer_module, "decide", has_a_bug)
+            with pytest.raises(ZeroDivisionError):
+                made.engine.daemon._sequencer.feed(
+                    OperatorRequest(ts_ns=Ns(made.loop.wall_ns), action=OperatorAction.REDUCE_ONLY)
+                )
+        await asyncio.sleep(2)
+
+    state = record(tmp_path / "var", meets_it)
+    found = verify(state).first_difference
+    assert found is not None
+    assert (found.kind, found.recorded) == ("operator", reexecution.FAILED), "mended meanwhile"
+    monkeypatch.setattr(reexecution, "decide", has_a_bug)
+    verdict = verify(state)
+    assert verdict.is_good, (verdict.first_difference, verdict.faults)
+    assert verdict.sessions[0].is_ended
 
 
 # --- other programs ------------------------------------------------------------------------------------------------
