@@ -33,6 +33,7 @@ from hands.replay.outcome import Equity, OpenPosition, Replay, exact
 from hands.replay.player import Player, ReplayError
 from hands.replay.polls import Polls
 from hands.replay.session import looks_like_calendar, rolls_ns
+from hands.replay.sources import open_market
 from hands.replay.strategy import Strategy
 from hands.replay.venue import VenueLink
 from hands.version import __version__
@@ -49,6 +50,9 @@ EARLIEST_NS = 631_152_000 * NS_PER_S
 
 ROLL_AHEAD_NS = 3_660 * 86_400 * NS_PER_S
 """Trading days are known for ten years from the first row on."""
+
+LOOKED_AT = 10_000
+"""By so many rows it is told whether a market's shares kept to their session, however the rows are cut."""
 
 SETTLE_WAYS = 20
 """So many ways there or back are waited for when the rows are over: the engine's books are then the exchange's."""
@@ -73,7 +77,7 @@ Progress = Callable[[int, int | None, int], None]
 
 
 def replay(
-    market: Rows,
+    market: Rows | Path | str | Sequence[Path | str],
     intents: Iterable[Arrival] | Path | str = (),
     *,
     limits: LimitsFile | Path | str,
@@ -96,6 +100,7 @@ def replay(
 ) -> Replay:
     """Play `market` and judge `intents` (or what `strategy` says) at their own times; return all that came of it.
 
+    `market`: a tape, or the names of what `hands.replay.sources.open_market` opens.
     `intents`: arrivals, or where they are (`hands.replay.arrivals`). `limits`: a limits file, its path or its text read.
     `start`, `end`: Unix ns; rows received in [start, end). `fills`: "realistic" (at most what is displayed, a queue) or
     "instant". `latency_ms`: what a request takes to the venue, and an answer or report back. `equity` in dollars.
@@ -106,17 +111,19 @@ def replay(
     Raises:
         ReplayError: a setting out of range, or rows that are no market.
         ArrivalError, StrategyError, LimitsError, OSError: intents, strategy or limits cannot be read.
+        FileError, TapeError: the market cannot be opened or read.
     """
     law, text = _law(limits, symbols)
     _check(fills, session, latency_ms, batch_rows)
     cash = _dollars(equity)
-    chunks = _between(market.chunks(), start, end, batch_rows)
-    first = next(chunks, None)
-    if first is None:
+    tape = _tape(market)
+    chunks = _between(tape.chunks(), start, end, batch_rows)
+    begun = _first_rows(chunks)
+    if not begun:
         raise ReplayError("no rows to play: the market is empty, or empty between start and end")
     play = _Play(
-        tuple(market.symbols),
-        first,
+        tuple(tape.symbols),
+        np.concatenate(begun)[:LOOKED_AT],
         law,
         text,
         latency_ns=round(latency_ms * NS_PER_MS),
@@ -135,10 +142,10 @@ def replay(
         _arrivals(intents),
         strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)),
     )
-    for chunk in chain((first,), chunks):
+    for chunk in chain(begun, chunks):
         play.player.play(chunk)
         if progress is not None:
-            progress(play.player.rows, market.rows, int(chunk["recv_ns"][-1]))
+            progress(play.player.rows, tape.rows, int(chunk["recv_ns"][-1]))
     play.end()
     return play.result(time.perf_counter() - began, latency_ms, seed)
 
@@ -320,6 +327,20 @@ def _law(limits: LimitsFile | Path | str, symbols: Sequence[str] | None) -> tupl
     if wider:
         raise ReplayError(f"symbols only narrow [symbols] allow; not allowed there: {', '.join(wider)}")
     return narrowed(law, tuple(symbols)), text
+
+
+def _tape(market: Rows | Path | str | Sequence[Path | str]) -> Rows:
+    if isinstance(market, str | Path):
+        return open_market([market])
+    return open_market(market) if isinstance(market, Sequence) else market
+
+
+def _first_rows(chunks: Iterator[np.ndarray]) -> list[np.ndarray]:
+    """Return the first chunks, as many as it takes to see what kind of market it is."""
+    begun: list[np.ndarray] = []
+    while sum(map(len, begun)) < LOOKED_AT and (chunk := next(chunks, None)) is not None:
+        begun.append(chunk)
+    return begun
 
 
 def _check(fills: str, session: str, latency_ms: float, batch_rows: int) -> None:
