@@ -120,13 +120,14 @@ class Sequencer:
 
     def begin(self) -> None:
         """Record what this session begins with; before its first event."""
+        self.state.market.mended.clear()  # the head has it
         self._note(SESSION, head_of(self.state))
 
     def snapshot(self) -> None:
         """Record the state as it is now, so that the session can be run again from here."""
         self._is_cut = False
         if self.state.market.mended:
-            self.state.market.mended.clear()  # the snapshot has it
+            self._note_mends()  # for those that come from before it
         self._note(SNAPSHOT, head_of(self.state))
 
     def end(self) -> None:

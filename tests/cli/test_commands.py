@@ -44,6 +44,7 @@ COMMANDS = (
     "config",
     "schema",
     "limits",
+    "journal",
 )
 
 

@@ -125,6 +125,21 @@ def test_what_is_told_of_each_step_is_the_state_after_it(last: Told) -> None:
     assert told == [(step.seq, step.row) for step in last.steps]
 
 
+def test_what_was_mended_just_before_a_snapshot_is_known_to_those_who_come_from_before_it(
+    tmp_path: Path,
+) -> None:
+    async def mends(made: Stage, market: Market, brain: Brain) -> None:
+        await asyncio.sleep(2)
+        engine = made.engine.daemon
+        engine.state.market.load_session(0, 1, 17, 1700.0, 17_000.0)
+        engine._sequencer.snapshot()
+        await asyncio.sleep(2)
+
+    verdict = verify(record(tmp_path / "var", mends))
+    assert verdict.first_difference is None
+    assert verdict.sessions[0].tally.snapshots == 2
+
+
 # --- what is not ---------------------------------------------------------------------------------------------------
 
 
