@@ -19,8 +19,9 @@ from hands.cli.times import clock_text, moment_ns
 
 if TYPE_CHECKING:
     from hands.replay.arrivals import Arrival
+    from hands.replay.given import Rows
     from hands.replay.outcome import Replay
-    from hands.replay.run import Progress, Rows
+    from hands.replay.run import Progress
     from hands.runtime.config import Settings
 
 
