@@ -63,7 +63,7 @@ def replay(
     """Play a recorded market through the same checks, engine and protection as live, and tell what came of it.
 
     Documents are judged at their own times, by the limits file that is named. Orders meet the simulator's exchange after
-    --latency-ms, so nothing can act on what it could not have seen. The same inputs give the same digest, everywhere.
+    --latency-ms, so nothing can act on what it could not have seen. The same inputs give the same digest.
     Without --intents and --strategy only the market is played. docs/replay.md has the formats. Exit 0 when it was played.
 
     Example: hands replay SPY_trades.parquet SPY_quotes.parquet --intents brain.jsonl --limits a.toml --vs b.toml
