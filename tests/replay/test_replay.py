@@ -94,6 +94,12 @@ def test_the_digest_tells_of_a_difference_in_the_market_the_documents_the_limits
     assert len(found) == 6
 
 
+def test_a_market_can_be_named(law: Path) -> None:
+    named = replay("synthetic:7:1m", limits=law)
+    assert named.digest == replay(["synthetic:7:1m"], limits=law).digest
+    assert named.rows > 1_000
+
+
 def test_the_library_has_one_name() -> None:
     assert hands.replay.replay is replay
     with pytest.raises(AttributeError, match="no attribute 'play'"):
@@ -211,6 +217,17 @@ def test_shares_trade_in_their_session_by_the_calendar_and_always_where_the_mark
     assert codes(replay(market, arrivals, limits=law, session="calendar")) == ["SESSION_CLOSED"]
     found = replay(market, arrivals, limits=law)
     assert (codes(found), found.session) == (["OK"], "always")
+
+
+def test_how_a_market_is_cut_does_not_decide_when_its_shares_trade(law: Path) -> None:
+    """Its first two rows lie before the exchanges' day begins, all the others in the session."""
+    early = -7 * 3_600_000
+    market = quotes(
+        (early, 149.98, 150.0),
+        (early + 1, 149.98, 150.0),
+        *((ms, 149.98, 150.0) for ms in range(0, 600_000, 1_000)),
+    )
+    assert {replay(market.cut(size), limits=law).session for size in (1, 2, 100, 10_000)} == {"calendar"}
 
 
 @pytest.mark.parametrize("fills", ["realistic", "instant"])
