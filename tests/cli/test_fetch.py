@@ -113,7 +113,7 @@ def test_whatever_ends_it_the_same_command_goes_on_and_ends_in_the_same_bytes(
     )  # fmt: skip
     assert venue.hangs.wait(30)
     process.send_signal(end)
-    said, complaint = process.communicate(timeout=30)
+    said, complaint = process.communicate(timeout=120)
     venue.go_on.set()
     if end is signal.SIGINT:
         assert process.returncode == 130
