@@ -282,6 +282,9 @@ class _Play:
             equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
             open_positions=tuple(self._open_positions()),
             refused=tuple(self.engine.refused),
+            unquoted=tuple(
+                symbol for sym, symbol in enumerate(self.symbols) if self.state.market.quote(sym) is None
+            ),
             counters={
                 "rows": player.rows,
                 "decisions": self.engine.decisions,
