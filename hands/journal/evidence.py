@@ -20,8 +20,8 @@ from hands.journal.record import Record
 from hands.journal.segments import SegmentFault, sealed_frame
 from hands.journal.steps import SESSION, Step, sealed_body
 
-EPOCHS_MAX: Final = 1 << 22
-"""More seconds than there are between two seals of one chain: seven weeks. A number beyond it is none of ours."""
+EPOCHS_LAST: Final = 1 << 28
+"""More seconds than a directory is in use: eight years. A record whose beginning was removed begins at any of them."""
 
 TOLD_MAX: Final = 20
 """Faults that are told; the others are counted."""
@@ -56,6 +56,28 @@ class Evidence(msgspec.Struct, kw_only=True):
             self.notes.append(what)
 
 
+class Line:
+    """All keys that follow from a first key, one after the other: those of one chain, each looked for from the last that was
+    found, since a key that is a year away is half a minute away."""
+
+    def __init__(self, name: bytes, first_key: bytes) -> None:
+        self._fits = self._at = Chain(chain_key(first_key, name))
+        self._is_found = False
+
+    def at(self, epoch: int) -> Chain | None:
+        """Return a chain under the key of an epoch, None where that cannot be."""
+        if not (self._fits.reaches(epoch) if self._is_found else 0 <= epoch <= EPOCHS_LAST):
+            return None
+        near = self._at if self._at.epoch <= epoch else self._fits
+        self._at = Chain(near.key, near.epoch)
+        self._at.advance(epoch)
+        return self._at
+
+    def found(self) -> None:
+        """Say that the key given last was the right one: no record of this line comes before it."""
+        self._fits, self._is_found = self._at, True
+
+
 class Seals:
     """One chain, checked record by record with the first keys there are; without one it only follows.
 
@@ -63,9 +85,8 @@ class Seals:
     """
 
     def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
-        self._name = name
-        self._first_keys = first_keys
-        self._chain: Chain | None = None
+        self._lines = [Line(name, first_key) for first_key in first_keys]
+        self._line: Line | None = None
         self._before: bytes | None = None
         self.has_begun_anew = False
 
@@ -73,15 +94,14 @@ class Seals:
         """Say whether a record bears its seal, None where that cannot be known: without a key, or because nobody knows the
         seal before it. `before` is that seal, where the record itself tells it."""
         head, self._before = self._before if before is None else before, seal
-        if not self._first_keys or head is None:
+        if not self._lines or head is None:
             return None
-        if self._chain is not None and _seal(self._chain, epoch, head, body) == seal:
+        if self._line is not None and _bears(self._line, epoch, seal, body, head):
             return True
-        for first_key in self._first_keys:
-            chain = Chain(chain_key(first_key, self._name))
-            if _seal(chain, epoch, head, body) == seal or _seal(chain, epoch, NO_SEAL, body) == seal:
-                self.has_begun_anew = self._chain is not None
-                self._chain = chain
+        for line in self._lines:
+            if _bears(line, epoch, seal, body, head) or _bears(line, epoch, seal, body, NO_SEAL):
+                self.has_begun_anew = self._line is not None
+                self._line = line
                 return True
         return False
 
@@ -90,13 +110,16 @@ class Seals:
         self._before = NO_SEAL
 
 
-def _seal(chain: Chain, epoch: int, head: bytes, body: bytes) -> bytes | None:
-    """Return the seal that a record has, None where its epoch cannot be."""
-    if not 0 <= epoch - chain.epoch <= EPOCHS_MAX:
-        return None
-    chain.advance(epoch)
+def _bears(line: Line, epoch: int, seal: bytes, body: bytes, head: bytes) -> bool:
+    """Whether a record bears the seal that it has after `head` under this line's key of its epoch."""
+    chain = line.at(epoch)
+    if chain is None:
+        return False
     chain.head = head
-    return chain.seal(body)
+    if chain.seal(body) != seal:
+        return False
+    line.found()
+    return True
 
 
 class StepEvidence:
@@ -135,7 +158,7 @@ class StepEvidence:
     def finish(self) -> None:
         """End: an anchor that names a later step says that the end is missing."""
         last = 0 if self._before is None else self._before.seq
-        if self._next is not None and self._before is not None:
+        if self._next is not None:
             self._found.fault(
                 f"the record ends with step {last}, but an anchor names step {self._next.seq}: its end is missing"
             )
@@ -175,13 +198,17 @@ def told_anchors(
     if newest is None:
         found.note("there are no anchors: that nothing was cut off at the end cannot be shown")
         return
-    chains = [Chain(chain_key(first_key, b"rows")) for first_key in first_keys]
+    lines = [Line(b"rows", first_key) for first_key in first_keys]
     before: str | None = None
     for anchor in read(path):
         found.anchors += 1
         if before is not None and anchor.before != before:
             found.fault(f"anchor {found.anchors} does not follow the one before it")
-        if chains and not any(_bears_seal(anchor, chain) for chain in chains):
+        elif not anchor.before and anchor.epoch:
+            found.fault(
+                f"anchor {found.anchors} is not the first, but names none before it: those were removed"
+            )
+        if lines and not any(_bears_seal(anchor, line) for line in lines):
             found.fault(f"anchor {found.anchors} does not bear its seal")
         before = anchor.seal
         yield anchor
@@ -189,14 +216,11 @@ def told_anchors(
             return
 
 
-def _bears_seal(anchor: Anchor, chain: Chain) -> bool:
-    if not 0 <= anchor.epoch - chain.epoch <= EPOCHS_MAX:
+def _bears_seal(anchor: Anchor, line: Line) -> bool:
+    chain = line.at(anchor.epoch)
+    if chain is None or anchor.sealed_with(chain.key) != anchor.seal:
         return False
-    trial = Chain(chain.key, chain.epoch)
-    trial.advance(anchor.epoch)
-    if anchor.sealed_with(trial.key) != anchor.seal:
-        return False
-    chain.advance(anchor.epoch)
+    line.found()
     return True
 
 
@@ -237,7 +261,10 @@ class _Named:
     def __init__(self, anchors: Iterator[Anchor], found: Evidence, names: Sequence[str]) -> None:
         self._found = found
         self._names = names
-        self._anchors = (anchor for anchor in anchors if names and anchor.segment >= names[0])
+        # what is older than the oldest was removed; of all of them nobody but a hand removes the newest
+        self._anchors = (
+            anchor for anchor in anchors if anchor.segment and (not names or anchor.segment >= names[0])
+        )
         self._next = next(self._anchors, None)
 
     def hold_against(self, name: str, end: int, seal: bytes) -> None:
@@ -254,7 +281,11 @@ class _Named:
 
     def finish(self) -> None:
         """Look at the end: what an anchor names behind it is missing."""
-        if self._next is not None:
+        if self._next is not None and not self._names:
+            self._found.fault(
+                f"{self._next.segment}, which an anchor names, is missing, and so are all others"
+            )
+        elif self._next is not None:
             self._found.fault(
                 f"the segments end before byte {self._next.length} of {self._next.segment}, which an anchor names"
             )

@@ -223,7 +223,7 @@ class Record:
             if session is None:
                 continue
             try:
-                ring = Ring.recover(path)
+                ring = Ring.recover(path, only_look=True)
             except FileNotFoundError:
                 continue  # its process has just ended orderly: all of it is in a segment
             except RingFault as fault:

@@ -88,6 +88,8 @@ class Recorder:
     ) -> None:
         self.moved_seq = 0
         """Steps up to this one lie in segments: the engine may trim them."""
+        self.files_lost = 0
+        """How often the segment in hand was removed or replaced: after each the record wants a snapshot to go on from."""
         self._state, self._folder, self._journal_path = state, folder_of(state), journal
         self._keys, self._ring, self._session = keys, ring, session
         self._books = Books(state, keys, keep)
@@ -204,9 +206,11 @@ class Recorder:
     # --- one pass ------------------------------------------------------------------------------------------
 
     def _work(self, now_ns: int) -> bool:
-        chain = self._chain or self._open()
         are_rows_due = self._are_rows_due(now_ns)
         is_time = are_rows_due or self._is_finishing or abs(now_ns - self._looked_ns) >= LOOK_NS
+        if is_time and self._file is not None and self._file.is_gone:
+            self._lose(self._file)
+        chain = self._chain or self._open()
         if (is_time or self._is_more_there) and len(self._waiting) < LOOKED_AT:
             self._look(now_ns)
         self._carry()
@@ -231,6 +235,17 @@ class Recorder:
             self._source = self._ring_of(self._file.head.session)
         self._committed = (left.last_seq, 0, b"")
         return left.chain
+
+    def _lose(self, file: SegmentWriter) -> None:
+        """Begin again with what the journal still has, as a start does: the segment in hand is not where it was."""
+        log.critical(
+            "%s was removed or replaced while it was being written: what it had is lost",
+            file.path.name, extra={"code": "RECORD_FAULT"},
+        )  # fmt: skip
+        file.close()
+        self._file = self._chain = self._steps_since_ns = None
+        self._waiting.clear()
+        self.files_lost += 1
 
     def _ring_of(self, session: int) -> Ring | None:
         return self._ring if session == self._session else dead_ring(self._folder, session)

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,6 +36,8 @@ from hands.journal.steps import Step
 FOLDER_NAME: Final = "segments"
 SUFFIX: Final = ".seg"
 BODY_MAX: Final = 1 << 30
+SEQ_END: Final = 1 << 60
+"""No step has a number so large: what says so is damaged."""
 
 _MAGIC: Final = b"HANDSSG1"
 _HEAD: Final = struct.Struct(f"<8sQQQqQ{SEAL_BYTES}s")
@@ -207,19 +209,25 @@ class Segment:
         return frame if frame.kind is Kind.END and frame.end == size else None
 
     def last_step(self) -> Step | None:
-        """Return the last step as far as the segment can be read, None where it has none. Raises OSError, SegmentFault."""
-        last = None
+        """Return the last step that can be read, None where there is none. Raises OSError, SegmentFault."""
+        found: list[Frame] = []
         with contextlib.suppress(SegmentFault):
-            for frame in self.frames(with_bodies=False):
-                last = frame if frame.kind is Kind.STEPS else last
-        if last is None:
-            return None
+            found.extend(frame for frame in self.frames(with_bodies=False) if frame.kind is Kind.STEPS)
+        fault = None
         with self.path.open("rb") as file:
-            found = _frame_at(self.path, file, last.at, last.end, with_bodies=True)
-        try:
-            return found.steps()[-1]
-        except ValueError as error:
-            raise SegmentFault(self.path, last.at, str(error)) from error
+            for short in reversed(found):  # the newest may be damaged
+                try:
+                    steps = _frame_at(self.path, file, short.at, short.end, with_bodies=True).steps()
+                except SegmentFault as error:
+                    fault = fault or error
+                except ValueError as error:
+                    fault = fault or SegmentFault(self.path, short.at, str(error))
+                else:
+                    if steps:
+                        return steps[-1]
+        if fault is not None:
+            raise fault
+        return None
 
 
 def sealed_frame(frame: Frame) -> bytes:
@@ -274,17 +282,31 @@ def _numbers(kind: Kind, body: bytes) -> tuple[int, int, int]:
     return last, row, 0
 
 
-def newer_step(folder: Path, than: int) -> Step | None:
-    """Return the newest step that lies in a segment, if its number is larger than `than`. Raises OSError.
+class Newest(NamedTuple):
+    """How far segments reach: the number of the newest step, and the epoch and seal of the newest one that can be read."""
 
-    After a crash of the machine segments may have what the journal has lost.
+    seq: int
+    epoch: int = 0
+    seal: bytes = b""
+
+
+def newer_step(folder: Path, than: int) -> Newest | None:
+    """Return how far the segments reach, if that is further than step `than`. Raises OSError.
+
+    After a crash of the machine segments may have what the journal has lost. The step that a segment began with was
+    committed, also where the segment has nothing but its head.
     """
+    reached = 0
     for path in reversed(segment_paths(folder)):
         with contextlib.suppress(SegmentFault):
-            step = Segment(path).last_step()
-            if step is not None:
-                return step if step.seq > than else None
-    return None
+            segment = Segment(path)
+            if segment.head.first_seq < SEQ_END:
+                reached = max(reached, segment.head.first_seq)
+            step = segment.last_step()
+            if step is not None and step.seq < SEQ_END:
+                reached = max(reached, step.seq)
+                return Newest(reached, step.epoch, step.seal) if reached > than else None
+    return Newest(reached) if reached > than else None
 
 
 def sync_folder(folder: Path) -> None:
@@ -348,6 +370,16 @@ class SegmentWriter:
         for frame in frames:
             writer._note(frame.kind, frame.next)
         return writer
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was removed or replaced under us: what is written now nobody finds. Raises OSError."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        ours = os.fstat(self._handle)
+        return (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino)
 
     def add_steps(self, steps: Sequence[Step]) -> None:
         """Append steps that follow each other. Raises OSError: nothing was appended."""
