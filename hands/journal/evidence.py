@@ -81,7 +81,8 @@ class Line:
 class Seals:
     """One chain, checked record by record with the first keys there are; without one it only follows.
 
-    Where the chain was begun anew, because its key was lost, one of the other first keys must fit from there on.
+    Where the chain was begun anew, because its key was lost, one of the other first keys must fit from there on:
+    `has_begun_anew`.
     """
 
     def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
@@ -99,8 +100,9 @@ class Seals:
         if self._line is not None and _bears(self._line, epoch, seal, body, head):
             return True
         for line in self._lines:
-            if _bears(line, epoch, seal, body, head) or _bears(line, epoch, seal, body, NO_SEAL):
-                self.has_begun_anew = self._line is not None
+            is_next = _bears(line, epoch, seal, body, head)
+            if is_next or _bears(line, epoch, seal, body, NO_SEAL):
+                self.has_begun_anew |= not is_next or self._line not in {None, line}
                 self._line = line
                 return True
         return False

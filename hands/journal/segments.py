@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 import msgspec
 import numpy as np
@@ -36,8 +36,6 @@ from hands.journal.steps import Step
 FOLDER_NAME: Final = "segments"
 SUFFIX: Final = ".seg"
 BODY_MAX: Final = 1 << 30
-SEQ_END: Final = 1 << 60
-"""No step has a number so large: what says so is damaged."""
 
 _MAGIC: Final = b"HANDSSG1"
 _HEAD: Final = struct.Struct(f"<8sQQQqQ{SEAL_BYTES}s")
@@ -280,33 +278,6 @@ def _numbers(kind: Kind, body: bytes) -> tuple[int, int, int]:
         return first, last + 1, count
     last, row, _ = _END.unpack_from(body)
     return last, row, 0
-
-
-class Newest(NamedTuple):
-    """How far segments reach: the number of the newest step, and the epoch and seal of the newest one that can be read."""
-
-    seq: int
-    epoch: int = 0
-    seal: bytes = b""
-
-
-def newer_step(folder: Path, than: int) -> Newest | None:
-    """Return how far the segments reach, if that is further than step `than`. Raises OSError.
-
-    After a crash of the machine segments may have what the journal has lost. The step that a segment began with was
-    committed, also where the segment has nothing but its head.
-    """
-    reached = 0
-    for path in reversed(segment_paths(folder)):
-        with contextlib.suppress(SegmentFault):
-            segment = Segment(path)
-            if segment.head.first_seq < SEQ_END:
-                reached = max(reached, segment.head.first_seq)
-            step = segment.last_step()
-            if step is not None and step.seq < SEQ_END:
-                reached = max(reached, step.seq)
-                return Newest(reached, step.epoch, step.seal) if reached > than else None
-    return Newest(reached) if reached > than else None
 
 
 def sync_folder(folder: Path) -> None:

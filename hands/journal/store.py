@@ -24,9 +24,10 @@ from hands.journal import log_size
 from hands.journal.chain import NO_SEAL, SEAL_BYTES
 from hands.journal.checkpointer import BUSY_TIMEOUT_S, Checkpointer, said
 from hands.journal.keys import Keys
+from hands.journal.leftovers import newer_step
 from hands.journal.lock import StateDirInUse, StateDirLock
 from hands.journal.log_size import log_fault
-from hands.journal.segments import folder_of, newer_step
+from hands.journal.segments import folder_of
 from hands.journal.steps import Step, sealed_body
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from hands.journal import segments
 from hands.journal.chain import NO_SEAL, SEAL_BYTES, Chain, chain_key
+from hands.journal.leftovers import newer_step
 from hands.journal.segments import (
     Kind,
     Segment,
     SegmentFault,
     SegmentWriter,
-    newer_step,
     segment_path,
     segment_paths,
     survey,
