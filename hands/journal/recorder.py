@@ -55,6 +55,16 @@ BATCH_BYTES: Final = 4 << 20
 LOOKED_AT: Final = 10_000
 BUSY_TIMEOUT_S: Final = 0.25
 
+_INT, _BLOB = "max(0, CAST({0} AS INTEGER))", "CAST({0} AS BLOB)"
+_SEEN: Final = (
+    f"seq, {_INT.format('ts_ns')}, kind, {_INT.format('row')}, {_INT.format('epoch')}, {_BLOB.format('seal')}"
+)
+_WHOLE: Final = (
+    f"seq, {_INT.format('ts_ns')}, kind, {_BLOB.format('payload')}, {_INT.format('row')}, {_BLOB.format('commands')},"
+    f" {_INT.format('epoch')}, {_BLOB.format('seal')}"
+)
+"""A step of which somebody has changed the type of a column must not take others with it: its seal tells."""
+
 _BEGINNINGS: Final = frozenset({SESSION, SNAPSHOT})
 
 
@@ -255,7 +265,7 @@ class Recorder:
         if self._db is None:
             self._db = open_read_only(self._journal_path, timeout_s=BUSY_TIMEOUT_S)
         found = self._db.execute(
-            "SELECT seq, ts_ns, kind, row, epoch, seal FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT {_SEEN} FROM events WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608  (ours)
             (self._committed[0], LOOKED_AT),
         ).fetchall()
         self._looked_ns, self._is_more_there = now_ns, len(found) == LOOKED_AT
@@ -330,8 +340,7 @@ class Recorder:
         """Append a batch of the steps that wait, at most up to number `last`. Raises OSError, sqlite3.Error."""
         assert self._db is not None
         rows = self._db.execute(
-            "SELECT seq, ts_ns, kind, payload, row, commands, epoch, seal FROM events"
-            " WHERE seq >= ? AND seq <= ? ORDER BY seq",
+            f"SELECT {_WHOLE} FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq",  # noqa: S608  (ours)
             (self._waiting[0].seq, last),
         )
         steps, size = [], 0

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -314,6 +315,21 @@ def test_a_journal_that_is_new_beside_a_segment_without_a_step_goes_on_behind_it
     desk.late()
     assert desk.recorder.fault is None
     assert desk.recorded() == desk.committed
+
+
+@pytest.mark.parametrize("column", ["ts_ns", "payload", "row", "commands", "epoch", "seal"])
+def test_a_step_whose_column_is_of_another_type_takes_no_other_with_it(desk: Desk, column: str) -> None:
+    for _ in range(3):
+        desk.step()
+    with closing(sqlite3.connect(desk.store.path)) as db:
+        db.execute(f"UPDATE events SET {column} = '7x' WHERE seq = 3")
+        db.execute("UPDATE events SET row = -1 WHERE seq = 1")
+        db.commit()
+    desk.late()
+    assert desk.recorder.fault is None
+    found = {step.seq: step for step in desk.recorded()}
+    assert sorted(found) == [1, 2, 3, 4]
+    assert [found[seq] == desk.committed[seq - 1] for seq in (2, 3, 4)] == [True, False, True]
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced"])
