@@ -119,7 +119,7 @@ def _former(path: Path) -> Path:
 def _decoded(line: bytes) -> Anchor | None:
     try:
         return _DECODER.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

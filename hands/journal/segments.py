@@ -99,7 +99,7 @@ class Frame(msgspec.Struct, frozen=True):
                 self.body[_STEPS.size :], max_output_size=BODY_MAX
             )
             return _DECODER.decode(packed)
-        except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ValueError(f"steps that cannot be read: {error}") from error
 
     def rows(self) -> np.ndarray:
