@@ -107,6 +107,11 @@ class Seals:
                 return True
         return False
 
+    @property
+    def has_fitted(self) -> bool:
+        """Whether any record has borne its seal."""
+        return self._line is not None
+
     def begin(self) -> None:
         """Say that the record's own beginning comes next, which no seal stands before."""
         self._before = NO_SEAL
@@ -165,6 +170,8 @@ class StepEvidence:
                 f"the record ends with step {last}, but an anchor names step {self._next.seq}: its end is missing"
             )
         self._found.unanchored_steps = max(0, last - self._found.anchored_seq)
+        if self._is_checked and not self._seals.has_fitted and self._found.steps > self._found.unsealed + 1:
+            self._found.note("not one step bears a seal of this first key: it may be that of another directory")
 
     def _note_new_chain(self, step: Step) -> None:
         self._seals.has_begun_anew = False

@@ -109,7 +109,7 @@ def test_a_record_that_nobody_changed_is_proven(whole: Path, key: bytes) -> None
     found = verdict.evidence
     assert verdict.is_good
     assert found.is_proven
-    assert (found.unsealed, found.faults, found.notes) == (0, [], [])
+    assert (found.unsealed, found.faults, found.notes) == (0, [], []), "and the key is this directory's"
     assert found.steps == ask(whole, "SELECT max(seq) FROM events")[0][0]
     assert found.frames > len(segment_paths(folder_of(whole))) > 2
     assert found.anchors == len(list(read(anchors_path(whole)))) > 10
@@ -129,6 +129,7 @@ def test_another_first_key_fits_nothing(whole: Path) -> None:
         segment_paths(folder_of(whole))
     )
     assert len(found.faults) < found.fault_count, "they are counted, not all told"
+    assert "another directory" in " ".join(found.notes)
 
 
 def test_a_second_key_beside_the_right_one_does_no_harm(whole: Path, key: bytes) -> None:
