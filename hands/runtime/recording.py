@@ -81,7 +81,7 @@ class Recording:
         """The session begins with the journal's next step."""
         self._journal = journal
         self._settings = settings
-        self._outgrown = 0
+        self._outgrown = self._lost = 0
         session = journal.last_seq() + 1
         ring = _ring_of(state, session)
         self.rows = RowRecord(ring)
@@ -115,6 +115,9 @@ class Recording:
             for _ in range(TRIMS_PER_TURN):
                 if not journal.trim_steps(recorder.moved_seq):
                     break
+        if recorder.files_lost > self._lost:
+            self._lost = recorder.files_lost
+            return True
         began_ns = recorder.segment_began_ns
         if began_ns is None or recorder.segment_seq == self._outgrown:
             return False  # a snapshot is on its way to the recorder, whose disk may be full for hours
