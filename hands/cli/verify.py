@@ -92,6 +92,8 @@ def _verified(
     from hands.runtime.proof import verify as run_again
 
     first_keys = _first_keys(folder, keys, as_json=as_json)
+    if anchors is not None and not anchors.is_file():
+        fail(ExitCode.USAGE, f"--anchors: {anchors}: no such file", as_json=as_json)
     try:
         with _bar() as progress:
             return run_again(

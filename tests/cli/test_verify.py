@@ -125,7 +125,8 @@ def test_one_session_is_chosen_by_its_number_or_as_the_last(hands, state: Path) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(("--session", "7"), "there is no session 7"), (("--session", "first"), "--session takes a number or last"),
-     (("--key", "nowhere"), "No such file"), (("--key", "/dev/null"), "is no first key")],
+     (("--anchors", "nowhere"), "--anchors: nowhere: no such file"), (("--key", "nowhere"), "No such file"),
+     (("--key", "/dev/null"), "is no first key")],
 )  # fmt: skip
 def test_what_cannot_be_meant_exits_2(hands, state: Path, arguments: tuple[str, ...], says: str) -> None:
     result = hands("verify", state, *arguments, "--json")
