@@ -58,6 +58,7 @@ def _head(found: Replay) -> Document:
         "realised_pnl": _text(found.realised_pnl),
         "open_pnl": _text(found.open_pnl),
         "unquoted": list(found.unquoted),
+        "untraded": list(found.untraded),
         "counters": found.counters,
         "wall_s": round(found.wall_s, 3),
         "rows_per_s": round(found.rows_per_s),
@@ -126,6 +127,10 @@ def _remarks(found: Replay) -> list[str]:
         )
     if found.unquoted:
         lines.append(f"no quotes of {', '.join(found.unquoted)}: nothing is entered there (NO_MARKET_DATA)")
+    if found.untraded:
+        lines.append(
+            f"no trades of {', '.join(found.untraded)}: a share's stop is elected by a trade, so none acts"
+        )
     return lines
 
 

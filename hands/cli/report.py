@@ -103,7 +103,7 @@ def _made(state: Path, path: Path | None, asked: Document, *, as_json: bool) -> 
     except (LedgerUnreadable, sqlite3.Error) as error:
         fail(ExitCode.USAGE, str(error), as_json=as_json)
     except KeyboardInterrupt:
-        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        fail(ExitCode.INTERRUPTED, "interrupted; no page was written", as_json=as_json)
     except OSError as error:
         fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
 

@@ -59,7 +59,7 @@ def verify(
     try:
         verdict = _verified(state_dir, number, key or [], anchors, anyway=anyway, as_json=as_json)
     except KeyboardInterrupt:
-        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        fail(ExitCode.INTERRUPTED, "interrupted; nothing was decided", as_json=as_json)
     took_s = time.monotonic() - began_s
     from hands.cli.verify_view import document, lines
 

@@ -125,6 +125,7 @@ class Replay:
     cut into arrays: a SHA-256 of all that was decided and of all that it left behind.
 
     `unquoted` are the symbols of which the market had no quote: nothing is entered there (NO_MARKET_DATA).
+    `untraded` are shares of which it had no trade: the exchange elects no stop of theirs.
     `ledger` has the views of `hands.db` (docs/architecture.md) and is open; `close` it when it is not needed any more.
     """
 
@@ -142,6 +143,7 @@ class Replay:
     open_positions: tuple[OpenPosition, ...]
     refused: tuple[Refused, ...]
     unquoted: tuple[str, ...]
+    untraded: tuple[str, ...]
     counters: dict[str, int]
     wall_s: float
     digest: str

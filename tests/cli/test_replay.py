@@ -171,10 +171,13 @@ def test_why_less_was_judged_or_entered_is_told(folder: Path) -> None:
     told = run(folder, "--intents", folder / "out.jsonl").stdout
     assert "documents outside the market's time, left out: 1 before its first row, 1 after its last" in told
     assert "no quotes" not in told
+    assert "no trades" not in told
     args = ("replay", str(folder / "AAPL_trades.csv"), "--limits", str(folder / "loose.toml"))
     told = CliRunner().invoke(app, [*args, "--intents", str(folder / "brain.jsonl")]).stdout
     assert "no quotes of AAPL: nothing is entered there (NO_MARKET_DATA)" in told
     assert document(CliRunner().invoke(app, [*args, "--json"]))["unquoted"] == ["AAPL"]
+    args = ("replay", str(folder / "AAPL_quotes.csv"), "--limits", str(folder / "loose.toml"))
+    assert "no trades of AAPL: a share's stop" in CliRunner().invoke(app, args).stdout
 
 
 def test_without_a_terminal_stderr_is_empty(folder: Path) -> None:

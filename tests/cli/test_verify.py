@@ -140,3 +140,15 @@ def test_where_nothing_is_recorded_it_exits_3(hands, tmp_path: Path, place: str)
     result = hands("verify", tmp_path / place, "--json")
     assert result.exit_code == 3
     assert "nothing is recorded there" in result.document["error"]
+
+
+def test_an_interruption_is_a_document_too(hands, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hands.runtime.proof.verify", stop)
+    monkeypatch.setattr("hands.replay.report_data.windows", stop)
+    for command in ("verify", "report"):
+        result = hands(command, state, "--json")
+        assert result.exit_code == 130
+        assert result.document["error"].startswith("interrupted; ")
