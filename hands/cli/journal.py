@@ -29,7 +29,9 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
-    help="What is on record of each session, what of it may go, and the key that proves it.",
+    help="""What is on record of each session, what of it may go, and the key that proves it. All three take --json.
+
+    Example: hands journal ls --state var/paper""",
 )
 
 

@@ -19,8 +19,9 @@ from hands.cli.times import clock_text, moment_ns
 
 if TYPE_CHECKING:
     from hands.replay.arrivals import Arrival
+    from hands.replay.given import Rows
     from hands.replay.outcome import Replay
-    from hands.replay.run import Progress, Rows
+    from hands.replay.run import Progress
     from hands.runtime.config import Settings
 
 
@@ -62,7 +63,7 @@ def replay(
     """Play a recorded market through the same checks, engine and protection as live, and tell what came of it.
 
     Documents are judged at their own times, by the limits file that is named. Orders meet the simulator's exchange after
-    --latency-ms, so nothing can act on what it could not have seen. The same inputs give the same digest, everywhere.
+    --latency-ms, so nothing can act on what it could not have seen. The same inputs give the same digest.
     Without --intents and --strategy only the market is played. docs/replay.md has the formats. Exit 0 when it was played.
 
     Example: hands replay SPY_trades.parquet SPY_quotes.parquet --intents brain.jsonl --limits a.toml --vs b.toml

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hands.cli.output import ExitCode, JsonFlag, fail, print_json, say, table
+from hands.cli.places import DEFAULT_CONFIG, ConfigFlag, state_folder
 from hands.cli.times import moment_ns, zone_of
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ PAGE = "report.html"
 
 
 def report(
-    state: Annotated[
-        Path, typer.Argument(metavar="STATE_DIR", help="A state directory, as `hands run --state`.")
-    ],
+    state_dir: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STATE_DIR]", help="A state directory. [hands.toml's]", show_default=False),
+    ] = None,
     *,
     from_: Annotated[
         str | None,
@@ -47,16 +49,18 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page. [report.html in STATE_DIR]", show_default=False)
     ] = None,
+    config: ConfigFlag = DEFAULT_CONFIG,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a report of a state directory: one HTML file that needs nothing else, and its numbers.
 
     Equity and drawdown, every trade on its chart, verdicts, what each gate cost, slippage, latency, protection. Reads
-    the ledger alone, so the daemon may run or not. With --json the numbers go to stdout, and the page is made only
+    the ledger and the recorded market, so the daemon may run or not. With --json the numbers go to stdout, and the page is made only
     where --out says so. What is not known is said to be unknown; an empty session gives a page that says so.
 
     Example: hands report var --from 2026-01-05 --tz America/New_York --out january.html
     """
+    state = state_folder(config, state_dir, as_json=as_json)
     zone = zone_of(tz, as_json=as_json)
     from_ns = None if from_ is None else moment_ns("--from", from_, as_json=as_json, zone=zone)
     to_ns = None if to is None else moment_ns("--to", to, as_json=as_json, zone=zone)
@@ -95,8 +99,10 @@ def _made(state: Path, path: Path | None, asked: Document, *, as_json: bool) -> 
             if path is None:
                 return report_data(db, prices, **asked)
             return write_report(db, prices, path, **asked)
-    except (LedgerUnreadable, sqlite3.Error, ValueError) as error:
+    except (LedgerUnreadable, sqlite3.Error) as error:
         fail(ExitCode.USAGE, str(error), as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
     except OSError as error:
         fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
 
@@ -106,7 +112,7 @@ def _recorded(state: Path, spans: list[Span]) -> Prices:
     from rich.console import Console
     from rich.progress import Progress
 
-    from hands.replay.recorded import recorded_prices, segments_of
+    from hands.replay.recorded_prices import recorded_prices, segments_of
 
     paths = segments_of(state, spans)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -116,7 +116,7 @@ def _beside(verdict: Verdict) -> Iterator[str]:
         yield "the journal's open business is what the last step left: compared"
     if verdict.uncompared_ledger_rows:
         yield f"{verdict.uncompared_ledger_rows:,} ledger rows belong to steps that were not run again"
-    yield from (f"lost by a crash of the machine: {loss}" for loss in verdict.losses)
+    yield from (f"lost: {loss}" for loss in verdict.losses)
     yield from _some("damaged", verdict.faults, len(verdict.faults))
 
 

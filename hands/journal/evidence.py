@@ -56,47 +56,59 @@ class Evidence(msgspec.Struct, kw_only=True):
             self.notes.append(what)
 
 
+class Keyring:
+    """The keys that one chain has had, as they follow from the first keys. Asked for in growing epochs it costs next to
+    nothing, whichever of the keys fit."""
+
+    def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
+        self._firsts = [chain_key(first_key, name) for first_key in first_keys]
+        self._chains = [Chain(key) for key in self._firsts]
+
+    def at(self, epoch: int) -> list[bytes]:
+        """Return the key of that epoch from each first key; none for a number that no epoch has."""
+        for n, chain in enumerate(self._chains):
+            if epoch < chain.epoch:  # the chain was begun anew, or the number is not to be trusted
+                self._chains[n] = Chain(self._firsts[n])
+        if not all(0 <= epoch - chain.epoch <= EPOCHS_MAX for chain in self._chains):
+            return []
+        for chain in self._chains:
+            chain.advance(epoch)
+        return [chain.key for chain in self._chains]
+
+
 class Seals:
     """One chain, checked record by record with the first keys there are; without one it only follows.
 
-    Where the chain was begun anew, because its key was lost, one of the other first keys must fit from there on.
+    Where the chain was begun anew, because its key was lost, one of the other first keys must fit from there on:
+    `has_begun_anew`.
     """
 
     def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
-        self._name = name
-        self._first_keys = first_keys
-        self._chain: Chain | None = None
-        self._before: bytes | None = None
         self.has_begun_anew = False
+        self._keys = Keyring(name, first_keys) if first_keys else None
+        self._fitting: int | None = None
+        self._before: bytes | None = None
 
     def fits(self, epoch: int, seal: bytes, body: bytes, *, before: bytes | None = None) -> bool | None:
         """Say whether a record bears its seal, None where that cannot be known: without a key, or because nobody knows the
         seal before it. `before` is that seal, where the record itself tells it."""
         head, self._before = self._before if before is None else before, seal
-        if not self._first_keys or head is None:
+        if self._keys is None or head is None:
             return None
-        if self._chain is not None and _seal(self._chain, epoch, head, body) == seal:
+        for n, key in enumerate(self._keys.at(epoch)):
+            if Chain(key, epoch, head).seal(body) == seal:
+                self.has_begun_anew |= self._fitting not in {None, n}
+            elif Chain(key, epoch).seal(body) == seal:
+                self.has_begun_anew = True
+            else:
+                continue
+            self._fitting = n
             return True
-        for first_key in self._first_keys:
-            chain = Chain(chain_key(first_key, self._name))
-            if _seal(chain, epoch, head, body) == seal or _seal(chain, epoch, NO_SEAL, body) == seal:
-                self.has_begun_anew = self._chain is not None
-                self._chain = chain
-                return True
         return False
 
     def begin(self) -> None:
         """Say that the record's own beginning comes next, which no seal stands before."""
         self._before = NO_SEAL
-
-
-def _seal(chain: Chain, epoch: int, head: bytes, body: bytes) -> bytes | None:
-    """Return the seal that a record has, None where its epoch cannot be."""
-    if not 0 <= epoch - chain.epoch <= EPOCHS_MAX:
-        return None
-    chain.advance(epoch)
-    chain.head = head
-    return chain.seal(body)
 
 
 class StepEvidence:
@@ -175,29 +187,18 @@ def told_anchors(
     if newest is None:
         found.note("there are no anchors: that nothing was cut off at the end cannot be shown")
         return
-    chains = [Chain(chain_key(first_key, b"rows")) for first_key in first_keys]
+    keys = Keyring(b"rows", first_keys) if first_keys else None
     before: str | None = None
     for anchor in read(path):
         found.anchors += 1
         if before is not None and anchor.before != before:
             found.fault(f"anchor {found.anchors} does not follow the one before it")
-        if chains and not any(_bears_seal(anchor, chain) for chain in chains):
+        if keys is not None and anchor.seal not in map(anchor.sealed_with, keys.at(anchor.epoch)):
             found.fault(f"anchor {found.anchors} does not bear its seal")
         before = anchor.seal
         yield anchor
         if anchor.seal == newest.seal:
             return
-
-
-def _bears_seal(anchor: Anchor, chain: Chain) -> bool:
-    if not 0 <= anchor.epoch - chain.epoch <= EPOCHS_MAX:
-        return False
-    trial = Chain(chain.key, chain.epoch)
-    trial.advance(anchor.epoch)
-    if anchor.sealed_with(trial.key) != anchor.seal:
-        return False
-    chain.advance(anchor.epoch)
-    return True
 
 
 def check_frames(

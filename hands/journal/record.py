@@ -73,7 +73,8 @@ class SessionMarket(NamedTuple):
 class Record:
     """Everything recorded in `state`, as it was when this was made; to be read as often as one likes, then closed.
 
-    `faults` grows while it is read: what is damaged, in words. `losses`: what a crash of the machine took. Raises NoRecord.
+    `faults` grows while it is read: what is damaged, in words. `losses`: what a crash of the machine took,
+    and what a recorder has put aside. Raises NoRecord.
     """
 
     def __init__(self, state: Path, *, anchors: Path | None = None) -> None:
@@ -257,6 +258,8 @@ class Record:
     def _open_segments(self, folder: Path) -> list[Segment]:
         """Return the segments, oldest first. Raises OSError."""
         found: list[Segment] = []
+        for aside in sorted((*folder.glob("*.broken"), *folder.glob("*.cut-*"))):
+            self.losses[f"{aside.name} was found damaged, and put aside"] = None
         paths = segment_paths(folder)
         for path in paths:
             try:

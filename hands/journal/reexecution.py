@@ -33,8 +33,12 @@ from hands.journal.steps import ENDED, MENDED, OWN_KINDS, RECEIPT, SESSION, SNAP
 _read_event: Final = msgspec.json.Decoder(AnyEvent).decode
 _FIRED: Final = "triggers_fired"
 
-_BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a decision may raise on an event that never was."""
+_BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What a decision may raise: on an event that never was, or for a bug that was recorded too."""
+
+FAILED: Final = "the decision failed"
 
 OnStep = Callable[[Step, State, Sequence[AnyCommand]], None]
 
@@ -239,11 +243,17 @@ class Rerun:
             return
         self._minds_requests(step, event)
         try:
-            commands = decide(state, event)
+            again = encode(commands := decide(state, event))
         except _BROKEN as error:
-            self._differ(step, "the decision", "", shown(step.commands), f"{type(error).__name__}: {error}")
+            if step.commands:
+                what = f"{type(error).__name__}: {error}"
+                self._differ(step, "the decision", "", shown(step.commands), what)
+            else:  # it failed then, too, and left the same behind
+                self.tally.decisions += 1
             return
-        again = encode(commands)
+        if not step.commands:
+            self._differ(step, "the decision", "", FAILED, shown(again))
+            return
         if again != step.commands:
             self._differ(step, "the commands", *first_difference(step.commands, again))
             return

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -90,6 +90,10 @@ class Table:
     key: str | None
     columns: tuple[Column, ...]
     constraints: tuple[str, ...] = ()
+    _shapes: dict[tuple[str, ...], tuple[str, tuple[Column, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What writing a row takes, by its columns: made once for each kind of row that there is."""
 
     @property
     def stored(self) -> str:
@@ -113,20 +117,30 @@ class Table:
         Raises:
             RowError: the row does not fit.
         """
-        known = [column for column in self.columns if column.name in row]
-        if len(known) != len(row):
-            strangers = sorted(row.keys() - {column.name for column in self.columns})
-            raise RowError(f"{self.view} has no column {', '.join(strangers)}")
-        if self.key is not None and row.get(self.key) is None:
+        names = tuple(row)
+        shape = self._shapes.get(names)
+        if shape is None:
+            shape = self._shapes[names] = self._shape(names)
+        sql, known = shape
+        if self.key is not None and row[self.key] is None:
             raise RowError(f"a row of {self.view} needs its {self.key}")
-        values = tuple(_value(self.view, column, row[column.name]) for column in known)
-        names = [column.stored for column in known]
-        sql = f"INSERT INTO {self.stored} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+        return sql, tuple(_value(self.view, column, row[column.name]) for column in known)
+
+    def _shape(self, names: tuple[str, ...]) -> tuple[str, tuple[Column, ...]]:
+        """Return the SQL that writes rows of these columns, and the columns in its order. Raises RowError."""
+        known = tuple(column for column in self.columns if column.name in names)
+        if len(known) != len(names):
+            strangers = sorted(set(names) - {column.name for column in self.columns})
+            raise RowError(f"{self.view} has no column {', '.join(strangers)}")
+        if self.key is not None and self.key not in names:
+            raise RowError(f"a row of {self.view} needs its {self.key}")
+        stored = [column.stored for column in known]
+        sql = f"INSERT INTO {self.stored} ({', '.join(stored)}) VALUES ({', '.join('?' * len(stored))})"  # noqa: S608
         if self.key is not None:
-            changes = [f"{name} = excluded.{name}" for name in names if name != self.key]
+            changes = [f"{name} = excluded.{name}" for name in stored if name != self.key]
             action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
             sql += f" ON CONFLICT ({self.key}) DO {action}"
-        return sql, values
+        return sql, known
 
 
 def _listed(text: str) -> tuple[Column, ...]:

@@ -60,7 +60,7 @@ class SessionVerdict(msgspec.Struct, kw_only=True):
 class Verdict(msgspec.Struct, kw_only=True):
     """What became of a state directory. `handovers`: how often what one session left was what the next began with;
     `table`: whether the table of open business was compared with the end. `differences` beside those of the sessions;
-    `faults` is what is damaged or missing, `losses` what a crash of the machine took."""
+    `faults` is what is damaged or missing, `losses` what a crash of the machine took, and what a recorder put aside."""
 
     sessions: list[SessionVerdict]
     handovers: int

@@ -45,7 +45,9 @@ def equity(found: Found) -> str:
     upper.line(places, f"line {name}", steps=steps)
     upper.dot(*places[-1], name)
     upper.hover(_hovered(curve, time, value, base, found.zone))
-    return upper.markup() + _drawdown(curve, time, steps=steps, zone=found.zone, of_peak=bool(found.capital))
+    lower = _drawdown(curve, time, steps=steps, zone=found.zone, of_peak=bool(found.capital))
+    upper.gutter = lower.gutter = max(upper.gutter, lower.gutter, key=len)
+    return upper.markup() + lower.markup()
 
 
 def _hovered(
@@ -63,7 +65,7 @@ def _hovered(
     ]
 
 
-def _drawdown(curve: Sequence[Point], time: Scale, *, steps: bool, zone: ZoneInfo, of_peak: bool) -> str:
+def _drawdown(curve: Sequence[Point], time: Scale, *, steps: bool, zone: ZoneInfo, of_peak: bool) -> Plot:
     """Return how far below its peak the curve stood, as a part of the peak where that makes sense."""
     peak, falls = curve[0][1], []
     as_share = of_peak and curve[0][1] > 0
@@ -78,7 +80,7 @@ def _drawdown(curve: Sequence[Point], time: Scale, *, steps: bool, zone: ZoneInf
     lower.value_axis(value, 2, " %" if as_share else "")
     lower.line(places, "line loss thin", steps=steps)
     lower.time_axis(time, zone)
-    return lower.markup()
+    return lower
 
 
 def days(rows: Sequence[dict[str, Any]]) -> str:

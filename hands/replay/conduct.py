@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from hands.replay import charts
+from hands.replay.headlines import NAME_MOST
 from hands.replay.plots import behind, empty, section, table
 from hands.replay.report_data import Found
-from hands.replay.results import NAME_MOST
 from hands.replay.words import (
     UNKNOWN,
     count,
@@ -215,12 +215,12 @@ def happenings(found: Found) -> str:
     if reasons:
         by_reason: dict[str, list[tuple[int, int, str, str]]] = {}
         for each in reasons:
-            end_ns = found.to_ns if each["to_ns"] is None else each["to_ns"]
+            end_ns = found.until_ns if each["to_ns"] is None else each["to_ns"]
             kind = "r-halted" if each["state"] == "HALTED" else "r-reduce"
             words = f"{each['reason']}: {lasting(end_ns - each['from_ns'])}"
             by_reason.setdefault(each["reason"], []).append((each["from_ns"], end_ns, kind, words))
         drawing = charts.lanes(
-            list(by_reason.items()), found.from_ns, found.to_ns, found.zone, "When each reason held"
+            list(by_reason.items()), found.from_ns, found.until_ns, found.zone, "When each reason held"
         )
         rows = [
             [

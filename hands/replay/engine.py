@@ -54,7 +54,6 @@ class Engine:
         self.decisions = 0
         self.triggers_fired = 0
         self.refused: list[Refused] = []
-        self.documents = 0
         self._digest = hashlib.sha256()
         self._queue: deque[AnyEvent] = deque()
         self._busy = False

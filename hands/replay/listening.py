@@ -127,10 +127,13 @@ class OwnConnection:
 
     @property
     def state(self) -> str:
-        return "; ".join(
-            f"{link} is {'up' if self.feeds[link].is_up else f'down: {known.reason}'}"
-            for link, known in self._links.items()
-        )
+        return "; ".join(f"{link} is {self._how(link)}" for link in self._links)
+
+    def _how(self, link: Link) -> str:
+        known = self._links[link]
+        if not self.feeds[link].is_up:
+            return f"down: {known.reason}"
+        return f"up, {known.reason}" if known.reason else "up"
 
     def _take(self, rows: np.ndarray, count: int) -> None:
         try:

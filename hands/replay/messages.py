@@ -40,9 +40,9 @@ class _Message(msgspec.Struct, gc=False, frozen=True):
     S: str | None = None
     p: float | None = None
     s: float | None = None
-    i: int | str | None = None
+    i: int | str | msgspec.UnsetType = msgspec.UNSET
     c: list[str] | float | None = None
-    x: str | None = None
+    x: str | msgspec.UnsetType | None = msgspec.UNSET
     z: str | None = None
     tks: str | None = None
     u: str | float | None = None
@@ -163,9 +163,8 @@ class MessageFile:
                     for symbol, listed in _by_symbol(page.bars, page.symbol or self._of_file)
                     for bar in listed
                 ]
-        bars = [(symbol, bar) for symbol, bar in bars if symbol not in traded]
         if bars:
-            found.append(_bars(naming, bars))
+            found.append(_bars(naming, bars, traded))
         rows = np.concatenate(found)
         return rows[np.argsort(rows["venue_ns"], kind="stable")]
 
@@ -254,6 +253,8 @@ def _streamed(naming: Naming, messages: Sequence[_Message]) -> np.ndarray:
     places: dict[Callable[..., np.ndarray], list[int]] = {_marks: [], _quotes: [], _prints: []}
     for place, one in enumerate(messages):
         if one.T in _NOTICES:
+            if one.T == "x" and (one.p is None or one.s is None):
+                raise NotPlain
             places[_marks].append(place)
         elif one.bp is not None:
             places[_quotes].append(place)
@@ -283,7 +284,7 @@ def _prints(naming: Naming, names: Sequence[str], messages: Sequence[_Message]) 
     conditions = _words([_letters(one) for one in messages])
     letters_of = [tuple(value.split("\n")) if value else ORDINARY for value in conditions.values]
     tapes = _words([one.z or naming.tapes[number] for one, number in zip(messages, numbers, strict=True)])
-    letters = _words([one.x if one.x is not None else "V" for one in messages])
+    letters = _words(["V" if one.x is msgspec.UNSET else one.x or "" for one in messages])
     rows = trades(
         numbers, _times(messages), _amounts([one.p for one in messages]), _amounts([one.s for one in messages]),
         flags=flags_by(naming, numbers, conditions.codes, letters_of, tapes), exchange=exchanges(naming, numbers, letters),
@@ -305,14 +306,18 @@ def _marks(naming: Naming, names: Sequence[str], messages: Sequence[_Message]) -
     return rows
 
 
-def _bars(naming: Naming, bars: Sequence[tuple[str, _Message]]) -> np.ndarray:
+def _bars(naming: Naming, bars: Sequence[tuple[str, _Message]], traded: set[str]) -> np.ndarray:
+    """Return the prints of bars, but for those of symbols whose trades are there too, which they would repeat."""
     members = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
     columns: dict[str, Any] = {
         name: _amounts([getattr(bar, member) for _, bar in bars]) for name, member in members.items()
     }
     columns["timestamp"] = _times([bar for _, bar in bars])
-    places = {symbol: place for place, symbol in enumerate(naming.symbols)}
-    return bar_rows(naming, columns, np.array([places[symbol] for symbol, _ in bars], "i4"))
+    numbers = _numbers(naming, [symbol for symbol, _ in bars])
+    kept = np.array([symbol not in traded for symbol, _ in bars], bool)
+    if not kept.any():
+        return new_rows(0)
+    return bar_rows(naming, {name: column[kept] for name, column in columns.items()}, numbers[kept])
 
 
 def without_marks(rows: np.ndarray) -> np.ndarray:
@@ -325,7 +330,7 @@ def _letters(trade: _Message) -> str:
     conditions = trade.c
     if isinstance(conditions, float):
         raise NotPlain
-    return "\n".join(conditions) if conditions else ""
+    return trade.tks or "\n".join(conditions or ())
 
 
 def _numbers(naming: Naming, names: Sequence[str]) -> np.ndarray:
@@ -351,7 +356,7 @@ def _amounts(values: Sequence[Any]) -> np.ndarray:
 
 def _ids(messages: Sequence[_Message]) -> np.ndarray:
     try:
-        return np.array([one.i or 0 for one in messages], "i8")
+        return np.array([0 if one.i is msgspec.UNSET else one.i for one in messages], "i8")
     except (TypeError, ValueError, OverflowError):
         raise NotPlain from None
 

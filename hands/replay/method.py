@@ -5,9 +5,9 @@ Owns that text; `docs/reports.md` says the same at length. The one idea: a numbe
 
 from __future__ import annotations
 
+from hands.replay.headlines import FEW_DAYS
 from hands.replay.plots import section
 from hands.replay.report_data import Found
-from hands.replay.results import FEW_DAYS
 from hands.replay.words import said
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hands.core.units import NS_PER_S
+from hands.replay.given import Rows
 from hands.replay.outcome import Replay
 from hands.replay.prices import Span, TickPrices
 from hands.replay.report import write_report
-from hands.replay.run import Rows
 
 LEAD_LEAST_NS = 30 * NS_PER_S
 

@@ -13,17 +13,23 @@ from zoneinfo import ZoneInfo
 from hands.replay.axes import WIDE, Point, Scale, columns, mark_text, time_marks, value_marks
 from hands.replay.words import said
 
+LABEL_MOST = 7
+"""A value of more characters needs a wider margin."""
+
 Mark = tuple[float, str]
 """(place in percent, label)"""
 
 
 class Plot:
-    """One drawing of `height` pixels: add to it from back to front, then take its `markup`."""
+    """One drawing of `height` pixels: add to it from back to front, then take its `markup`.
+
+    `gutter` names the margins for its labels; two drawings of one time need the same.
+    """
 
     def __init__(self, height: int, label: str, gutter: str = "") -> None:
         self.height = height
         self._label = label
-        self._gutter = gutter
+        self.gutter = gutter
         self._shapes: list[str] = []
         self._labels: list[str] = []
         self._hover = ""
@@ -74,8 +80,11 @@ class Plot:
     def value_axis(self, scale: Scale, about: int = 4, after: str = "") -> None:
         """Add grid lines at round values, and the values at the right."""
         marks = self.grid(scale, about)
-        for mark in marks:
-            self.tag(scale.at(mark), mark_text(mark, marks) + after, "yl")
+        labels = [mark_text(mark, marks) + after for mark in marks]
+        if max(map(len, labels), default=0) > LABEL_MOST:
+            self.gutter += " wide"
+        for mark, label in zip(marks, labels, strict=True):
+            self.tag(scale.at(mark), label, "yl")
 
     def grid(self, scale: Scale, about: int = 4) -> list[float]:
         """Add grid lines behind everything, and return the round values they stand for."""
@@ -107,7 +116,7 @@ class Plot:
     def markup(self) -> str:
         """Return the drawing."""
         return (
-            f'<div class="plot {self._gutter}" style="height:{self.height}px"{self._hover}>'
+            f'<div class="plot {self.gutter}" style="height:{self.height}px"{self._hover}>'
             f'<svg viewBox="0 0 {WIDE} {self.height}" preserveAspectRatio="none" role="img"'
             f' aria-label="{said(self._label)}">{"".join(self._shapes)}</svg>{"".join(self._labels)}</div>'
         )

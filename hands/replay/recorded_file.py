@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from hands.core.rows import ROW
-from hands.replay.item_files import GROUP_ITEMS, groups, needs_pyarrow
+from hands.replay.item_files import GROUP_ITEMS, groups, needs_pyarrow, packing
 from hands.replay.merging import Chunks
 from hands.replay.recorded_sessions import in_order
 from hands.replay.spool import Spool, SpoolError
@@ -171,7 +171,8 @@ class RecordedFile:
         fields += [(name, small.get(name, pa.from_numpy_dtype(ROW[name]))) for name in names]
         schema = pa.schema(fields, metadata={"hands": json.dumps(self.about(now_ns), sort_keys=True)})
         symbols = pa.array(self.symbols, pa.string())
-        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        packed = packing(schema.names, frozenset({"venue_ns", "recv_ns", "trade_id"}))
+        with parquet.ParquetWriter(path, schema, **packed) as writer:
             for group in groups(self._chunks(), ROW, GROUP_ITEMS):
                 arrays = [pa.DictionaryArray.from_arrays(pa.array(group["sym"]), symbols)]
                 arrays += [pa.array(np.ascontiguousarray(group[name])) for name in names]

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from hands.replay import conduct, results
+from hands.replay import conduct, headlines
 from hands.replay.method import method
 from hands.replay.prices import Prices
 from hands.replay.report_data import Document, Found, find
@@ -66,11 +66,11 @@ def page(found: Found, prices: Prices) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     links = "".join(f'<a href="#{name}">{word}</a>' for name, word in NAVIGATION)
     parts = (
-        results.head(found),
-        results.tiles(found),
+        headlines.head(found),
+        headlines.tiles(found),
         f'<nav aria-label="Sections">{links}</nav>',
-        results.equity(found),
-        results.sources(found),
+        headlines.equity(found),
+        headlines.sources(found),
         trade_list(found, prices),
         conduct.verdicts(found),
         conduct.gates(found),

@@ -34,14 +34,17 @@ LEAD_LEAST_NS: Final = NANO // 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What was found of a stretch of time, exact: the document and the page are made of it."""
+    """What was found of a stretch of time, exact: the document and the page are made of it.
+
+    `until_ns`: up to when what still holds is drawn; nothing is known after the ledger's last happening.
+    """
 
     title: str
     tz: str
     zone: ZoneInfo
     from_ns: int
     to_ns: int
-    is_empty: bool
+    until_ns: int
     capital: int | None
     capital_from: str | None
     trades: list[Trade]
@@ -130,7 +133,7 @@ def find(
         zone=zone,
         from_ns=begin_ns,
         to_ns=end_ns,
-        is_empty=not found and not document["verdicts"]["documents"],
+        until_ns=max(begin_ns, mark_ns),
         capital=capital or seen,
         capital_from=source,
         trades=found,

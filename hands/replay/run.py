@@ -12,22 +12,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from hands.core.events import AssetsReport, LimitsRead, Link, LinkReport, Started
-from hands.core.limits import LimitsFile, read_limits
+from hands.core.limits import LimitsFile
 from hands.core.market import Market
 from hands.core.state import State
-from hands.core.tightening import narrowed
-from hands.core.units import NANO, NS_PER_MS, NS_PER_S, Ns, Usd, mul_floor, nano
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Usd, mul_floor
 from hands.core.vocab import Venue
 from hands.replay import translation
 from hands.replay.agenda import Agenda
-from hands.replay.arrivals import Arrival, in_order, read_arrivals
+from hands.replay.arrivals import Arrival
 from hands.replay.engine import Engine
 from hands.replay.floor import Floor
+from hands.replay.given import (
+    LOOKED_AT,
+    Rows,
+    cash_of,
+    check_settings,
+    cut,
+    documents,
+    first_rows,
+    law_of,
+    tape_of,
+)
 from hands.replay.ledger import new_ledger
 from hands.replay.outcome import Equity, OpenPosition, Replay, exact
 from hands.replay.player import Player, ReplayError
@@ -40,12 +49,15 @@ from hands.version import __version__
 LATENCY_MS = 20.0
 """One way: an assumption, not a measurement. Half of `acked` - `sent` of a receipt is what a user's machine needs."""
 
-LATENCY_MAX_MS = 2_000.0
 BEFORE_NS = NS_PER_S
 """How long before the first row the engine starts, at least: it is then ready when the market begins."""
 
+EARLIEST_NS = 631_152_000 * NS_PER_S
+"""1990: what is earlier was meant in another unit."""
+
 ROLL_AHEAD_NS = 3_660 * 86_400 * NS_PER_S
 """Trading days are known for ten years from the first row on."""
+
 
 SETTLE_WAYS = 20
 """So many ways there or back are waited for when the rows are over: the engine's books are then the exchange's."""
@@ -53,24 +65,12 @@ SETTLE_WAYS = 20
 INTERVALS_S = (60, 300)
 
 
-class Rows(Protocol):
-    """What a market is to a replay (`hands.replay.tape.Tape`)."""
-
-    @property
-    def symbols(self) -> Sequence[str]: ...
-
-    @property
-    def rows(self) -> int | None: ...
-
-    def chunks(self) -> Iterator[np.ndarray]: ...
-
-
 Progress = Callable[[int, int | None, int], None]
 """Called now and then with rows played, rows in all (None: not known) and the time that has been reached."""
 
 
 def replay(
-    market: Rows,
+    market: Rows | Path | str | Sequence[Path | str],
     intents: Iterable[Arrival] | Path | str = (),
     *,
     limits: LimitsFile | Path | str,
@@ -93,6 +93,7 @@ def replay(
 ) -> Replay:
     """Play `market` and judge `intents` (or what `strategy` says) at their own times; return all that came of it.
 
+    `market`: a tape, or the names of what `hands.replay.sources.open_market` opens.
     `intents`: arrivals, or where they are (`hands.replay.arrivals`). `limits`: a limits file, its path or its text read.
     `start`, `end`: Unix ns; rows received in [start, end). `fills`: "realistic" (at most what is displayed, a queue) or
     "instant". `latency_ms`: what a request takes to the venue, and an answer or report back. `equity` in dollars.
@@ -103,17 +104,19 @@ def replay(
     Raises:
         ReplayError: a setting out of range, or rows that are no market.
         ArrivalError, StrategyError, LimitsError, OSError: intents, strategy or limits cannot be read.
+        FileError, TapeError: the market cannot be opened or read.
     """
-    law, text = _law(limits, symbols)
-    _check(fills, session, latency_ms, batch_rows)
-    cash = _dollars(equity)
-    chunks = _between(market.chunks(), start, end, batch_rows)
-    first = next(chunks, None)
-    if first is None:
+    law, text = law_of(limits, symbols)
+    check_settings(fills, session, latency_ms, batch_rows)
+    cash = cash_of(equity)
+    tape = tape_of(market)
+    chunks = cut(tape.chunks(), start, end, batch_rows)
+    begun = first_rows(chunks)
+    if not begun:
         raise ReplayError("no rows to play: the market is empty, or empty between start and end")
     play = _Play(
-        tuple(market.symbols),
-        first,
+        tuple(tape.symbols),
+        np.concatenate(begun)[:LOOKED_AT],
         law,
         text,
         latency_ns=round(latency_ms * NS_PER_MS),
@@ -129,13 +132,13 @@ def replay(
     )
     began = time.perf_counter()
     play.begin(
-        _arrivals(intents),
+        documents(intents),
         strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)),
     )
-    for chunk in chain((first,), chunks):
+    for chunk in chain(begun, chunks):
         play.player.play(chunk)
         if progress is not None:
-            progress(play.player.rows, market.rows, int(chunk["recv_ns"][-1]))
+            progress(play.player.rows, tape.rows, int(chunk["recv_ns"][-1]))
     play.end()
     return play.result(time.perf_counter() - began, latency_ms, seed)
 
@@ -164,6 +167,8 @@ class _Play:
         self.symbols, self.law, self._text, self._fills = symbols, law, text, fills
         self._latency_ns = latency_ns
         self._first_ns = int(first["recv_ns"][0])
+        if self._first_ns < EARLIEST_NS:
+            raise ReplayError(f"the first row was received at {self._first_ns}: rows have Unix nanoseconds")
         self._began_ns = self._first_ns - max(BEFORE_NS, 10 * latency_ns)
         Market.warm_up()
         every = symbols + tuple(symbol for symbol in law.allow if symbol not in symbols)
@@ -300,57 +305,3 @@ class _Play:
             yield OpenPosition(
                 symbol, exact(position.qty), exact(position.avg_entry_price), exact(mark), exact(gain)
             )
-
-
-# --- what was given ------------------------------------------------------------------------------------------
-
-
-def _law(limits: LimitsFile | Path | str, symbols: Sequence[str] | None) -> tuple[LimitsFile, str]:
-    """Return the limits, and the text they were read from ("" where they were given as read)."""
-    text = "" if isinstance(limits, LimitsFile) else Path(limits).read_text("utf-8")
-    law = limits if isinstance(limits, LimitsFile) else read_limits(text)
-    if symbols is None:
-        return law, text
-    wider = [symbol for symbol in symbols if symbol not in law.allow]
-    if wider:
-        raise ReplayError(f"symbols only narrow [symbols] allow; not allowed there: {', '.join(wider)}")
-    return narrowed(law, tuple(symbols)), text
-
-
-def _check(fills: str, session: str, latency_ms: float, batch_rows: int) -> None:
-    if fills not in {"realistic", "instant"}:
-        raise ReplayError(f"fills is {fills!r}; it is realistic or instant")
-    if session not in {"auto", "calendar", "always"}:
-        raise ReplayError(f"session is {session!r}; it is auto, calendar or always")
-    if not 0 <= latency_ms <= LATENCY_MAX_MS:
-        raise ReplayError(f"latency_ms is {latency_ms}; it is from 0 to {LATENCY_MAX_MS:g}")
-    if batch_rows < 1:
-        raise ReplayError(f"batch_rows is {batch_rows}; at least one row is played at once")
-
-
-def _dollars(equity: float | Decimal | str) -> Usd:
-    try:
-        cash = nano(str(equity))
-    except ValueError as error:
-        raise ReplayError(f"equity: {error}") from error
-    if not 0 < cash <= 10**12 * NANO:
-        raise ReplayError(f"equity is {equity}; it is from 0 to a million millions")
-    return Usd(cash)
-
-
-def _arrivals(intents: Iterable[Arrival] | Path | str) -> list[Arrival]:
-    return read_arrivals(Path(intents)) if isinstance(intents, Path | str) else in_order(intents)
-
-
-def _between(
-    chunks: Iterator[np.ndarray], start: int | None, end: int | None, most: int
-) -> Iterator[np.ndarray]:
-    """Yield rows received in [start, end), at most so many at once."""
-    for chunk in chunks:
-        times = chunk["recv_ns"]
-        low = 0 if start is None else int(np.searchsorted(times, start))
-        high = len(chunk) if end is None else int(np.searchsorted(times, end))
-        for at in range(low, high, most):
-            yield chunk[at : min(at + most, high)]
-        if high < len(chunk):
-            return

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from hands.core.units import NANO, decimal_text
+from hands.replay.headlines import NAME_MOST
 from hands.replay.plots import empty, section
 from hands.replay.prices import Prices
 from hands.replay.report_data import Found, chart_window
-from hands.replay.results import NAME_MOST
 from hands.replay.trade_chart import trade_chart
 from hands.replay.trades import Trade
 from hands.replay.unprotected import Stretch
@@ -78,7 +78,7 @@ def trade_list(found: Found, prices: Prices) -> str:
 
 def _trade(found: Found, prices: Prices, trade: Trade, spans: Sequence[Stretch], part: _Share | None) -> str:
     result = None if trade.pnl is None else trade.pnl / NANO
-    end_ns = trade.closed_ns or found.to_ns
+    end_ns = trade.closed_ns or found.until_ns
     in_r = trade.pnl / trade.risk if trade.pnl is not None and trade.risk else None
     ended = "still held" if trade.closed_ns is None else REASONS.get(trade.exit_reason or "", "") or UNKNOWN
     way = "long" if trade.is_long else "short"
@@ -101,7 +101,7 @@ def _trade(found: Found, prices: Prices, trade: Trade, spans: Sequence[Stretch],
     keys = f'data-p="{result or 0:.2f}" data-o="{trade.opened_ns // 1_000_000}" data-h="{(end_ns - trade.opened_ns) // 1_000_000}"'
     if part is None:
         return f'<div class="trade bare" {keys}>{line}</div>'
-    window = chart_window(trade, found.to_ns)
+    window = chart_window(trade, found.until_ns)
     bars = prices.bars(trade.symbol, *window, part.bars)
     chart = trade_chart(trade, bars, window, spans, found.zone)
     note = (

@@ -120,13 +120,14 @@ class Sequencer:
 
     def begin(self) -> None:
         """Record what this session begins with; before its first event."""
+        self.state.market.mended.clear()  # the head has it
         self._note(SESSION, head_of(self.state))
 
     def snapshot(self) -> None:
         """Record the state as it is now, so that the session can be run again from here."""
         self._is_cut = False
         if self.state.market.mended:
-            self.state.market.mended.clear()  # the snapshot has it
+            self._note_mends()  # for those that come from before it
         self._note(SNAPSHOT, head_of(self.state))
 
     def end(self) -> None:
@@ -158,7 +159,11 @@ class Sequencer:
         if self.state.market.mended:
             self._note_mends()
         self.seq += 1
-        commands = decide(self.state, event)
+        try:
+            commands = decide(self.state, event)
+        except BaseException:
+            self._write_down_failed(event)
+            raise
         decided_ns = self._clock()
         self._write_down(event, commands)
         journaled_ns = None
@@ -175,6 +180,14 @@ class Sequencer:
             self.commit(
                 at_once=self.journal_fault is None
             )  # what the operator is told has happened outlives a crash
+
+    def _write_down_failed(self, event: AnyEvent) -> None:
+        """Gather the event on which a decision failed, without an answer: a bug of ours, which can then be met again."""
+        kind, row = str(type(event).__struct_config__.tag), self.state.market.rows_seen
+        try:
+            self._journal.append(self.seq, event.ts_ns, kind, encode(event), row)
+        except JournalError as error:
+            self._lose(error)
 
     def _write_down(self, event: AnyEvent, commands: list[AnyCommand]) -> None:
         """Gather in the journal's transaction: the event, what it changed, and the ledger's rows."""

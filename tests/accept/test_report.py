@@ -188,6 +188,19 @@ def test_without_scripts_everything_is_there_and_it_prints(
     assert 5 <= sheets <= 40
 
 
+def test_a_thousand_trades_are_a_page_of_a_few_megabytes_that_opens_at_once(
+    page: Page, tmp_path: Path
+) -> None:
+    ledger, prices = big_ledger(1_000)
+    path = tmp_path / "big.html"
+    write_report(ledger, prices, path, title="Big", tz="America/New_York", capital=100_000 * NANO)
+    assert path.stat().st_size < 3.2e6
+    page.screen(1280)
+    page.open(path)
+    assert page.evaluate("document.querySelectorAll('details.trade').length") == 1_000
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 5_000
+
+
 def test_a_session_in_which_nothing_happened_says_so(page: Page, artefacts: Path) -> None:
     path = artefacts / "empty.html"
     write_report(empty_ledger(), NoPrices(), path, title="Nothing yet")

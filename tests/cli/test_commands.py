@@ -22,6 +22,7 @@ COMMANDS = (
     "envelope",
     "explain",
     "gates",
+    "report",
     "export",
     "verify",
     "status",
@@ -39,11 +40,15 @@ COMMANDS = (
     "flatten",
     "resume",
     "adopt",
+    "fetch",
+    "replay",
+    "record",
     "init",
     "doctor",
     "config",
     "schema",
     "limits",
+    "journal",
 )
 
 

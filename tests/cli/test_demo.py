@@ -24,6 +24,8 @@ from hands.core.limits import read_limits
 from hands.core.orders import client_order_id
 from hands.core.units import NANO
 from hands.core.vocab import Leg
+from hands.replay import replay
+from hands.replay.sources import open_market
 
 INTENT = "5f0c1e6a-7b2d-4c39-9a41-000000000001"
 
@@ -186,6 +188,13 @@ def test_the_demo_holds_every_expectation(tmp_path: Path, receipt_faults) -> Non
     assert len(receipts) == len(summary["documents"])
     assert [fault for path in receipts for fault in receipt_faults(json.loads(path.read_text()))] == []
     assert _children_of(folder) == []
+    # what was recorded, played again: the same verdicts, and the same trades ended by the same legs
+    again = replay(
+        open_market([folder]), folder, limits=folder / "risk_limits.toml", fills="instant", latency_ms=2
+    )
+    assert again.verdicts_by_code == summary["verdicts"]
+    ended = {(trade["intent_id"], trade["asset"], trade["exit"]) for trade in summary["trades"]}
+    assert {(trade.intent_id, trade.symbol, trade.exit_reason) for trade in again.trades} == ended
 
 
 @pytest.mark.e2e

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hands.replay.sources import open_market
+from hands.sim.testing import in_process_sim
 from tests.replay.history_server import ITEMS, PAGE, HistoryServer, history_server
 
 SPAN = ("--from", "2024-01-02", "--to", "2024-01-03")
@@ -112,7 +113,7 @@ def test_whatever_ends_it_the_same_command_goes_on_and_ends_in_the_same_bytes(
     )  # fmt: skip
     assert venue.hangs.wait(30)
     process.send_signal(end)
-    said, complaint = process.communicate(timeout=30)
+    said, complaint = process.communicate(timeout=120)
     venue.go_on.set()
     if end is signal.SIGINT:
         assert process.returncode == 130
@@ -126,3 +127,22 @@ def test_whatever_ends_it_the_same_command_goes_on_and_ends_in_the_same_bytes(
     assert outcome.document["requests"] == 2 * -(-ITEMS // PAGE) - 7
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["whole.parquet", "x.parquet"]
+
+
+def test_the_simulators_history_is_fetched_as_it_happened(
+    hands: Any, tmp_path: Path, venue: HistoryServer
+) -> None:
+    with in_process_sim(tape="manual", symbols="AAPL,BTC/USD") as sim:
+        sim.quote("AAPL", 149.98, 150)
+        sim.quote("BTC/USD", 60_000, 60_010)
+        ids = [sim.trade("AAPL", 150 + n / 100, 10 + n) for n in range(5)]
+        sim.trade("BTC/USD", 60_005.5, 0.25)
+        out = tmp_path / "x.parquet"
+        outcome = hands(
+            "fetch", "AAPL", "BTC/USD", "--from", "2020-01-01", "--out", out, "--alpaca-url", sim.url
+        )
+    assert outcome.exit_code == 0
+    rows = open_market([out]).all_rows()
+    assert rows["trade_id"][:5].tolist() == ids
+    assert rows["price"].tolist() == [150.0, 150.01, 150.02, 150.03, 150.04, 60_005.5]
+    assert rows["size"].tolist() == [10, 11, 12, 13, 14, 0.25]

@@ -101,7 +101,7 @@ def test_following_tells_what_is_written_meanwhile_and_ends_with_130(book: Book)
             "OPERATOR cleared",
         ]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.wait()

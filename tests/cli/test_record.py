@@ -81,7 +81,7 @@ def test_whatever_ends_it_what_was_recorded_is_there(record: Any, sim: Sim, tmp_
     process = start(*arguments)
     wait_for(part, size + 200)
     process.send_signal(signal.SIGINT)
-    said, complaint = process.communicate(timeout=30)
+    said, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     document = json.loads(said)
     assert document["went_on"]

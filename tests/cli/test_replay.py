@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "brain.jsonl").write_text("\n".join(lines))
     limits_file(folder, "loose.toml", **LOOSE)
     limits_file(folder, "tight.toml", **(LOOSE | {"max_position_size": 0.03, "max_daily_trades": 3}))
+    (folder / "binary.toml").write_bytes(b"\xff\xfe")
     (folder / "bad.py").write_text("def on_bar(view):\n    return view.nothing\n")
     return folder
 
@@ -130,7 +131,8 @@ def test_a_report_is_made_of_it(folder: Path, tmp_path: Path) -> None:
     [
         (("--strategy", "bad.py"), "has no attribute 'nothing'"),
         (("--intents", "nowhere.jsonl"), "No such file"),
-        (("--limits", "bad.py"), "not readable"),
+        (("--limits", "bad.py"), "bad.py: not readable"),
+        (("--vs", "binary.toml"), "binary.toml: not readable"),
         (("--limits", "nowhere.toml"), "nowhere.toml"),
         (("--vs", "tight.toml", "--report", "x.html"), "leave --report or --vs out"),
         (("--from", "yesterday"), "--from"),

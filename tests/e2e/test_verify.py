@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from hands.journal.keys import read_first_key
 from hands.journal.segments import folder_of, segment_paths
+from hands.runtime.proof import verify
 from tests.e2e.harness import HANDS, ROOT, Floor, environment
 
 pytestmark = pytest.mark.e2e
@@ -44,10 +46,9 @@ def test_every_session_can_be_run_again_at_any_time(floor: Floor, tmp_path: Path
     floor.kill()
     key = tmp_path / "taken.key"
     (floor.state / "first.key").rename(key)
-    code, dead = verified(floor, "--key", str(key))
-    assert (code, dead["verdict"]) == (0, "identical"), dead
-    assert dead["evidence"]["is_proven"]
-    assert dead["sessions"][0]["last_seq"] >= session["last_seq"]
+    dead = verify(floor.state, first_keys=[read_first_key(key)])
+    assert dead.is_good
+    assert dead.sessions[0].last_seq >= session["last_seq"]
 
     floor.launch().ready()
     floor.republish()
@@ -59,12 +60,11 @@ def test_every_session_can_be_run_again_at_any_time(floor: Floor, tmp_path: Path
     assert [each["is_ended"] for each in over["sessions"]] == [False, True]
     assert over["handovers"] == 1
     assert over["open_business_compared"]
+    assert over["evidence"]["is_proven"]
     assert over["evidence"]["unanchored_steps"] == 0
 
     path = segment_paths(folder_of(floor.state))[-1]
     data = path.read_bytes()
     path.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
-    code, changed = verified(floor, "--key", str(key))
-    assert code == 1
-    assert not changed["ok"]
+    assert not verify(floor.state, first_keys=[read_first_key(key)]).is_good
     path.write_bytes(data)

@@ -32,8 +32,18 @@ async def trades_and_dies(made: Stage, market: Market, brain: Brain) -> None:
     await asyncio.sleep(3)
 
 
-def record(target: Path, play: Play = trades_and_dies, *, seed: int = 5, stops: bool = True) -> Path:
-    """Play, and return `target`, into which the state directory was copied at the end; `stops`: orderly."""
+def record(
+    target: Path,
+    play: Play = trades_and_dies,
+    *,
+    seed: int = 5,
+    stops: bool = True,
+    prepare: Callable[[Path], None] = lambda state: None,
+) -> Path:
+    """Play, and return `target`, into which the state directory was copied at the end; `stops`: orderly.
+
+    `prepare` may put into the directory what was there before.
+    """
 
     async def whole(made: Stage) -> None:
         market = Market(made, random.Random(seed))
@@ -44,6 +54,7 @@ def record(target: Path, play: Play = trades_and_dies, *, seed: int = 5, stops: 
             assert await made.engine.stop() == 0
 
     with stage(seed) as made:
+        prepare(made.engine.state)
         made.loop.run_until_complete(whole(made))
         shutil.copytree(made.engine.state, target)
         if not stops and made.engine.life is not None:

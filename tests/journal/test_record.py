@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hands.core.commands import Alert
+from hands.core.ledger_rows import alert_record
 from hands.core.rows import ROW
+from hands.core.units import Ns
+from hands.journal.keys import FIRST_NAME, read_first_key
 from hands.journal.record import NoRecord, Record, arrivals, session_rows
 from hands.journal.ring import Ring, ring_path
+from hands.journal.schema import encode_row
 from hands.journal.segments import folder_of, segment_paths
 from hands.journal.store import APPLICATION_ID
 from hands.journal.verification import NoSession
 from hands.runtime.proof import verify
 from tests.journal.recorded import record
+from tests.journal.test_migration import SCHEMA_1
 from tests.rig.stage import Stage
 from tests.storms.storm import Brain, Market
 
@@ -200,6 +206,35 @@ def test_a_journal_of_the_version_before_is_read_and_said_to_hold_no_commands(tm
     assert verdict.is_good
     assert verdict.evidence.unsealed == 3
     assert "did not keep commands" in verdict.sessions[0].gaps[0].why
+
+
+def test_a_directory_that_the_version_before_began_is_verified_from_then_on(tmp_path: Path) -> None:
+    def former(state: Path) -> None:
+        state.mkdir()
+        with closing(sqlite3.connect(state / "journal.db")) as db:
+            db.executescript(SCHEMA_1)
+            wake = b'{"type":"wake","ts_ns":7}'
+            db.executemany("INSERT INTO events VALUES (?, 7, 'wake', ?)", [(n, wake) for n in (1, 2, 5)])
+            db.execute("INSERT INTO meta VALUES ('journal_id', 'former')")
+            seen = b'{"sha256":"","agent":"a","name":"x","at_ns":1767625200000000000,"settled":true}'
+            db.execute("INSERT INTO state VALUES ('seen', 'x', ?)", (seen,))
+            told = alert_record(Alert(level="info", code="FORMER", message="of then"), Ns(7))
+            db.execute(
+                "INSERT INTO outbox (seq, tbl, row) VALUES (5, ?, ?)", (told.table, encode_row(told.row))
+            )
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("PRAGMA user_version = 1")
+            db.commit()
+
+    state = record(tmp_path / "var", prepare=former)
+    verdict = verify(state, first_keys=[read_first_key(state / FIRST_NAME)])
+    assert verdict.is_good, (verdict.first_difference, verdict.faults, verdict.evidence.faults)
+    before, *after = verdict.sessions
+    assert (before.number, before.tally.skipped) == (0, 3)
+    assert [(each.tally.skipped, each.difference) for each in after] == [(0, None), (0, None)]
+    assert verdict.evidence.unsealed == 3
+    assert verdict.uncompared_ledger_rows == 1
+    assert verdict.is_table_compared
 
 
 def test_where_nothing_is_recorded_that_is_said(tmp_path: Path) -> None:

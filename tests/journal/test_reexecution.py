@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hands.core.commands import AnyCommand, CancelOrder, QueryOrder
-from hands.core.events import RequestFailed, RequestKind, RequestSent
+from hands.core.events import OperatorAction, OperatorRequest, RequestFailed, RequestKind, RequestSent
 from hands.core.rows import RowKind
 from hands.core.state import State
 from hands.core.units import Ns
@@ -27,6 +27,7 @@ from hands.journal.record import Record, Session
 from hands.journal.reexecution import Rerun
 from hands.journal.requests import Request, Requests
 from hands.journal.steps import ENDED, SESSION, SNAPSHOT, Step
+from hands.runtime import sequencer as sequencer_module
 from hands.runtime.proof import ENCODERS, verify
 from tests.journal.recorded import record
 from tests.rig import engine as rig_engine
@@ -123,6 +124,21 @@ def test_what_is_told_of_each_step_is_the_state_after_it(last: Told) -> None:
 
     last.run(on_step=on_step)
     assert told == [(step.seq, step.row) for step in last.steps]
+
+
+def test_what_was_mended_just_before_a_snapshot_is_known_to_those_who_come_from_before_it(
+    tmp_path: Path,
+) -> None:
+    async def mends(made: Stage, market: Market, brain: Brain) -> None:
+        await asyncio.sleep(2)
+        engine = made.engine.daemon
+        engine.state.market.load_session(0, 1, 17, 1700.0, 17_000.0)
+        engine._sequencer.snapshot()
+        await asyncio.sleep(2)
+
+    verdict = verify(record(tmp_path / "var", mends))
+    assert verdict.first_difference is None
+    assert verdict.sessions[0].tally.snapshots == 2
 
 
 # --- what is not ---------------------------------------------------------------------------------------------------
@@ -257,6 +273,39 @@ def test_an_input_that_is_not_on_record_is_found(first: Told, monkeypatch: pytes
     found = first.run().difference
     assert found is not None
     assert "who asked" in found.again
+
+
+def test_a_decision_that_failed_is_on_record_and_fails_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours, planted: whoever has the directory can meet it again."""
+    decide = reexecution.decide
+
+    def has_a_bug(state: State, event: Any) -> list[AnyCommand]:
+        out = decide(state, event)
+        if isinstance(event, OperatorRequest) and event.action is OperatorAction.REDUCE_ONLY:
+            raise ZeroDivisionError("our own bug")
+        return out
+
+    async def meets_it(made: Stage, market: Market, brain: Brain) -> None:
+        brain.think_of("AAPL")
+        await asyncio.sleep(2)
+        with monkeypatch.context() as patched:
+            patched.setattr(sequencer_module, "decide", has_a_bug)
+            with pytest.raises(ZeroDivisionError):
+                made.engine.daemon._sequencer.feed(
+                    OperatorRequest(ts_ns=Ns(made.loop.wall_ns), action=OperatorAction.REDUCE_ONLY)
+                )
+        await asyncio.sleep(2)
+
+    state = record(tmp_path / "var", meets_it)
+    found = verify(state).first_difference
+    assert found is not None
+    assert (found.kind, found.recorded) == ("operator", reexecution.FAILED), "mended meanwhile"
+    monkeypatch.setattr(reexecution, "decide", has_a_bug)
+    verdict = verify(state)
+    assert verdict.is_good, (verdict.first_difference, verdict.faults)
+    assert verdict.sessions[0].is_ended
 
 
 # --- other programs ------------------------------------------------------------------------------------------------

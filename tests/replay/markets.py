@@ -31,7 +31,8 @@ LOOSE = {
     "semantic_duplicate_s": 0,
     "max_arm_seconds": 3600,
     "max_spread": 0.05,
-    "min_reward_risk": 0.1,
+    "max_slippage_pct": 0.0002,
+    "min_reward_risk": 0.01,
     "allow_short": "true",
 }
 
@@ -77,6 +78,7 @@ def walk(
     price: float = 150.0,
     quotes: float = 0.6,
     odd: float = 0.1,
+    size: int = 200,
     start_ns: int = NOON,
 ) -> Recorded:
     """Return a random walk per symbol; a part of the rows (`odd`) are one-sided, of no size, late or no print that counts."""
@@ -92,8 +94,8 @@ def walk(
     spread = rng.integers(1, 4, count) * 0.01
     rows["price"] = np.where(is_quote, path, np.round(path + rng.integers(0, 3, count) * 0.01, 2))
     rows["price2"] = np.where(is_quote, np.round(path + spread, 2), 0)
-    rows["size"] = rng.integers(1, 200, count)
-    rows["size2"] = rng.integers(1, 200, count)
+    rows["size"] = rng.integers(1, size, count)
+    rows["size2"] = rng.integers(1, size, count)
     gaps = rng.integers(0, round(2 * step_ms * NS_PER_MS), count)
     gaps[rng.random(count) < 0.2] = 0  # several rows of one moment
     rows["recv_ns"] = start_ns + np.cumsum(gaps)
@@ -159,8 +161,11 @@ def some_intents(market: Recorded, count: int, seed: int) -> list[Arrival]:
             continue
         at_ns = int(row["recv_ns"]) + int(rng.integers(0, 3))
         more: dict[str, Any] = {}
+        sign = 1
         if rng.random() < 0.3 and "/" not in symbol:
-            more["direction"] = "SHORT"
+            more["direction"], sign = "SHORT", -1
+        if rng.random() < 0.6:  # a target so near that it rests where the market is
+            more["take_profit"] = round(price * (1 + sign * float(rng.choice([0.0004, 0.0007, 0.002]))), 2)
         if rng.random() < 0.25:
             more |= {"entry": "touch", "arm_seconds": 600}
             price *= 1 + float(rng.normal(0, 0.001))

@@ -194,6 +194,16 @@ def test_every_drawing_of_a_large_report_is_well_formed() -> None:
     assert trade_list(found, prices).count('class="trade"') == 60
 
 
+def test_large_amounts_get_a_wider_margin_and_both_curves_the_same() -> None:
+    book = Book()
+    book.trade(T0, T0 + HOUR, qty=1_000)
+    for capital, wide in ((100_000, 0), (25_000_000, 2)):
+        markup = charts.equity(find(book.db, NoPrices(), title="t", capital=capital * NANO))
+        plots = [each.get("class") for each in well_formed(markup)]
+        assert len(plots) == 2
+        assert sum("wide" in each for each in plots) == wide
+
+
 def test_a_lane_shows_a_gap_longer_than_it_is_only_as_a_mark_below() -> None:
     book = Book()
     book.trade(T0, T0 + HOUR, symbol="SOL/USD", stop_after_ns=4_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import empyrical
 import numpy as np
@@ -107,7 +108,7 @@ def test_every_value_is_in_one_bin(values: list[float], bins: int) -> None:
     found = metrics.spread(values, bins)
     assert sum(count for _, _, count in found) == len(values)
     assert len(found) <= 2 * bins + 2
-    assert all(a[1] == pytest.approx(b[0]) for a, b in zip(found, found[1:], strict=False))
+    assert all(a[1] == pytest.approx(b[0]) for a, b in pairwise(found))
     assert found[0][0] <= min(values) + 1e-9 * abs(min(values))
     assert found[-1][1] >= max(values) - 1e-9 * abs(max(values))
 

@@ -94,6 +94,12 @@ def test_the_digest_tells_of_a_difference_in_the_market_the_documents_the_limits
     assert len(found) == 6
 
 
+def test_a_market_can_be_named(law: Path) -> None:
+    named = replay("synthetic:7:1m", limits=law)
+    assert named.digest == replay(["synthetic:7:1m"], limits=law).digest
+    assert named.rows > 1_000
+
+
 def test_the_library_has_one_name() -> None:
     assert hands.replay.replay is replay
     with pytest.raises(AttributeError, match="no attribute 'play'"):
@@ -213,6 +219,17 @@ def test_shares_trade_in_their_session_by_the_calendar_and_always_where_the_mark
     assert (codes(found), found.session) == (["OK"], "always")
 
 
+def test_how_a_market_is_cut_does_not_decide_when_its_shares_trade(law: Path) -> None:
+    """Its first two rows lie before the exchanges' day begins, all the others in the session."""
+    early = -7 * 3_600_000
+    market = quotes(
+        (early, 149.98, 150.0),
+        (early + 1, 149.98, 150.0),
+        *((ms, 149.98, 150.0) for ms in range(0, 600_000, 1_000)),
+    )
+    assert {replay(market.cut(size), limits=law).session for size in (1, 2, 100, 10_000)} == {"calendar"}
+
+
 @pytest.mark.parametrize("fills", ["realistic", "instant"])
 def test_what_the_trades_made_is_what_the_account_has_more(law: Path, fills: str) -> None:
     """The engine's books and the exchange's are kept apart; they must agree to the cent."""
@@ -288,6 +305,11 @@ def test_rows_that_are_no_market_are_refused(law: Path) -> None:
         replay(market, limits=law)
     with pytest.raises(ReplayError, match="not in the order"):
         replay(market.cut(1), limits=law)
+    in_ms = quotes((0, 149.98, 150.0))
+    in_ms.all["recv_ns"] //= NS_PER_MS
+    with pytest.raises(ReplayError, match="Unix nanoseconds"):
+        replay(in_ms, limits=law)
     packed = np.zeros(3, [("sym", "i4"), ("recv_ns", "i8")])
+    packed["recv_ns"] = NOON
     with pytest.raises(ReplayError, match="arrays of ROW"):
         replay(Recorded(("AAPL",), packed), limits=law, session="always")

@@ -524,6 +524,43 @@ def test_amounts_are_cut_off_behind_the_ninth_decimal_as_exact_numbers_are() -> 
     ]
 
 
+def _mutated(chance: random.Random, value: Any) -> Any:
+    """Return JSON with one member gone, of another kind, or changed further down."""
+    if isinstance(value, dict) and value:
+        key, die = chance.choice(list(value)), chance.random()
+        if die < 0.25:
+            return {name: kept for name, kept in value.items() if name != key}
+        return value | {key: chance.choice(NOT_JSON) if die < 0.6 else _mutated(chance, value[key])}
+    if isinstance(value, list) and value:
+        place = chance.randrange(len(value))
+        return [*value[:place], _mutated(chance, value[place]), *value[place + 1 :]]
+    return chance.choice(NOT_JSON)
+
+
+NOT_JSON = (
+    None, "", 17, 17.5, "17.0", "nan", -1, True, [], {}, "2024-01-02T15:00:00Z", "2024-01-02 15:00:00+01:00", "noon",
+    [1], ["@"], 1e30, "x", 2**63, 0, 1e-12, 0.1234567891234,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_strange_messages_are_read_alike_or_refused_alike(seed: int, tmp_path: Path) -> None:
+    make = Maker()
+    make.random = chance = random.Random(seed)
+    lines: list[Any] = _pages(make)
+    if seed % 2:
+        kinds = [(make.pick("t", "q", "q"), make.pick("AAPL", "SPY", "BTC/USD")) for _ in range(8)]
+        lines = [{"T": kind, "S": symbol} | _word(make, kind, symbol) for kind, symbol in kinds]
+        lines = [lines[:3], *lines[3:]]
+    for _ in range(chance.choice((0, 1, 1, 2))):
+        place = chance.randrange(len(lines))
+        lines[place] = _mutated(chance, lines[place])
+    path = tmp_path / "BAC.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    quick, slow = _both(path)
+    assert quick == slow
+
+
 STRANGE = ("", "17.0", "nan", "-1", "1e3", "x", "0", "9" * 25, '"5"', "1.2345678909999")
 
 
@@ -546,24 +583,28 @@ def test_strange_values_are_read_alike_or_refused_alike(
             "\n".join([heading, *(",".join(_quoted(cell) for cell in row) for row in table)]) + "\n"
         )
 
-        def outcome(read: Callable[[], np.ndarray]) -> list[Any] | str:
-            try:
-                return read().tolist()
-            except FileError as error:
-                return str(error)
-
-        symbols: list[tuple[str, ...]] = []
-
-        def quickly() -> np.ndarray:
-            tape = open_market([path])
-            symbols.append(tape.symbols)
-            return tape.all_rows()
-
-        quick = outcome(quickly)
-        slow = outcome(
-            lambda: np.concatenate([new_rows(0), *played_file(path, symbols[0] if symbols else ())])
-        )
+        quick, slow = _both(path)
         assert quick == slow
+
+
+def _both(path: Path) -> tuple[list[Any] | str, list[Any] | str]:
+    """Return what both readers make of a file: its rows, or why there are none."""
+
+    def outcome(read: Callable[[], np.ndarray]) -> list[Any] | str:
+        try:
+            return read().tolist()
+        except FileError as error:
+            return str(error)
+
+    symbols: list[tuple[str, ...]] = [()]
+
+    def quickly() -> np.ndarray:
+        tape = open_market([path])
+        symbols[0] = tape.symbols
+        return tape.all_rows()
+
+    quick = outcome(quickly)
+    return quick, outcome(lambda: np.concatenate([new_rows(0), *played_file(path, symbols[0])]))
 
 
 def _quoted(cell: str) -> str:

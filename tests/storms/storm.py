@@ -249,8 +249,11 @@ async def _storm(stage: Stage, seed: int, trades: int, often: float) -> int:
     await stage.open(market.quote)
     stage.loop.spawn(stage.exchange.life, market.run())
     weather = Weather(stage, market, tap, random.Random(f"weather/{seed}"), often=often)
+    rotation = random.Random(f"rotation/{seed}")
     for _ in range(trades):
         brain.think()
+        if stage.engine.is_ready and rotation.random() < 0.3:
+            stage.engine.daemon._sequencer.snapshot()  # wherever the record is taken up, the rest must follow
         end_s = stage.loop.time() + chance.choice([0.3, 2.0, 6.0, 12.0, 25.0])
         while stage.loop.time() < end_s:
             await weather.pass_by()

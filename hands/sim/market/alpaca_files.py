@@ -101,7 +101,7 @@ def _good_trade(symbol: str, row: Row) -> list[MarketEvent]:
 def _trade(symbol: str, row: Row, number: str, at: str, size: str, conditions: str) -> Trade:
     """Return the print that these keys of a message tell of."""
     side = row.get("tks")
-    letters = (str(side),) if side else tuple(row.get(conditions) or ("@",))
+    letters = (str(side),) if side else tuple(map(str, row.get(conditions) or ("@",)))
     trade_id = integer(row, number) if number in row else 0
     exchange = str(row.get("x", "V"))
     return Trade(symbol, price(row, at), qty(row, size), text_time(row, "t"), trade_id, exchange, letters)
@@ -155,6 +155,8 @@ def _page_rows(source: Source, values: Iterable[tuple[int, Any]], symbol: str) -
             held = page.get(kind) or {}
             by_symbol = held if isinstance(held, Mapping) else {str(page.get("symbol") or symbol): held}
             for name, items in by_symbol.items():
+                if not isinstance(items, list | None):
+                    raise source.fail(line, f"{kind} of {name}: {items!r}; allowed is a list of items")
                 for number, item in enumerate(items or (), 1):
                     if not isinstance(item, Mapping):
                         raise source.fail(

@@ -1,50 +1,43 @@
 """The market that a session recorded, as prices: what stands in the segments of a state directory.
 
 Owns which segments are read for which stretches of time. May not interpret anything but rows and the names they number. The
-one idea: a report is about what is there; a segment that is broken is read up to where it breaks.
+one idea: a report is about what is there. Only segments of the times that it is about are opened, and one that is broken is
+read up to where it breaks. What a running daemon has not moved into a segment yet, some seconds, is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
+from hands.core.views import SnapshotHead
 from hands.journal.heads import HeadError, read_head
 from hands.journal.segments import Segment, SegmentFault, folder_of, segment_paths
 from hands.journal.steps import SESSION, SNAPSHOT
 from hands.replay.prices import Span, TickPrices
-
-
-class _Names(msgspec.Struct):
-    """What of a market's snapshot is needed here: the symbols in the order in which rows number them."""
-
-    symbols: list[str]
+from hands.replay.recorded_sessions import in_order
 
 
 def segments_of(state: Path, spans: Sequence[Span]) -> list[Path]:
     """Return the segments that may have rows of these stretches, oldest first; none where nothing was recorded.
 
-    A segment is taken to last until the next one begins. Raises OSError.
+    A segment that was never closed is taken to last until the end of time. Raises OSError.
     """
     if not spans:
         return []
     first_ns, last_ns = min(span[1] for span in spans), max(span[2] for span in spans)
-    began: list[tuple[Path, int]] = []
+    found: list[Path] = []
     for path in segment_paths(folder_of(state)):
         try:
-            began.append((path, Segment(path).head.began_ns))
+            segment = Segment(path)
+            end = segment.end()
         except (SegmentFault, FileNotFoundError):  # torn before its head was whole, or pruned just now
             continue
-    ends = [*(later[1] for _, later in pairwise(began)), last_ns + 1]
-    return [
-        path
-        for (path, began_ns), end_ns in zip(began, ends, strict=True)
-        if began_ns < last_ns and end_ns >= first_ns
-    ]
+        if segment.head.began_ns < last_ns and (end is None or end.ended_ns >= first_ns):
+            found.append(path)
+    return found
 
 
 def recorded_prices(
@@ -65,7 +58,7 @@ def _rows(
             if found or segment.head.session != session:
                 session, symbols = segment.head.session, found
             for _, rows in segment.rows():
-                yield symbols, rows
+                yield symbols, in_order(rows, 0)
         except (SegmentFault, FileNotFoundError):
             pass  # what was whole has been taken
         on_segment()
@@ -80,7 +73,7 @@ def _symbols(segment: Segment) -> tuple[str, ...]:
     if first is None or first.kind not in (SESSION, SNAPSHOT):
         return ()
     try:
-        line, _, _ = read_head(first.payload).market.partition(b"\n")
-        return tuple(msgspec.json.decode(line, type=_Names).symbols)
-    except (HeadError, msgspec.MsgspecError):
+        head = SnapshotHead.read(read_head(first.payload).market.partition(b"\n")[0])
+    except HeadError:
         return ()
+    return () if head is None else head.symbols
