@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hands.journal import log_size
-from hands.journal.chain import NO_SEAL
+from hands.journal.chain import NO_SEAL, SEAL_BYTES
 from hands.journal.checkpointer import BUSY_TIMEOUT_S, Checkpointer, said
 from hands.journal.keys import Keys
+from hands.journal.leftovers import newer_step
 from hands.journal.lock import StateDirInUse, StateDirLock
 from hands.journal.log_size import log_fault
-from hands.journal.segments import folder_of, newer_step
+from hands.journal.segments import folder_of
 from hands.journal.steps import Step, sealed_body
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]
@@ -347,9 +348,16 @@ class JournalStore:
             raise JournalError(f"{BACKLOG_MAX} rows wait for the disk: the journal takes no more")
 
     def _last_step(self) -> tuple[int, int, bytes]:
-        """Return the number, the key's epoch and the seal of the last step. Raises JournalError."""
+        """Return the number, the key's epoch and the seal of the last step. Raises JournalError.
+
+        An epoch or a seal that is none keeps nobody from starting: it is verification's to tell.
+        """
         last = next(self._rows("SELECT seq, epoch, seal FROM events ORDER BY seq DESC LIMIT 1", ()), None)
-        return (0, 0, NO_SEAL) if last is None else (last[0], last[1], last[2] or NO_SEAL)
+        if last is None:
+            return 0, 0, NO_SEAL
+        seq, epoch, seal = last
+        is_one = isinstance(seal, bytes) and len(seal) == SEAL_BYTES
+        return seq, epoch if isinstance(epoch, int) else 0, seal if is_one else NO_SEAL
 
     def _wait_when_busy(self, timeout_s: float) -> None:
         """Wait so long for a lock. After a failed commit not at all: the engine's thread would stand at each retry."""

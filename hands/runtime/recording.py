@@ -84,7 +84,7 @@ class Recording:
         """The session begins with the journal's next step."""
         self._journal = journal
         self._settings = settings
-        self._outgrown = 0
+        self._outgrown = self._lost = 0
         session = journal.last_seq() + 1
         ring = _ring_of(state, session)
         self.rows = RowRecord(ring)
@@ -111,6 +111,9 @@ class Recording:
         """Once a second: replace the key; whether it is time for a snapshot and a new segment."""
         recorder = self.recorder
         recorder.keep_steps_key(*self._journal.ratchet())
+        if recorder.files_lost > self._lost:
+            self._lost = recorder.files_lost
+            return True
         began_ns = recorder.segment_began_ns
         if began_ns is None or recorder.segment_seq == self._outgrown:
             return False  # a snapshot is on its way to the recorder, whose disk may be full for hours

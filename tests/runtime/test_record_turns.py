@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,12 @@ def test_rows_that_the_ring_refuses_are_a_gap_until_all_before_it_is_taken() -> 
     assert record.fault is None
     assert record.take(rows, 3)
     assert ring.take(10)[0] == 14
+
+
+def test_a_segment_that_was_taken_away_asks_for_one_snapshot(tmp_path: Path, journal: JournalStore) -> None:
+    recording = recording_of(tmp_path, journal)
+    shutil.rmtree(segments.folder_of(tmp_path))
+    work(recording, 2)
+    assert recording.keep_house()
+    assert not recording.keep_house()
+    assert recording.recorder.finish(time.time_ns())
