@@ -73,6 +73,11 @@ class Stakes:
             return  # an armed one counts nowhere
         self._sums.clear()
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a committed ticket."""
+        return bool(self._tickets) and bool(self.tickets())
+
     def tickets(self, agent: str | None = None) -> list[Ticket]:
         """Return the committed tickets, of one agent or of all."""
         found = [ticket for ticket in self._tickets.values() if ticket.is_committed]

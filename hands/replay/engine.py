@@ -45,6 +45,10 @@ from hands.replay.outcome import Refused
 from hands.replay.venue import VenueLink
 
 
+NOTHING = encode([])
+"""What most decisions come to."""
+
+
 class Engine:
     """Decides events and carries the commands out. `connect` it to its venue before the first event."""
 
@@ -65,11 +69,12 @@ class Engine:
 
     def feed(self, event: AnyEvent) -> None:
         """Decide `event` now, or after the one in hand."""
-        self._queue.append(event)
         if self._busy:
+            self._queue.append(event)
             return
         self._busy = True
         try:
+            self._step(event)
             while self._queue or self._receipts or self._filings:
                 if self._queue:
                     self._step(self._queue.popleft())
@@ -97,7 +102,7 @@ class Engine:
         self.decisions += 1
         commands = decide(self.state, event)
         self.state.changed.clear()  # what the journal would keep
-        self._digest.update(encode(commands))
+        self._digest.update(encode(commands) if commands else NOTHING)
         for command in commands:
             self._carry_out(command)
 
