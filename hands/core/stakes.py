@@ -76,7 +76,7 @@ class Stakes:
     @property
     def any(self) -> bool:
         """Whether there is a committed ticket."""
-        return bool(self._tickets) and bool(self.tickets())
+        return any(ticket.is_committed for ticket in self._tickets.values())
 
     def tickets(self, agent: str | None = None) -> list[Ticket]:
         """Return the committed tickets, of one agent or of all."""
