@@ -44,7 +44,6 @@ from hands.replay.ledger import Rows
 from hands.replay.outcome import Refused
 from hands.replay.venue import VenueLink
 
-
 NOTHING = encode([])
 """What most decisions come to."""
 

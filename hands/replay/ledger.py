@@ -14,7 +14,6 @@ from typing import Any
 
 from hands.journal.schema import GATES, OWN_TABLES, SCHEMA_VERSION, TABLES, decode_row, encode_row, statement
 
-
 WAITING_MAX = 10_000
 """So many keys wait at most: some megabytes."""
 

@@ -107,8 +107,7 @@ class Player:
         """Do everything that is due at `until_ns` or before, each at its own time; return when the next thing is due."""
         floor, agenda, exchange = self._floor, self._agenda, self._floor.exchange
         while (due_ns := self.next_ns()) <= until_ns:
-            if due_ns > floor.now_ns:
-                floor.now_ns = due_ns
+            floor.now_ns = max(floor.now_ns, due_ns)
             exchange_ns = exchange.next_due_ns
             if exchange_ns is not None and exchange_ns <= due_ns:
                 floor.catch_up()
