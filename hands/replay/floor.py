@@ -178,7 +178,8 @@ class Floor:
         if number == shown[kind]:
             return
         shown[kind] = number
-        row, now_ns = self._newest.item(sym, kind), self.now_ns
+        row: Any = self._newest.item(sym, kind)
+        now_ns = self.now_ns
         self.now_ns = row[_RECV_NS]
         tick = _tick(row, self._symbols[sym], kind)
         if matters:
