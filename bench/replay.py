@@ -4,9 +4,10 @@ The market is made up: two shares, trades and quotes in equal parts on a random 
 and a half hours. It lies ready in memory on both sides: reading files is not measured. *Hands* does all that a replay does:
 quotes, bars, VWAP and every indicator, sessions, digest. *With intents* five hundred documents come with ten million rows;
 each that is accepted is an order at the exchange, its bracket, an exit within a minute, and the engine's look at it every
-second meanwhile. *nautilus*: its BacktestEngine with one strategy that keeps RSI and MACD of both shares up to date with each
-trade tick and orders nothing; it gets the first part of the same rows. Its matching looks at every row, ours at those
-that can matter; neither does more than its user asked for.
+second meanwhile. *With long trades*: the same documents with an exit within five minutes: something is nearly always held.
+*nautilus*: its BacktestEngine with one strategy that keeps RSI and MACD of both shares up to date with each trade tick
+and orders nothing; it gets the first part of the same rows. Its matching looks at every row, ours at those that can
+matter; neither does more than its user asked for.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ PACE_NS: Final = 2_340_000
 ROWS, QUICK_ROWS = 10_000_000, 500_000
 INTENTS_PER_ROW: Final = 500 / 10_000_000
 PEER_ROWS, QUICK_PEER_ROWS = 1_000_000, 50_000
+HOLD_S, LONG_S = 60, 300
+"""How long a trade is held at most."""
 LIMITS: Final = Path(__file__).parent / "config" / "risk_limits.toml"
 
 
@@ -68,6 +71,7 @@ def run(quick: bool = False) -> dict[str, float]:
     found = {
         "ticks_per_s": play(rows, []),
         "ticks_per_s_with_intents": play(rows, documents),
+        "ticks_per_s_with_long_trades": play(rows, intents(rows, len(documents), LONG_S)),
         "intents": len(documents),
     }
     if find_spec("nautilus_trader"):
@@ -99,14 +103,14 @@ def market(count: int) -> np.ndarray:
     return rows
 
 
-def intents(rows: np.ndarray, count: int) -> list[Arrival]:
+def intents(rows: np.ndarray, count: int, hold_s: int = HOLD_S) -> list[Arrival]:
     """Return documents spread over the market, each near it as it then is."""
     quotes = np.flatnonzero(rows["kind"] == RowKind.QUOTE)
     chosen = quotes[np.linspace(len(quotes) // 20, len(quotes) - 1, count).astype(int)]
-    return [_intent(number, rows[at]) for number, at in enumerate(chosen.tolist())]
+    return [_intent(number, rows[at], hold_s) for number, at in enumerate(chosen.tolist())]
 
 
-def _intent(number: int, row: Any) -> Arrival:
+def _intent(number: int, row: Any, hold_s: int) -> Arrival:
     ask, at_ns = float(row["price2"]), int(row["recv_ns"]) + 1
     document: dict[str, Any] = {
         "intent_id": str(uuid.UUID(int=number + 1, version=4)),
@@ -119,7 +123,7 @@ def _intent(number: int, row: Any) -> Arrival:
         "strategy_ref": "bench",
         "timestamp": time_text(at_ns),
         "ttl_seconds": 10,
-        "max_hold_seconds": 60,
+        "max_hold_seconds": hold_s,
     }
     return Arrival(at_ns, "default", f"{number}.json", msgspec.json.encode(document))
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 import msgspec
 
 from hands.core.commands import Alert, AnyCommand, Record
-from hands.core.sizing import day_loss_allowed, day_loss_usd, sizing_equity, unrealised_usd
+from hands.core.sizing import (
+    Used,
+    day_loss_allowed,
+    day_loss_usd,
+    sizing_equity,
+    unrealised_usd,
+    used,
+)
 from hands.core.state import DayBook, Reason, State
 from hands.core.ticket import Order, Ticket
 from hands.core.units import NANO, Ns, Usd, mul_floor, usd_text
@@ -120,8 +127,9 @@ def watch_losses(state: State, out: list[AnyCommand]) -> None:
     """Mark the book and trip the daily-loss and drawdown breakers where they are reached."""
     if state.account is None or state.day.equity is None:
         return
-    loss, allowed = day_loss_usd(state), day_loss_allowed(state, state.limits.hard)
-    if loss > 0 and loss >= allowed:
+    now = used(state)  # once for all that follows: this runs every second
+    loss = day_loss_usd(state, None, now)
+    if loss > 0 and loss >= (allowed := day_loss_allowed(state, state.limits.hard)):
         detail = f"{usd_text(loss)} USD lost since the roll; {usd_text(allowed)} allowed"
         set_reason(state, out, "DAILY_LOSS", TradingState.REDUCE_ONLY, AT_ROLL, detail)
     _watch_agents(state, out)
@@ -129,22 +137,22 @@ def watch_losses(state: State, out: list[AnyCommand]) -> None:
     if performance.capital is None:
         performance.capital = sizing_equity(state)
         state.changed["performance", ""] = performance
-    value = _worth(state, performance.capital)
+    value = _worth(state, performance.capital, now)
     if performance.peak is None or value > performance.peak:
         performance.peak = Usd(value)
         state.changed["performance", ""] = performance
-    fall, most = performance.peak - value, mul_floor(performance.peak, state.limits.hard.max_drawdown)
-    if fall > 0 and fall >= most:
+    fall = performance.peak - value
+    if fall > 0 and fall >= mul_floor(performance.peak, state.limits.hard.max_drawdown):
         detail = f"{usd_text(fall)} USD below the peak of {usd_text(performance.peak)}"
         set_reason(state, out, "DRAWDOWN", TradingState.HALTED, OPERATOR, detail)
 
 
 def _watch_agents(state: State, out: list[AnyCommand]) -> None:
     """Stop the agents that have lost all that they may lose themselves, until the roll."""
-    day = state.day
-    if not day.realised and not state.committed():
+    day, agents = state.day, state.limits.agents
+    if not agents or (not day.realised and not state.committed()):
         return
-    for agent, own in state.limits.agents.items():
+    for agent, own in agents.items():
         loss, allowed = day_loss_usd(state, agent), day_loss_allowed(state, own.limits)
         if 0 < loss >= allowed and agent not in day.stopped:
             day.stopped = (*day.stopped, agent)
@@ -153,10 +161,9 @@ def _watch_agents(state: State, out: list[AnyCommand]) -> None:
             out.append(Alert(level="warning", code="AGENT_DAILY_LOSS", message=message))
 
 
-def _worth(state: State, capital: int) -> int:
+def _worth(state: State, capital: int, now: Used) -> int:
     """Return the capital at the first start and everything that was earned or lost since, realised or not."""
-    open_part = sum(ticket.realised_usd() for ticket in state.committed())
-    return capital + state.performance.realised + open_part + unrealised_usd(state)
+    return capital + state.performance.realised + now.realised + now.unrealised
 
 
 def drawdown(state: State) -> tuple[Usd, Usd] | None:
@@ -164,13 +171,13 @@ def drawdown(state: State) -> tuple[Usd, Usd] | None:
     capital, peak = state.performance.capital, state.performance.peak
     if capital is None or peak is None:
         return None
-    fall = max(0, peak - _worth(state, capital))
+    fall = max(0, peak - _worth(state, capital, used(state)))
     return Usd(fall), Usd(mul_floor(peak, state.limits.hard.max_drawdown))
 
 
 def keep_watching(state: State) -> None:
     """Ask to be woken at the next whole second while anything is open: one timer, however often it is asked for."""
-    if state.committed():
+    if state.stakes.any:
         state.wake_at(Ns((state.now_ns // WATCH_NS + 1) * WATCH_NS), "watch", "")
 
 

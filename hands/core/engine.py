@@ -49,7 +49,7 @@ Out = list[AnyCommand]
 def decide(state: State, event: AnyEvent) -> Out:
     """Advance `state` by one event and return what is to be done, in order."""
     out: Out = []
-    state.now_ns = type(state.now_ns)(max(state.now_ns, event.ts_ns))
+    state.now_ns = max(state.now_ns, event.ts_ns)
     _run_timers(state, out)
     _HANDLERS[type(event)](state, event, out)
     _judge_coverage(state, out)

@@ -103,9 +103,12 @@ def day_realised_usd(state: State, agent: str | None = None) -> Usd:
     return Usd(state.day.realised_of(agent) + used(state, agent).realised)
 
 
-def day_loss_usd(state: State, agent: str | None = None) -> Usd:
-    """Return how much has been lost since the roll, realised and unrealised; a profit counts as no loss."""
-    return Usd(_day_loss(state, agent, used(state, agent)))
+def day_loss_usd(state: State, agent: str | None = None, now: Used | None = None) -> Usd:
+    """Return how much has been lost since the roll, realised and unrealised; a profit counts as no loss.
+
+    `now`: what is used up, where that has been counted already.
+    """
+    return Usd(_day_loss(state, agent, used(state, agent) if now is None else now))
 
 
 def _day_loss(state: State, agent: str | None, now: Used) -> int:

@@ -73,6 +73,14 @@ class Stakes:
             return  # an armed one counts nowhere
         self._sums.clear()
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a committed ticket."""
+        for ticket in self._tickets.values():  # noqa: SIM110  every second: a generator doubles it
+            if ticket.is_committed:
+                return True
+        return False
+
     def tickets(self, agent: str | None = None) -> list[Ticket]:
         """Return the committed tickets, of one agent or of all."""
         found = [ticket for ticket in self._tickets.values() if ticket.is_committed]

@@ -19,17 +19,17 @@ class Agenda:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._asked = 0
-
-    @property
-    def next_ns(self) -> int:
+        self.next_ns = NEVER
         """When the next act is due, NEVER if there is none."""
-        return self._heap[0][0] if self._heap else NEVER
 
     def at(self, due_ns: int, act: Callable[[], None]) -> None:
         """Ask for an act."""
         self._asked += 1
         heapq.heappush(self._heap, (due_ns, self._asked, act))
+        self.next_ns = self._heap[0][0]
 
     def take(self) -> Callable[[], None]:
         """Remove and return the next act."""
-        return heapq.heappop(self._heap)[2]
+        act = heapq.heappop(self._heap)[2]
+        self.next_ns = self._heap[0][0] if self._heap else NEVER
+        return act

@@ -40,9 +40,12 @@ from hands.core.ledger_rows import alert_record
 from hands.core.receipts import receipt
 from hands.core.state import State, encode
 from hands.core.units import Ns
-from hands.replay.ledger import add_row
+from hands.replay.ledger import Rows
 from hands.replay.outcome import Refused
 from hands.replay.venue import VenueLink
+
+NOTHING = encode([])
+"""What most decisions come to."""
 
 
 class Engine:
@@ -51,6 +54,7 @@ class Engine:
     def __init__(self, state: State, ledger: sqlite3.Connection) -> None:
         self.state = state
         self.ledger = ledger
+        self._rows = Rows(ledger)
         self.decisions = 0
         self.triggers_fired = 0
         self.refused: list[Refused] = []
@@ -65,11 +69,12 @@ class Engine:
 
     def feed(self, event: AnyEvent) -> None:
         """Decide `event` now, or after the one in hand."""
-        self._queue.append(event)
         if self._busy:
+            self._queue.append(event)
             return
         self._busy = True
         try:
+            self._step(event)
             while self._queue or self._receipts or self._filings:
                 if self._queue:
                     self._step(self._queue.popleft())
@@ -97,14 +102,14 @@ class Engine:
         self.decisions += 1
         commands = decide(self.state, event)
         self.state.changed.clear()  # what the journal would keep
-        self._digest.update(encode(commands))
+        self._digest.update(encode(commands) if commands else NOTHING)
         for command in commands:
             self._carry_out(command)
 
     def _carry_out(self, command: AnyCommand) -> None:
         match command:
             case Record(table=table, row=row):
-                add_row(self.ledger, table, row)
+                self._rows.add(table, row)
             case SubmitEntry(entry=order) | SubmitExit(order=order):
                 self._venue.submit(order)
             case CancelOrder():
@@ -129,7 +134,7 @@ class Engine:
                 self._refuse(command)
             case Alert():
                 record = alert_record(command, self.state.now_ns)
-                add_row(self.ledger, record.table, record.row)
+                self._rows.add(record.table, record.row)
             case _:
                 pass  # OperatorAnswer and Stopped: nobody operates a replay
 
@@ -169,7 +174,7 @@ class Engine:
             "updated_ns": self.state.now_ns,
             "receipt": orjson.dumps(document).decode(),
         }
-        add_row(self.ledger, "intents", row)
+        self._rows.add("intents", row)
         if not at_end:
             self.feed(ReceiptWritten(ts_ns=self.state.now_ns, intent_id=intent_id, seq=found.seq))
 
@@ -177,6 +182,7 @@ class Engine:
         """Write the receipts of what is still live, and commit the ledger."""
         for intent_id in list(self.state.tickets):
             self._write_receipt(intent_id, at_end=True)
+        self._rows.write()
         self.ledger.execute("COMMIT")
 
     def digest(self) -> str:

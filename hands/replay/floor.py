@@ -64,12 +64,13 @@ class Floor:
         self._rows = np.empty(0, ROW)
         self._base = 0  # how many rows came before this chunk's first
         self._upto = 0
-        self._looked = np.zeros(len(symbols), np.int64)  # up to which row of the chunk a symbol was looked at
+        self._looked = [0] * len(symbols)  # up to which row of the chunk a symbol was looked at
+        self._clear_upto, self._matters = 0, False  # no row before it can matter; whether it does itself
         self._newest = np.zeros((len(symbols), 2), ROW)  # the newest quote and print known of each symbol
         self._numbers = np.full(
             (len(symbols), 2), -1, np.int64
         )  # which rows of the market they are, -1: none
-        self._shown = np.full((len(symbols), 2), -1, np.int64)  # the newest that the exchange has seen
+        self._shown = [[-1, -1] for _ in symbols]  # the newest that the exchange has seen
         self._found = np.empty(2, np.int64)
         self._seen = np.zeros((len(symbols), 2), np.uint8)
 
@@ -83,15 +84,25 @@ class Floor:
         self._base += len(self._rows)
         self._rows = rows
         self._upto = 0
-        self._looked[:] = 0
+        self._looked = [0] * len(self._symbols)
+        self._look_anew()
 
     def next_row(self, start: int, stop: int) -> int:
         """Return the first row of [start, stop) that the exchange or a strategy must see, `stop` if there is none."""
         if self._every_row:
             return start
-        if not self.is_watching:
+        if not self._watching:
             return stop
-        return int(reach.next_row(self._rows, start, stop, self._why, self._orders, self._is_sized))
+        if stop > self._clear_upto and not (self._matters and start <= self._clear_upto):
+            first = max(start, self._clear_upto)
+            end = min(len(self._rows), max(stop, first + LOOK_AHEAD))
+            found = int(reach.next_row(self._rows, first, end, self._why, self._orders, self._is_sized))
+            self._clear_upto, self._matters = found, found < end
+        return min(stop, self._clear_upto)
+
+    def _look_anew(self) -> None:
+        """Forget which rows cannot matter: what works, or the rows themselves, have changed."""
+        self._clear_upto, self._matters = 0, False
 
     @property
     def is_watching(self) -> bool:
@@ -115,7 +126,7 @@ class Floor:
             self._catch_up(sym)
         if kind == QUOTE or _is_print(row):
             self._note(sym, kind, number)
-            self._show(sym, kind)
+            self._show(sym, kind, matters=True)
 
     def strategy_waits(self, sym: int, waits: bool) -> None:
         """Have the next row of a symbol looked at, or not any more."""
@@ -123,6 +134,7 @@ class Floor:
             self._why[sym] |= reach.BY_STRATEGY
         else:
             self._why[sym] &= ~np.uint8(reach.BY_STRATEGY)
+        self._look_anew()
         self._watching = bool(self._why.any())
 
     def strategy_row(self, number: int) -> int | None:
@@ -139,32 +151,41 @@ class Floor:
                 self._catch_up(sym)
 
     def _catch_up(self, sym: int) -> None:
-        since = int(self._looked[sym])
+        since = self._looked[sym]
         if since < self._upto:
             reach.latest(self._rows, since, self._upto, sym, self._found)
             for kind, at in enumerate(self._found.tolist()):
                 if at >= 0:
                     self._note(sym, kind, at)
             self._looked[sym] = self._upto
-        waiting = [kind for kind in (QUOTE, PRINT) if self._numbers[sym, kind] > self._shown[sym, kind]]
-        for kind in sorted(waiting, key=lambda kind: int(self._numbers[sym, kind])):
-            self._show(sym, kind)
+        numbers = self._numbers
+        in_order = (QUOTE, PRINT) if numbers.item(sym, QUOTE) < numbers.item(sym, PRINT) else (PRINT, QUOTE)
+        for kind in in_order:
+            self._show(sym, kind, matters=False)
 
     def _note(self, sym: int, kind: int, at: int) -> None:
         """Make a row of this chunk the newest of its kind, if it is."""
-        if self._base + at > self._numbers[sym, kind]:
+        if self._base + at > self._numbers.item(sym, kind):
             self._newest[sym, kind] = self._rows[at]
             self._numbers[sym, kind] = self._base + at
 
-    def _show(self, sym: int, kind: int) -> None:
-        """Show the newest quote or print, at the time at which it was received: what is due later waits its turn."""
-        number = self._numbers[sym, kind]
-        if number == self._shown[sym, kind]:
+    def _show(self, sym: int, kind: int, *, matters: bool) -> None:
+        """Show the newest quote or print, at the time at which it was received: what is due later waits its turn.
+
+        One that is only caught up with cannot matter: it would have been found, and shown when it came.
+        """
+        number, shown = self._numbers.item(sym, kind), self._shown[sym]
+        if number == shown[kind]:
             return
-        self._shown[sym, kind] = number
-        row, now_ns = self._newest[sym, kind].item(), self.now_ns
+        shown[kind] = number
+        row: Any = self._newest.item(sym, kind)
+        now_ns = self.now_ns
         self.now_ns = row[_RECV_NS]
-        self.exchange.on_ticks((_tick(row, self._symbols[sym], kind),))
+        tick = _tick(row, self._symbols[sym], kind)
+        if matters:
+            self.exchange.on_ticks((tick,))
+        else:
+            self.exchange.see(tick)
         self.ticks_shown += 1
         self.now_ns = now_ns
 
@@ -183,6 +204,7 @@ class Floor:
     def _watch(self) -> None:
         """Note down every order that works, and what could happen to it."""
         found = []
+        self._look_anew()
         clock = self.exchange.clock
         for symbol, orders in self.exchange.blotter.live.items():
             is_open = "/" in symbol or clock.is_always or clock.at(self.now_ns).is_open

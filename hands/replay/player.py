@@ -103,8 +103,8 @@ class Player:
         exchange_ns = self._floor.exchange.next_due_ns
         return due_ns if exchange_ns is None or exchange_ns > due_ns else exchange_ns
 
-    def pass_time(self, until_ns: int) -> None:
-        """Do everything that is due at `until_ns` or before, each at its own time."""
+    def pass_time(self, until_ns: int) -> int:
+        """Do everything that is due at `until_ns` or before, each at its own time; return when the next thing is due."""
         floor, agenda, exchange = self._floor, self._agenda, self._floor.exchange
         while (due_ns := self.next_ns()) <= until_ns:
             floor.now_ns = max(floor.now_ns, due_ns)
@@ -120,6 +120,7 @@ class Player:
                 self._polls.freshen()
                 self._engine.feed(Wake(ts_ns=Ns(floor.now_ns)))
             self._polls.look()
+        return due_ns
 
     # --- rows ------------------------------------------------------------------------------------------------
 
@@ -138,15 +139,16 @@ class Player:
             raise ReplayError("the market's rows are not in the order in which they were received")
         self._last_ns = int(times[-1])
         self._floor.begin_chunk(rows, keep=self._acts)
-        at, count = 0, len(rows)
+        at, count, due_ns = 0, len(rows), self.next_ns()
         while at < count:
-            due_ns = self.next_ns()
             stop = count if due_ns > self._last_ns else reach.first_at(times, at, due_ns)
-            if stop == at:
-                self._floor.passed(at)
-                self.pass_time(int(times[at]))
-            else:
+            if stop > at:
                 at = self._consume(rows, times, at, stop)
+            if at < stop or at == count:
+                due_ns = self.next_ns()
+            else:
+                self._floor.passed(at)
+                due_ns = self.pass_time(times.item(at))
         self._floor.passed(count)
         self._floor.now_ns = max(self._floor.now_ns, self._last_ns)
         self.rows += count

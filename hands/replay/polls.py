@@ -57,7 +57,7 @@ class Polls:
             self._agenda.at(self._next_ns(), self._ask)
 
     def _is_busy(self) -> bool:
-        return bool(self._venue.in_flight or self._floor.exchange.watched or self._state.stakes.tickets())
+        return bool(self._venue.in_flight or self._state.stakes.any or self._floor.exchange.watched)
 
     def _next_ns(self) -> int:
         return self._began_ns + ((self._floor.now_ns - self._began_ns) // ACCOUNT_NS + 1) * ACCOUNT_NS

@@ -116,7 +116,7 @@ def replay(
         raise ReplayError("no rows to play: the market is empty, or empty between start and end")
     play = _Play(
         tuple(tape.symbols),
-        np.concatenate(begun)[:LOOKED_AT],
+        np.concatenate([rows[:LOOKED_AT] for rows in begun])[:LOOKED_AT],
         law,
         text,
         latency_ns=round(latency_ms * NS_PER_MS),

@@ -17,7 +17,12 @@ def test_a_market_is_played_without_and_with_intents(short, monkeypatch):
     monkeypatch.setattr(replay, "find_spec", lambda name: None)
     assert replay.missing() == ["nautilus_trader"]
     found = replay.run(quick=True)
-    assert set(found) == {"ticks_per_s", "ticks_per_s_with_intents", "intents"}
+    assert set(found) == {
+        "ticks_per_s",
+        "ticks_per_s_with_intents",
+        "ticks_per_s_with_long_trades",
+        "intents",
+    }
     assert all(value > 0 for value in found.values())
 
 

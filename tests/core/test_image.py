@@ -83,6 +83,7 @@ def test_what_classes_of_their_own_keep_is_in_an_image_or_follows_from_it() -> N
         "_blank",
         "_quotes",
         "_trades",
+        "_sides",
         "fired",
         "_consume",
         "_observe",

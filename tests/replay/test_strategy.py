@@ -13,7 +13,7 @@ from hands.replay.outcome import Replay
 from hands.replay.run import replay
 from hands.replay.strategy import Strategy, StrategyError
 from hands.replay.view import View, ViewIsOver
-from tests.replay.markets import LOOSE, NOON, Recorded, limits_file, walk
+from tests.replay.markets import LOOSE, NOON, Recorded, intent, limits_file, walk
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,29 @@ def _minutes(rows: np.ndarray) -> list[tuple[int, int]]:
     """Return the two stretches in which there are rows."""
     times = rows["recv_ns"].tolist()
     return [(times[0], times[599]), (times[600], times[-1])]
+
+
+def test_an_order_that_works_keeps_no_bar_from_it(market: Recorded, law: Path) -> None:
+    """Rows that were found not to matter to the order matter to who waits for one."""
+    at_ns = NOON + 30 * NS_PER_S
+    known = market.all[
+        (market.all["sym"] == 0) & (market.all["recv_ns"] < at_ns) & (market.all["price2"] > 0)
+    ]
+    ask = float(known["price2"][-1])
+    held = intent(1, at_ns, "AAPL", ask, stop_loss=round(ask * 0.9, 2), take_profit=round(ask * 1.1, 2))
+    calls: list[list[tuple[str | None, int]]] = []
+    for documents in ([], [held]):
+        seen: list[tuple[str | None, int]] = []
+
+        def on_bar(view: View, seen: list[tuple[str | None, int]] = seen) -> None:
+            seen.append((view.symbol, view.now_ns))
+
+        found = replay(
+            market, documents, limits=law, strategy=Strategy("test", on_bar=on_bar), session="calendar"
+        )
+        assert len(found.open_positions) == len(documents)
+        calls.append(seen)
+    assert calls[0] == calls[1]
 
 
 def test_on_time_is_called_every_so_often(market: Recorded, law: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hands.core.units import decimal_text
+from hands.core.units import Ns, Price, Qty, decimal_text, nano
 from hands.core.vocab import OrderStatus
+from hands.sim.venue.ticks import Quote, Trade
+
+SIZES = Qty(nano("300")), Qty(nano("200"))
 
 
 @pytest.fixture
@@ -18,6 +21,10 @@ def book(make_desk):
 
 def buy(desk, limit, qty="10"):
     return desk.send("AAPL", "buy", qty, "limit", limit_price=limit)
+
+
+def price(text):
+    return Price(nano(text))
 
 
 def filled(*orders):
@@ -124,4 +131,14 @@ def test_instant_fills_know_no_queue(desk):
     desk.trade("AAPL", "149.98", "100000")
     assert filled(order) == ["0"]
     desk.trade("AAPL", "149.97", "1")
+    assert filled(order) == ["10"]
+
+
+def test_a_tick_that_is_only_seen_moves_the_book_and_no_order(book):
+    order = buy(book, "149.98")
+    book.exchange.see(Quote("AAPL", price("149.90"), price("149.95"), *SIZES, Ns(book.t_ns)))
+    book.exchange.see(Trade("AAPL", price("149.93"), SIZES[0], Ns(book.t_ns), 1))
+    assert book.exchange.mark("AAPL") == price("149.93")
+    assert filled(order) == ["0"]
+    book.quote("AAPL", "149.90", "149.95", "300", "200")
     assert filled(order) == ["10"]

@@ -238,6 +238,12 @@ class Exchange:
                 self._life.sweep(tuple(live[symbol]), tick)
         self._end()
 
+    def see(self, tick: Tick) -> None:
+        """Take a quote or print that can neither elect, fill nor queue an order that lives: only the book moves."""
+        self._begin()
+        book = self._life.books.get(tick.symbol) or self._open_book(tick.symbol)
+        book.take(tick)
+
     def on_notice(self, notice: Notice) -> None:
         """Take a notice: halts stop a symbol and resumptions let it go on; what has filled stays as it is."""
         self._begin()

@@ -25,13 +25,11 @@ class Schedule:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, int, Action]] = []
         self._numbers = itertools.count()
-
-    @property
-    def next_due_ns(self) -> Ns | None:
-        return Ns(self._heap[0][0]) if self._heap else None
+        self.next_due_ns: Ns | None = None
 
     def add(self, due_ns: int, action: Action, rank: int = ORDER) -> None:
         heapq.heappush(self._heap, (due_ns, rank, next(self._numbers), action))
+        self.next_due_ns = Ns(self._heap[0][0])
 
     def is_due(self, now_ns: int) -> bool:
         return bool(self._heap) and self._heap[0][0] <= now_ns
@@ -39,4 +37,5 @@ class Schedule:
     def take(self) -> tuple[Ns, Action]:
         """Remove and return the first promise: when it is due, and what it is."""
         due_ns, _, _, action = heapq.heappop(self._heap)
+        self.next_due_ns = Ns(self._heap[0][0]) if self._heap else None
         return Ns(due_ns), action
