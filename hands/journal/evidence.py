@@ -171,7 +171,9 @@ class StepEvidence:
             )
         self._found.unanchored_steps = max(0, last - self._found.anchored_seq)
         if self._is_checked and not self._seals.has_fitted and self._found.steps > self._found.unsealed + 1:
-            self._found.note("not one step bears a seal of this first key: it may be that of another directory")
+            self._found.note(
+                "not one step bears a seal of this first key: it may be that of another directory"
+            )
 
     def _note_new_chain(self, step: Step) -> None:
         self._seals.has_begun_anew = False
