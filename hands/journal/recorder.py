@@ -216,6 +216,8 @@ class Recorder:
     # --- one pass ------------------------------------------------------------------------------------------
 
     def _work(self, now_ns: int) -> bool:
+        if self._ring is not None:
+            self._ring.make_ready()
         are_rows_due = self._are_rows_due(now_ns)
         is_time = are_rows_due or self._is_finishing or abs(now_ns - self._looked_ns) >= LOOK_NS
         if is_time and self._file is not None and self._file.is_gone:
