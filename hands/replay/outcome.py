@@ -110,7 +110,7 @@ class Equity:
 
 @dataclass(frozen=True, slots=True)
 class OpenPosition:
-    """What was still held at the end; `pnl` is what it would have come to at the market, fees left out."""
+    """What was still held at the end; `pnl` is what that alone would have come to at the market, fees left out."""
 
     symbol: str
     qty: Decimal
@@ -124,6 +124,8 @@ class Replay:
     """A market played from beginning to end. `digest` is the same for the same inputs, wherever and however they are
     cut into arrays: a SHA-256 of all that was decided and of all that it left behind.
 
+    `unquoted` are the symbols of which the market had no quote: nothing is entered there (NO_MARKET_DATA).
+    `untraded` are shares of which it had no trade: the exchange elects no stop of theirs.
     `ledger` has the views of `hands.db` (docs/architecture.md) and is open; `close` it when it is not needed any more.
     """
 
@@ -140,6 +142,8 @@ class Replay:
     equity: tuple[Equity, ...]
     open_positions: tuple[OpenPosition, ...]
     refused: tuple[Refused, ...]
+    unquoted: tuple[str, ...]
+    untraded: tuple[str, ...]
     counters: dict[str, int]
     wall_s: float
     digest: str
@@ -262,8 +266,9 @@ class Replay:
 
     @property
     def open_pnl(self) -> Decimal:
-        """What is still held would come to at the market of the end."""
-        return sum((position.pnl for position in self.open_positions), Decimal(0))
+        """What trades that are not over have come to by the end, in dollars: what was sold of them already, what is held at
+        the market, and fees. So equity is what the account began with, `realised_pnl` and this."""
+        return self.equity[-1].equity - self.opening_equity - self.realised_pnl
 
 
 def exact(nano: float) -> Decimal:
