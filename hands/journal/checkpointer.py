@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 
 COMMITS_PER_CHECKPOINT = 1_000
+PASSES = 20
+"""Of one checkpoint: each takes two syncs, and what is committed meanwhile is left for the next, shorter one. The log begins
+anew only when a commit finds all of it moved."""
+
 STALLED_S = 10.0
 STOP_WITHIN_S = 1.0
 BUSY_TIMEOUT_S = 0.1
@@ -66,11 +70,14 @@ class Checkpointer(threading.Thread):
         try:
             db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
-                for _ in range(5):  # what was committed during one pass is left for the next, shorter one
+                before = -1
+                for _ in range(PASSES):
+                    # what it says is what there was when it began
                     _, logged, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                    if logged == moved:
+                    if logged == moved == before:
                         self.restart_due = logged > 0
                         break
+                    before = moved
             finally:
                 db.close()
             self.fault = None

@@ -135,7 +135,9 @@ class Rerun:
     def finish(self) -> None:
         """End the session: what is lost by now is not found again."""
         if self._lost is not None and self._before is not None:
-            self._close_gap(self._before.seq, self._before.row, is_at_end=not self.is_ended)
+            # a session without any state to begin with did not lose its end
+            is_at_end = not self.is_ended and self.recorded_by is not None
+            self._close_gap(self._before.seq, self._before.row, is_at_end=is_at_end)
 
     # --- beginnings ------------------------------------------------------------------------------------------------
 

@@ -277,6 +277,19 @@ def test_a_segment_that_is_missing_in_the_middle(whole: Path, state: Path) -> No
         again(whole, state)
 
 
+@pytest.mark.parametrize(
+    "sql", ["DELETE FROM events WHERE seq = 1", "UPDATE events SET seq = 0 WHERE seq = 1"]
+)
+def test_a_first_step_that_is_gone_does_not_leave_its_session_unlooked_at(
+    dead: Path, tmp_path: Path, sql: str
+) -> None:
+    state = tmp_path / "var"
+    shutil.copytree(dead, state)
+    change(state, sql)
+    assert is_told(state, read_first_key(state / FIRST_NAME))
+    assert is_told(state, None)
+
+
 def test_all_segments_that_are_gone(dead: Path, tmp_path: Path) -> None:
     for name in ("segments", "journal.db"):
         state = tmp_path / f"without-{name}"

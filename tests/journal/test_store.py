@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -363,6 +364,29 @@ def test_a_checkpoint_moves_everything_and_refresh_pays_for_the_restart(journal:
         journal.commit()
     assert wal.stat().st_size == size, "the log is written over from its start"
     assert len(list(journal.events())) == 399
+
+
+@pytest.mark.parametrize(
+    ("passes", "is_whole"),
+    [
+        ([(0, 100, 100), (0, 110, 110), (0, 110, 110)], True),
+        ([(0, 100, 90), (0, 100, 100), (0, 100, 100)], True),
+        ([(0, n, n) for n in range(checkpointer.PASSES)], False),
+        ([(0, 100, 90)] * checkpointer.PASSES, False),
+    ],
+)
+def test_a_checkpoint_goes_on_until_nothing_was_committed_during_a_pass(
+    journal: JournalStore, monkeypatch: pytest.MonkeyPatch, passes: list[tuple[int, int, int]], is_whole: bool
+):
+    """What SQLite says of a pass is what there was when it began; a log that is moved up to there does not begin anew."""
+    left = iter(passes)
+    db = SimpleNamespace(execute=lambda _: SimpleNamespace(fetchone=lambda: next(left)), close=lambda: None)
+    fake = SimpleNamespace(connect=lambda *_, **__: db, Error=sqlite3.Error)
+    monkeypatch.setattr(checkpointer, "sqlite3", fake)
+    journal._checkpointer._checkpoint()
+    assert next(left, None) is None
+    assert journal._checkpointer.restart_due is is_whole
+    monkeypatch.undo()
 
 
 def test_the_outbox_is_trimmed_in_small_steps_and_keeps_what_is_new_or_not_projected(
