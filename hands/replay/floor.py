@@ -43,6 +43,8 @@ class Floor:
         seed: int,
         fills: str,
         session: str,
+        multiplier: int = 2,
+        random_partials: bool = True,
         every_row: bool = False,
     ) -> None:
         self.now_ns = now_ns
@@ -57,6 +59,8 @@ class Floor:
             seed=seed,
             fills=fills,
             session=session,
+            multiplier=multiplier,
+            random_partials=random_partials,
         )
         self.ticks_shown = 0
         self._why = np.zeros(len(symbols), np.uint8)
