@@ -27,6 +27,7 @@ from hands.core.events import (
     RequestAnswered,
     RequestFailed,
     RequestKind,
+    RequestSent,
     SessionReport,
     TruthReport,
     VenueClockMeasured,
@@ -46,6 +47,7 @@ Circumstance = (
     | OrderReport
     | RequestAnswered
     | RequestFailed
+    | RequestSent
     | SessionReport
     | TruthReport
     | VenueClockMeasured
@@ -58,6 +60,7 @@ _TAGS: Final = frozenset(
         "order_report",
         "request_answered",
         "request_failed",
+        "request_sent",
         "session",
         "truth",
         "venue_clock",
@@ -129,6 +132,7 @@ class _Reading:
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(Circumstance).decode
         self._waiting: dict[tuple[RequestKind, str], deque[int]] = defaultdict(deque)
+        self._decided: dict[tuple[RequestKind, str], int] = {}
         self._requests: dict[tuple[RequestKind, str], list[Way]] = defaultdict(list)
         self._reports: dict[ReportKey, int] = {}
         self._offsets: dict[Link, int] = {}
@@ -149,6 +153,7 @@ class _Reading:
         if step.kind == SESSION:
             self._sessions += 1
             self._waiting.clear()
+            self._decided.clear()
             if self._sessions > 1:
                 self._acts.append(Restarted(step.ts_ns))
         elif step.kind in _TAGS:
@@ -156,6 +161,8 @@ class _Reading:
 
     def _take_event(self, event: Any) -> None:
         match event:
+            case RequestSent():
+                self._sent(event)
             case RequestAnswered():
                 self._answered(event)
             case RequestFailed():
@@ -186,10 +193,15 @@ class _Reading:
             kind = _KINDS.get(command["type"])
             if kind is not None:
                 about = command.get("entry") or command.get("order") or command
-                self._waiting[kind, about["client_order_id"]].append(step.ts_ns)
+                self._decided[kind, about["client_order_id"]] = step.ts_ns
+
+    def _sent(self, event: RequestSent) -> None:
+        """Note that a request is on its way, by the newest decision for it: an older one was never sent."""
+        key = event.kind, event.client_order_id
+        self._waiting[key].append(self._decided.pop(key, event.sent_ns))
 
     def _begun(self, event: RequestAnswered | RequestFailed) -> int | None:
-        """Return when the request was decided that has come to its end."""
+        """Return when the request was decided that has come to its end; None for one that was never sent."""
         waiting = self._waiting[event.kind, event.client_order_id]
         return waiting.popleft() if waiting else None
 

@@ -1,0 +1,320 @@
+"""What a record says of a session's circumstances, and what a replay makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hands.core.events import (
+    AccountReport,
+    Execution,
+    LimitsRead,
+    Link,
+    OperatorAction,
+    OperatorRequest,
+    OrderReport,
+    PositionSnapshot,
+    RequestAnswered,
+    RequestFailed,
+    RequestKind,
+    RequestSent,
+    SessionReport,
+    TruthReport,
+    VenueClockMeasured,
+    VenueOrder,
+)
+from hands.core.units import NANO, NS_PER_MS, Ns, Price, Qty, Usd
+from hands.core.vocab import OrderClass, OrderStatus, OrderType, Side
+from hands.journal.steps import SESSION, Step
+from hands.replay.as_recorded import AsRecorded, Restarted, _Reading
+from hands.replay.given import Documents, circumstances
+from hands.replay.outcome import Replay
+from hands.replay.player import ReplayError
+from hands.replay.run import replay
+from hands.replay.ways import Measured, Way, Ways
+from hands.sim.venue.calendar import MarketClock
+from tests.replay.markets import LOOSE, NOON, intent, limits_file
+from tests.replay.test_replay import at, codes, quotes
+
+MS = NS_PER_MS
+ENTRY = "hands-1-entry-1"
+CALM = quotes(*((ms, 149.98, 150.0) for ms in range(0, 20_000, 500)))
+
+
+def told(**changes: Any) -> VenueOrder:
+    order = VenueOrder(
+        order_id="v1",
+        client_order_id=ENTRY,
+        symbol="AAPL",
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        order_class=OrderClass.BRACKET,
+        status=OrderStatus.NEW,
+        status_text="new",
+        qty=Qty(NANO),
+        filled_qty=Qty(0),
+    )
+    return msgspec.structs.replace(order, **changes)
+
+
+def read(*events: Any) -> AsRecorded:
+    """Return what is read of a session with these events; a tuple is (ms, the commands of a wake)."""
+    reading = _Reading()
+    reading.take(Step(1, NOON, SESSION, b"no head", 0))
+    for seq, event in enumerate(events, 2):
+        if isinstance(event, tuple):
+            reading.take(Step(seq, at(event[0]), "wake", b"", 0, json.dumps(event[1]).encode()))
+        elif event is SESSION:
+            reading.take(Step(seq, at(9_000), SESSION, b"no head", 0))
+        else:
+            tag = type(event).__struct_config__.tag
+            assert isinstance(tag, str)
+            reading.take(Step(seq, event.ts_ns, tag, msgspec.json.encode(event), 0, b"[]"))
+    return reading.result()
+
+
+def decided(ms: int, kind: str = "submit_entry") -> tuple[int, list[dict[str, Any]]]:
+    about: dict[str, Any] = {"client_order_id": ENTRY}
+    shape = {"submit_entry": {"entry": about}, "submit_exit": {"order": about}}.get(kind, about)
+    return ms, [{"type": "record", "row": {}}, {"type": kind} | shape]
+
+
+def sent(ms: int, kind: RequestKind = RequestKind.SUBMIT) -> RequestSent:
+    return RequestSent(ts_ns=Ns(at(ms)), kind=kind, client_order_id=ENTRY, sent_ns=Ns(at(ms)))
+
+
+def answered(
+    ms: int, kind: RequestKind = RequestKind.SUBMIT, order: VenueOrder | None = None
+) -> RequestAnswered:
+    return RequestAnswered(ts_ns=Ns(at(ms)), kind=kind, client_order_id=ENTRY, status=200, order=order)
+
+
+def clock(offset_ms: int) -> VenueClockMeasured:
+    return VenueClockMeasured(ts_ns=Ns(NOON), link=Link.EQUITY_DATA, offset_ns=offset_ms * MS)
+
+
+# --- ways ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "submitted_ms", "way"),
+    [
+        (0, 103, Way(3 * MS, 7 * MS)),
+        (1, 103, Way(4 * MS, 6 * MS)),  # what the venue did then, is seen here a millisecond later
+        (-3_600_000, 3_600_103, Way(3 * MS, 7 * MS)),  # its clock is an hour ahead
+        (0, 98, Way(0, 10 * MS)),  # not before it was decided
+        (5, 109, Way(10 * MS, 0)),  # not after it was answered
+        (0, 3_600_103, Way(5 * MS, 5 * MS)),  # nothing is known of its clock: half each way
+        (0, None, Way(5 * MS, 5 * MS)),
+    ],
+)
+def test_a_request_took_what_the_venues_own_time_says(
+    offset_ms: int, submitted_ms: int | None, way: Way
+) -> None:
+    order = told(submitted_ns=None if submitted_ms is None else at(submitted_ms))
+    found = read(clock(offset_ms), decided(100), sent(101), answered(110, order=order))
+    assert found.measured.requests == {(RequestKind.SUBMIT, ENTRY): [way]}
+    assert found.measured.each_way_ns == 5 * MS
+
+
+def test_an_older_orders_time_says_nothing_of_a_question() -> None:
+    order = told(submitted_ns=at(100))
+    found = read(
+        decided(110, "query_order"), sent(111, RequestKind.QUERY), answered(120, RequestKind.QUERY, order)
+    )
+    assert found.measured.requests == {(RequestKind.QUERY, ENTRY): [Way(5 * MS, 5 * MS)]}
+
+
+def test_requests_without_an_answer_are_not_taken_for_answered_ones() -> None:
+    failed = RequestFailed(
+        ts_ns=Ns(at(130)),
+        kind=RequestKind.CANCEL,
+        client_order_id=ENTRY,
+        may_have_been_sent=True,
+        reason="broken",
+    )
+    cancel = RequestKind.CANCEL
+    found = read(
+        decided(100, "cancel_order"),  # never sent: a newer one took its place
+        decided(120, "cancel_order"), sent(121, cancel), failed,
+        decided(200, "cancel_order"), sent(201, cancel), answered(206, cancel),
+        decided(300, "cancel_order"), sent(301, cancel), SESSION,
+        answered(9_100, cancel),
+        sent(9_200, cancel), answered(9_204, cancel),
+    )  # fmt: skip
+    assert found.measured.requests == {(cancel, ENTRY): [Way(3 * MS, 3 * MS), Way(2 * MS, 2 * MS)]}
+
+
+def test_a_report_took_what_passed_since_it_happened() -> None:
+    filled = told(filled_qty=Qty(NANO), submitted_ns=at(100))
+    execution = Execution(execution_id="x", qty=Qty(NANO), price=Price(NANO), at_ns=Ns(at(110)))
+    found = read(
+        clock(1),
+        OrderReport(ts_ns=Ns(at(105)), event="new", order=told(submitted_ns=at(100))),
+        OrderReport(ts_ns=Ns(at(113)), event="fill", order=filled, execution=execution),
+        OrderReport(ts_ns=Ns(at(190)), event="fill", order=filled, execution=execution),  # told again
+        OrderReport(ts_ns=Ns(at(200)), event="canceled", order=filled),  # nobody says when that was
+    )
+    assert found.measured.reports == {(ENTRY, "new", 0): 4 * MS, (ENTRY, "fill", NANO): 2 * MS}
+
+
+def test_what_is_not_known_takes_the_median() -> None:
+    kind = RequestKind.SUBMIT
+    measured = Measured(
+        {(kind, "a"): [Way(1, 5), Way(2, 6)], (kind, "b"): [Way(9, 10)]}, {("a", "new", Qty(0)): 7}
+    )
+    ways = Ways(100, measured)
+    taken = [ways.of_request(kind, name) for name in ("a", "b", "a", "a", "c")]
+    assert taken == [Way(1, 5), Way(9, 10), Way(2, 6), Way(2, 6), Way(2, 6)]
+    assert (ways.of_report(("a", "new", Qty(0))), ways.of_report(("a", "fill", Qty(1)))) == (7, 7)
+    bare = Ways(100)
+    assert bare.of_request(kind, "a") == Way(100, 100)
+    assert bare.of_report(("a", "new", Qty(0))) == 100
+    assert Measured().each_way_ns is None
+
+
+# --- what else is on record ----------------------------------------------------------------------------------
+
+
+def account(equity: int, multiplier: int = 4) -> AccountReport:
+    return AccountReport(
+        ts_ns=Ns(NOON), asked_ns=Ns(NOON), account_number="1", status="ACTIVE", equity=Usd(equity * NANO),
+        cash=Usd(0), buying_power=Usd(0), non_marginable_buying_power=Usd(0), multiplier=multiplier,
+    )  # fmt: skip
+
+
+def session(kind: str) -> SessionReport:
+    reading = MarketClock(kind).at(NOON)
+    return SessionReport(
+        ts_ns=Ns(NOON),
+        is_open=True,
+        next_open_ns=reading.next_open_ns,
+        next_close_ns=Ns(reading.next_close_ns + MS),
+    )
+
+
+def test_the_first_account_and_truth_count_and_acts_are_in_order() -> None:
+    truth = TruthReport(
+        ts_ns=Ns(NOON),
+        asked_ns=Ns(NOON),
+        orders=(),
+        missing=(),
+        positions=(
+            PositionSnapshot(symbol="SPY", qty=Qty(3 * NANO), qty_available=Qty(0), avg_price=Price(NANO)),
+        ),
+    )
+    first = LimitsRead(ts_ns=Ns(at(1)), text="a", at_start=True)
+    halt = OperatorRequest(ts_ns=Ns(at(2)), action=OperatorAction.HALT)
+    again = LimitsRead(ts_ns=Ns(at(9_001)), text="b", at_start=True)
+    found = read(
+        first, account(50_000), account(60_000), truth, session("always"), session("always"),
+        session("calendar"), halt, SESSION, again,
+    )  # fmt: skip
+    assert found.account == account(50_000)
+    assert found.holdings == ("3 SPY",)
+    assert (found.limits, found.session, found.sessions) == (first, "always", 2)
+    assert found.acts == (halt, Restarted(at(9_000)), again)
+    assert read(session("calendar")).session == "calendar"
+
+
+# --- what a replay makes of it ---------------------------------------------------------------------------------
+
+
+def recorded(**changes: Any) -> AsRecorded:
+    empty = AsRecorded(
+        measured=Measured(),
+        acts=(),
+        limits=None,
+        account=None,
+        session=None,
+        began_with=(),
+        holdings=(),
+        sessions=1,
+    )
+    known = {name: getattr(empty, name) for name in AsRecorded.__slots__}
+    return AsRecorded(**(known | changes))
+
+
+def limits_text(folder: Path, **changes: Any) -> str:
+    return limits_file(folder, **(LOOSE | changes)).read_text()
+
+
+def played(circumstance: AsRecorded, *arrivals: Any, **more: Any) -> Replay:
+    return replay(CALM, Documents(arrivals, circumstance), fills="instant", **more)
+
+
+def test_what_is_named_counts_before_what_is_on_record(tmp_path: Path) -> None:
+    read_at_start = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), symbols=("AAPL",), at_start=True)
+    known = recorded(
+        measured=Measured({(RequestKind.SUBMIT, ENTRY): [Way(2 * MS, 4 * MS)]}),
+        limits=read_at_start,
+        account=account(50_000),
+        session="always",
+        holdings=("3 SPY",),
+    )
+    named: dict[str, Any] = {
+        "limits": None,
+        "symbols": None,
+        "latency_ms": None,
+        "equity": None,
+        "session": "auto",
+    }
+    found = circumstances(known, **named)
+    assert (found.latency_from, found.ways.usual_ns, found.cash) == ("record", 3 * MS, 50_000 * NANO)
+    assert (found.multiplier, found.session, found.law.allow) == (4, "always", ("AAPL",))
+    assert not found.random_partials
+    assert found.left_out == ("the account's 3 SPY, held before the record begins",)
+    tight = limits_file(tmp_path, "tight.toml", **(LOOSE | {"max_daily_trades": 1}))
+    found = circumstances(
+        known, limits=tight, symbols=("AAPL", "SPY"), latency_ms=7, equity=10, session="calendar"
+    )
+    assert (found.latency_from, found.ways.usual_ns, found.cash) == ("given", 7 * MS, 10 * NANO)
+    assert found.ways.of_request(RequestKind.SUBMIT, ENTRY) == Way(7 * MS, 7 * MS)
+    assert (found.session, found.law.hard.max_daily_trades) == ("calendar", 1)
+    with pytest.raises(ReplayError, match="no limits"):
+        circumstances(None, **named)
+    with pytest.raises(ReplayError, match="3 trades alive"):
+        circumstances(recorded(limits=read_at_start, began_with=("a", "b", "c")), **named)
+
+
+def test_the_operators_acts_happen_when_they_did(tmp_path: Path) -> None:
+    law = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), at_start=True)
+    halt = OperatorRequest(ts_ns=Ns(at(3_000)), action=OperatorAction.HALT)
+    resume = OperatorRequest(ts_ns=Ns(at(6_000)), action=OperatorAction.RESUME)
+    ideas = [intent(n, at(2_500 + 2_000 * n), "AAPL", 150.0) for n in range(3)]
+    quiet = played(recorded(limits=law), *ideas)
+    assert codes(quiet) == ["OK", "SYMBOL_BUSY", "SYMBOL_BUSY"]
+    found = played(recorded(limits=law, acts=(halt, resume)), *ideas)
+    assert codes(found) == ["OK", "HALTED", "SYMBOL_BUSY"]
+    assert found.counters["acts"] == 2
+    flat = OperatorRequest(ts_ns=Ns(at(3_000)), action=OperatorAction.FLATTEN)
+    assert [t.exit_reason for t in played(recorded(limits=law, acts=(flat,)), *ideas).trades] == ["HALT"]
+    before = OperatorRequest(ts_ns=Ns(NOON - 10**12), action=OperatorAction.HALT)
+    assert codes(played(recorded(limits=law, acts=(before,)), *ideas)) == ["HALTED"] * 3
+
+
+def test_limits_change_when_they_did_unless_others_are_named(tmp_path: Path) -> None:
+    text = limits_text(tmp_path, max_daily_trades=5)
+    law = LimitsRead(ts_ns=Ns(NOON), text=text, at_start=True)
+    tighter = LimitsRead(ts_ns=Ns(at(3_000)), text=limits_text(tmp_path, min_confidence=0.95))
+    looser = LimitsRead(ts_ns=Ns(at(5_000)), text=limits_text(tmp_path, min_confidence=0.5), at_start=True)
+    ideas = [intent(n, at(2_500 + 1_500 * n), "AAPL", 150.0) for n in range(3)]
+    know = recorded(limits=law, acts=(tighter, Restarted(at(4_900)), looser))
+    assert codes(played(know, *ideas)) == ["OK", "CONFIDENCE_TOO_LOW", "SYMBOL_BUSY"]
+    named = limits_file(tmp_path, "named.toml", **LOOSE)
+    assert codes(played(know, *ideas, limits=named)) == ["OK", "SYMBOL_BUSY", "SYMBOL_BUSY"]
+
+
+def test_a_stop_ends_what_waits_and_the_next_life_trades_again(tmp_path: Path) -> None:
+    law = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), at_start=True)
+    stop = OperatorRequest(ts_ns=Ns(at(3_000)), action=OperatorAction.STOP)
+    armed = intent(1, at(2_500), "AAPL", 149.0, entry="touch", arm_seconds=600)
+    later = intent(2, at(9_500), "AAPL", 150.0)
+    assert codes(played(recorded(limits=law, acts=(stop,)), armed, later)) == ["OK", "NOT_READY"]
+    found = played(recorded(limits=law, acts=(stop, Restarted(at(9_000)))), armed, later)
+    assert codes(found) == ["OK", "OK"]
+    assert [verdict.state for verdict in found.verdicts] == ["CANCELED", "OPEN"]
