@@ -11,12 +11,15 @@ happened at its time t, happens at t plus that.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from hands.core.events import (
     AccountReport,
@@ -34,9 +37,10 @@ from hands.core.events import (
 )
 from hands.core.units import NS_PER_S
 from hands.journal.heads import HeadError, read_head
-from hands.journal.record import NoRecord, Record
+from hands.journal.record import NoRecord, Record, session_rows
 from hands.journal.steps import SESSION, SNAPSHOT, Step
 from hands.replay.arrivals import ArrivalError
+from hands.replay.placing import Sent, arrivals_ns
 from hands.replay.ways import Measured, ReportKey, Way, report_key
 from hands.sim.venue.calendar import MarketClock
 
@@ -123,6 +127,10 @@ def read_circumstances(state: Path) -> AsRecorded:
                 reading.take(step)
     except NoRecord as error:
         raise ArrivalError(f"{state}: {error}") from error
+    if reading.orders:
+        with contextlib.suppress(NoRecord):  # its rows are all gone: then by the venue's time alone
+            market = session_rows(state)
+            reading.place(market.symbols, market.chunks)
     return reading.result()
 
 
@@ -134,6 +142,8 @@ class _Reading:
         self._waiting: dict[tuple[RequestKind, str], deque[int]] = defaultdict(deque)
         self._decided: dict[tuple[RequestKind, str], int] = {}
         self._requests: dict[tuple[RequestKind, str], list[Way]] = defaultdict(list)
+        self.orders: list[Sent] = []
+        self._ordered: list[tuple[tuple[RequestKind, str], int]] = []  # which request an order is of
         self._reports: dict[ReportKey, int] = {}
         self._offsets: dict[Link, int] = {}
         self._acts: list[Act] = []
@@ -206,7 +216,7 @@ class _Reading:
         return waiting.popleft() if waiting else None
 
     def _answered(self, event: RequestAnswered) -> None:
-        begun_ns = self._begun(event)
+        key, begun_ns = (event.kind, event.client_order_id), self._begun(event)
         if begun_ns is None:
             return
         whole_ns = max(0, event.ts_ns - begun_ns)
@@ -216,7 +226,17 @@ class _Reading:
             told_ns = order.submitted_ns + self._offset_ns(order.symbol) - begun_ns
             if abs(told_ns) <= 2 * whole_ns:  # else the clocks' difference is not known well enough
                 there_ns = min(max(0, told_ns), whole_ns)
-        self._requests[event.kind, event.client_order_id].append(Way(there_ns, whole_ns - there_ns))
+                sent = Sent(order.symbol, begun_ns, event.ts_ns, order.submitted_ns, begun_ns + there_ns)
+                self.orders.append(sent)
+                self._ordered.append((key, len(self._requests[key])))
+        self._requests[key].append(Way(there_ns, whole_ns - there_ns))
+
+    def place(self, symbols: Sequence[str], chunks: Iterable[np.ndarray]) -> None:
+        """Let every order arrive between the rows between which it did."""
+        found = arrivals_ns(self.orders, symbols, chunks)
+        for (key, number), order, at_ns in zip(self._ordered, self.orders, found, strict=True):
+            way = Way(at_ns - order.decided_ns, max(0, order.answered_ns - at_ns))
+            self._requests[key][number] = way
 
     def _reported(self, event: OrderReport) -> None:
         if event.execution is not None:

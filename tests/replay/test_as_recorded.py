@@ -300,8 +300,10 @@ def test_the_operators_acts_happen_when_they_did(tmp_path: Path) -> None:
 def test_limits_change_when_they_did_unless_others_are_named(tmp_path: Path) -> None:
     text = limits_text(tmp_path, max_daily_trades=5)
     law = LimitsRead(ts_ns=Ns(NOON), text=text, at_start=True)
-    tighter = LimitsRead(ts_ns=Ns(at(3_000)), text=limits_text(tmp_path, min_confidence=0.95))
-    looser = LimitsRead(ts_ns=Ns(at(5_000)), text=limits_text(tmp_path, min_confidence=0.5), at_start=True)
+    text = limits_text(tmp_path, max_daily_trades=5, min_confidence=0.95)
+    tighter = LimitsRead(ts_ns=Ns(at(3_000)), text=text)
+    text = limits_text(tmp_path, max_daily_trades=5, min_confidence=0.5)
+    looser = LimitsRead(ts_ns=Ns(at(5_000)), text=text, at_start=True)
     ideas = [intent(n, at(2_500 + 1_500 * n), "AAPL", 150.0) for n in range(3)]
     know = recorded(limits=law, acts=(tighter, Restarted(at(4_900)), looser))
     assert codes(played(know, *ideas)) == ["OK", "CONFIDENCE_TOO_LOW", "SYMBOL_BUSY"]
