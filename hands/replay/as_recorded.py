@@ -15,6 +15,7 @@ import contextlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from hands.core.events import (
     Link,
     OperatorRequest,
     OrderReport,
+    PositionSnapshot,
     RequestAnswered,
     RequestFailed,
     RequestKind,
@@ -34,6 +36,7 @@ from hands.core.events import (
     SessionReport,
     TruthReport,
     VenueClockMeasured,
+    VenueOrder,
 )
 from hands.core.units import NS_PER_S
 from hands.journal.heads import HeadError, read_head
@@ -99,7 +102,8 @@ class AsRecorded:
     """What a record says of the circumstances of its sessions; None where it says nothing.
 
     `limits`: the file as it was first read. `acts`: what was done later, in order of time. `began_with`: the ids of trades
-    that were alive before the record begins. `holdings`: what else the account held then, in words.
+    that were alive before the record begins; `holdings` and `orders`: what else the account held then, and what worked at the
+    venue. `began_ns`, `ended_ns`: its first step and its last; `first_row_ns`: its first row.
     """
 
     measured: Measured
@@ -108,8 +112,12 @@ class AsRecorded:
     account: AccountReport | None
     session: str | None
     began_with: tuple[str, ...]
-    holdings: tuple[str, ...]
+    holdings: tuple[PositionSnapshot, ...]
+    orders: tuple[VenueOrder, ...]
     sessions: int
+    began_ns: int
+    ended_ns: int
+    first_row_ns: int | None
 
 
 class _Tickets(msgspec.Struct, frozen=True):
@@ -127,10 +135,9 @@ def read_circumstances(state: Path) -> AsRecorded:
                 reading.take(step)
     except NoRecord as error:
         raise ArrivalError(f"{state}: {error}") from error
-    if reading.orders:
-        with contextlib.suppress(NoRecord):  # its rows are all gone: then by the venue's time alone
-            market = session_rows(state)
-            reading.place(market.symbols, market.chunks)
+    with contextlib.suppress(NoRecord):  # its rows are all gone: then by the venue's time alone
+        market = session_rows(state)
+        reading.place(market.symbols, market.chunks)
     return reading.result()
 
 
@@ -154,8 +161,11 @@ class _Reading:
         self._always = MarketClock("always")
         self._began_with: tuple[str, ...] | None = None
         self._sessions = 0
+        self._began_ns = self._ended_ns = 0
+        self._first_row_ns: int | None = None
 
     def take(self, step: Step) -> None:
+        self._began_ns, self._ended_ns = self._began_ns or step.ts_ns, step.ts_ns
         if step.kind in {SESSION, SNAPSHOT} and self._began_with is None:
             self._began_with = _alive(step)
         if any(tag in step.commands for tag in _ASKING):
@@ -232,8 +242,13 @@ class _Reading:
         self._requests[key].append(Way(there_ns, whole_ns - there_ns))
 
     def place(self, symbols: Sequence[str], chunks: Iterable[np.ndarray]) -> None:
-        """Let every order arrive between the rows between which it did."""
-        found = arrivals_ns(self.orders, symbols, chunks)
+        """Let every order arrive between the rows between which it did, and note when the first row was received."""
+        rest = iter(chunks)
+        first = next(rest, None)
+        if first is None:
+            return
+        self._first_row_ns = int(first["recv_ns"][0])
+        found = arrivals_ns(self.orders, symbols, chain((first,), rest)) if self.orders else []
         for (key, number), order, at_ns in zip(self._ordered, self.orders, found, strict=True):
             way = Way(at_ns - order.decided_ns, max(0, order.answered_ns - at_ns))
             self._requests[key][number] = way
@@ -260,7 +275,6 @@ class _Reading:
 
     def result(self) -> AsRecorded:
         clocks = self._clocks.most_common(1)
-        positions = () if self._truth is None else self._truth.positions
         return AsRecorded(
             measured=Measured(dict(self._requests), self._reports),
             acts=tuple(sorted(self._acts, key=lambda act: act.ts_ns)),
@@ -268,8 +282,12 @@ class _Reading:
             account=self._account,
             session=clocks[0][0] if clocks else None,
             began_with=self._began_with or (),
-            holdings=tuple(f"{each.qty / 1e9:.9g} {each.symbol}" for each in positions),
+            holdings=() if self._truth is None else self._truth.positions,
+            orders=() if self._truth is None else self._truth.orders,
             sessions=self._sessions,
+            began_ns=self._began_ns,
+            ended_ns=self._ended_ns,
+            first_row_ns=self._first_row_ns,
         )
 
 

@@ -8,14 +8,15 @@ of them, which takes a hundred times as long and must come to the same: a test h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hands.core.rows import ROW, RowFlag, RowKind
-from hands.core.units import Ns, Price, Qty
+from hands.core.units import Ns, Price, Qty, Usd, mul_floor
 from hands.replay import reach
+from hands.sim.venue.account import Position
 from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.orders import Order, TradeUpdate
 from hands.sim.venue.ticks import Quote, Tick, Trade
@@ -29,6 +30,15 @@ QUOTE, PRINT = 0, 1
 _KINDS = {int(RowKind.QUOTE): QUOTE, int(RowKind.TRADE): PRINT}
 _RECV_NS = list(ROW.names or ()).index("recv_ns")
 _NO_ORDERS = np.empty((0, reach.WIDTH), np.int64)
+
+
+class Holding(NamedTuple):
+    """What the account holds when it begins; a short one has a negative `qty`."""
+
+    symbol: str
+    qty: Qty
+    avg_price: Price
+    mark: Price
 
 
 class Floor:
@@ -76,6 +86,17 @@ class Floor:
         self._shown = np.full((len(symbols), 2), -1, np.int64)  # the newest that the exchange has seen
         self._found = np.empty(2, np.int64)
         self._seen = np.zeros((len(symbols), 2), np.uint8)
+
+    def begin_with(self, holdings: Iterable[Holding]) -> None:
+        """Let the account hold something from before, and be worth what it then is."""
+        exchange = self.exchange
+        for symbol, qty, avg_price, mark in holdings:
+            cost = Usd(mul_floor(abs(qty), avg_price))
+            asset = exchange.assets.add(symbol)
+            position = Position(asset, qty, cost, cost, Ns(self.now_ns))
+            exchange.account.positions[symbol] = position
+            exchange.book(symbol).take(Trade(symbol, mark, Qty(0), Ns(self.now_ns), 0))
+        exchange.opening_equity_usd = exchange.funds().equity
 
     # --- the market ----------------------------------------------------------------------------------------
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from hands.core.events import LimitsRead
+from hands.core.events import AccountReport, LimitsRead, PositionSnapshot
 from hands.core.limits import LimitsError, LimitsFile, read_limits
 from hands.core.tightening import narrowed
-from hands.core.units import NANO, NS_PER_MS, Usd, nano
+from hands.core.units import NANO, NS_PER_MS, Price, Usd, mul_floor, nano
 from hands.replay.arrivals import Arrival, in_order, read_arrivals
 from hands.replay.as_recorded import Act, AsRecorded, read_circumstances
+from hands.replay.floor import Holding
 from hands.replay.player import ReplayError
 from hands.replay.recorded_sessions import is_state_directory
 from hands.replay.sources import open_market
@@ -151,10 +153,23 @@ class Circumstances:
     ways: Ways
     latency_from: str
     cash: Usd
+    equity: Usd
+    holdings: tuple[Holding, ...]
     multiplier: int
     session: str
     random_partials: bool
+    recorded: AsRecorded | None
     left_out: tuple[str, ...]
+
+    def since_ns(self, first_row_ns: int) -> int | None:
+        """Return when a session began in whose own market, from its beginning, its documents are played; else None."""
+        known = self.recorded
+        return None if known is None or known.first_row_ns != first_row_ns else known.began_ns
+
+    def until_ns(self, first_row_ns: int) -> int | None:
+        """Return when it ended, likewise."""
+        known = self.recorded
+        return None if known is None or known.first_row_ns != first_row_ns else known.ended_ns
 
 
 def circumstances(
@@ -178,37 +193,76 @@ def circumstances(
         law, text = _law_on_record(recorded.limits, symbols)
     else:
         raise ReplayError("no limits: name a limits file; only documents of a state directory bring theirs")
+    latency_ns = None if latency_ms is None else round(latency_ms * NS_PER_MS)
+    plain = cash_of(EQUITY if equity is None else equity)
     if recorded is None:
-        ways = Ways(round((LATENCY_MS if latency_ms is None else latency_ms) * NS_PER_MS))
-        source = "assumed" if latency_ms is None else "given"
-        cash = cash_of(EQUITY if equity is None else equity)
-        return Circumstances(law, text, (), ways, source, cash, MULTIPLIER, session, True, ())
+        return Circumstances(
+            law=law,
+            text=text,
+            acts=(),
+            ways=Ways(round(LATENCY_MS * NS_PER_MS) if latency_ns is None else latency_ns),
+            latency_from="assumed" if latency_ns is None else "given",
+            cash=plain,
+            equity=plain,
+            holdings=(),
+            multiplier=MULTIPLIER,
+            session=session,
+            random_partials=True,
+            recorded=None,
+            left_out=(),
+        )
     if recorded.began_with and equity is None:
         raise ReplayError(
-            f"the record begins with {len(recorded.began_with)} trades alive ({recorded.began_with[0]}, ...), which cannot be"
-            " taken over: its older part was removed; name --equity to begin without them"
+            f"the record begins with {len(recorded.began_with)} trades alive ({recorded.began_with[0]}, ...), which cannot"
+            " be taken over: what it says of them was removed; name --equity to begin without them"
         )
-    account, measured_ns = recorded.account, recorded.measured.each_way_ns
-    if latency_ms is not None:
-        ways, source = Ways(round(latency_ms * NS_PER_MS)), "given"
-    elif measured_ns is None:
-        ways, source = Ways(round(LATENCY_MS * NS_PER_MS)), "assumed"
-    else:
-        usual_ns = min(measured_ns, round(LATENCY_MAX_MS * NS_PER_MS))
-        ways, source = Ways(usual_ns, recorded.measured), "record"
+    account = recorded.account if equity is None else None
+    ways, latency_from = _ways(recorded, latency_ns)
     return Circumstances(
-        law,
-        text,
-        _acts(recorded.acts, symbols, with_limits=limits is None),
-        ways,
-        source,
-        account.equity
-        if equity is None and account is not None
-        else cash_of(EQUITY if equity is None else equity),
-        MULTIPLIER if account is None else max(1, account.multiplier),
-        recorded.session if session == "auto" and recorded.session is not None else session,
-        False,
-        tuple(f"the account's {each}, held before the record begins" for each in recorded.holdings),
+        law=law,
+        text=text,
+        acts=_acts(recorded.acts, symbols, with_limits=limits is None),
+        ways=ways,
+        latency_from=latency_from,
+        cash=plain if account is None else account.cash,
+        equity=plain if account is None else account.equity,
+        holdings=() if account is None else holdings(recorded.holdings, account),
+        multiplier=MULTIPLIER if recorded.account is None else max(1, recorded.account.multiplier),
+        session=recorded.session if session == "auto" and recorded.session is not None else session,
+        random_partials=False,
+        recorded=recorded,
+        left_out=_left_out(recorded, with_holdings=account is not None),
+    )
+
+
+def _ways(recorded: AsRecorded, latency_ns: int | None) -> tuple[Ways, str]:
+    measured_ns = recorded.measured.each_way_ns
+    if latency_ns is not None:
+        return Ways(latency_ns), "given"
+    if measured_ns is None:
+        return Ways(round(LATENCY_MS * NS_PER_MS)), "assumed"
+    return Ways(min(measured_ns, round(LATENCY_MAX_MS * NS_PER_MS)), recorded.measured), "record"
+
+
+def holdings(positions: Sequence[PositionSnapshot], account: AccountReport) -> tuple[Holding, ...]:
+    """Return what an account holds, marked so that the whole is worth what the venue said it is.
+
+    Nobody has said what each was worth: all are as far from their average price.
+    """
+    paid = sum(mul_floor(each.qty, each.avg_price) for each in positions)
+    worth = account.equity - account.cash
+    factor = Fraction(worth, paid) if paid and worth and (paid > 0) is (worth > 0) else Fraction(1)
+    return tuple(
+        Holding(each.symbol, each.qty, each.avg_price, Price(max(1, round(each.avg_price * factor))))
+        for each in positions
+    )
+
+
+def _left_out(recorded: AsRecorded, *, with_holdings: bool) -> tuple[str, ...]:
+    held = () if with_holdings else recorded.holdings
+    return (
+        *(f"{each.qty / NANO:.9g} {each.symbol}, held before the record begins" for each in held),
+        *(f"an order to {each.side} {each.symbol} from before the record" for each in recorded.orders),
     )
 
 

@@ -124,6 +124,7 @@ def replay(
         np.concatenate(begun)[:LOOKED_AT],
         around,
         fills=fills,
+        since_ns=around.since_ns(int(begun[0]["recv_ns"][0])),
         seed=seed,
         intervals_s=intervals_s,
         periods=periods,
@@ -140,7 +141,7 @@ def replay(
         play.player.play(chunk)
         if progress is not None:
             progress(play.player.rows, tape.rows, int(chunk["recv_ns"][-1]))
-    play.end()
+    play.end(around.until_ns(int(begun[0]["recv_ns"][0])) if end is None else None)
     return play.result(time.perf_counter() - began, seed)
 
 
@@ -154,6 +155,7 @@ class _Play:
         around: Circumstances,
         *,
         fills: str,
+        since_ns: int | None,
         seed: int,
         intervals_s: Sequence[int],
         periods: Mapping[str, Mapping[str, float]] | None,
@@ -167,7 +169,10 @@ class _Play:
         self._first_ns = int(first["recv_ns"][0])
         if self._first_ns < EARLIEST_NS:
             raise ReplayError(f"the first row was received at {self._first_ns}: rows have Unix nanoseconds")
-        self._began_ns = self._first_ns - max(BEFORE_NS, 10 * latency_ns)
+        self._from_ns = self._first_ns - BEFORE_NS  # what documents came earlier, are left out
+        if since_ns is not None:
+            self._from_ns = min(self._from_ns, since_ns)
+        self._began_ns = min(self._from_ns, self._first_ns - max(BEFORE_NS, 10 * latency_ns))
         Market.warm_up()
         every = symbols + tuple(symbol for symbol in law.allow if symbol not in symbols)
         try:
@@ -192,6 +197,7 @@ class _Play:
             random_partials=around.random_partials,
             every_row=one_by_one,
         )
+        self.floor.begin_with(around.holdings)
         self.engine = Engine(self.state, new_ledger())
         self.venue = VenueLink(
             self.floor,
@@ -209,7 +215,6 @@ class _Play:
         self._one_by_one = one_by_one
         self._equity: list[tuple[int, int]] = []
         self.venue.equity_seen = self._note_equity
-        self._cash = around.cash
 
     # --- the start -------------------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class _Play:
         if strategy is not None:
             strategy.begin(self)
             self.player.brain = strategy
-        from_ns = self._first_ns - BEFORE_NS
+        from_ns = self._from_ns
         self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= from_ns])
         for act in self._around.acts:
             self.agenda.at(max(act.ts_ns, self._began_ns), partial(self._act, act))
@@ -255,9 +260,9 @@ class _Play:
             self.engine.begin_anew(narrowed(read_limits(act.text), act.symbols))
         self.player.operate(act)
 
-    def end(self) -> None:
-        """Do what is due at the last row's time, let what is on its way arrive, and write down what is left."""
-        until_ns = self._to_ns = self.floor.now_ns
+    def end(self, until_ns: int | None) -> None:
+        """Do what is due at the last row's time or by `until_ns`, let what is on its way arrive, and write down what is left."""
+        until_ns = self._to_ns = max(self.floor.now_ns, until_ns or 0)
         self.player.pass_time(until_ns)
         for _ in range(SETTLE_WAYS):
             if not self.venue.in_flight:
@@ -291,7 +296,7 @@ class _Play:
             rows=player.rows,
             from_ns=self._first_ns,
             to_ns=self._to_ns,
-            opening_equity=exact(self._cash),
+            opening_equity=exact(self._around.equity),
             equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
             open_positions=tuple(self._open_positions()),
             refused=tuple(self.engine.refused),
@@ -313,7 +318,10 @@ class _Play:
 
     def _open_positions(self) -> Iterator[OpenPosition]:
         exchange = self.floor.exchange
+        owners = {holding.symbol for holding in self._around.holdings}
         for symbol, position in exchange.account.positions.items():
+            if symbol in owners and not self.state.live_on(symbol):
+                continue  # nobody has adopted it: no trade's
             mark = exchange.mark(symbol)
             gain = mul_floor(position.qty, mark) - (position.cost if position.qty > 0 else -position.cost)
             yield OpenPosition(

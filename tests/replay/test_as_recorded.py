@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as replaced
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from hands.core.units import NANO, NS_PER_MS, Ns, Price, Qty, Usd
 from hands.core.vocab import OrderClass, OrderStatus, OrderType, Side
 from hands.journal.steps import SESSION, Step
 from hands.replay.as_recorded import AsRecorded, Restarted, _Reading
+from hands.replay.floor import Holding
 from hands.replay.given import Documents, circumstances
 from hands.replay.outcome import Replay
 from hands.replay.player import ReplayError
@@ -42,6 +45,7 @@ from tests.replay.test_replay import at, codes, quotes
 
 MS = NS_PER_MS
 ENTRY = "hands-1-entry-1"
+SPY = PositionSnapshot(symbol="SPY", qty=Qty(3 * NANO), qty_available=Qty(0), avg_price=Price(500 * NANO))
 CALM = quotes(*((ms, 149.98, 150.0) for ms in range(0, 20_000, 500)))
 
 
@@ -183,7 +187,7 @@ def test_what_is_not_known_takes_the_median() -> None:
 def account(equity: int, multiplier: int = 4) -> AccountReport:
     return AccountReport(
         ts_ns=Ns(NOON), asked_ns=Ns(NOON), account_number="1", status="ACTIVE", equity=Usd(equity * NANO),
-        cash=Usd(0), buying_power=Usd(0), non_marginable_buying_power=Usd(0), multiplier=multiplier,
+        cash=Usd(equity * NANO - 1_200 * NANO), buying_power=Usd(0), non_marginable_buying_power=Usd(0), multiplier=multiplier,
     )  # fmt: skip
 
 
@@ -203,9 +207,7 @@ def test_the_first_account_and_truth_count_and_acts_are_in_order() -> None:
         asked_ns=Ns(NOON),
         orders=(),
         missing=(),
-        positions=(
-            PositionSnapshot(symbol="SPY", qty=Qty(3 * NANO), qty_available=Qty(0), avg_price=Price(NANO)),
-        ),
+        positions=(SPY,),
     )
     first = LimitsRead(ts_ns=Ns(at(1)), text="a", at_start=True)
     halt = OperatorRequest(ts_ns=Ns(at(2)), action=OperatorAction.HALT)
@@ -215,7 +217,8 @@ def test_the_first_account_and_truth_count_and_acts_are_in_order() -> None:
         session("calendar"), halt, SESSION, again,
     )  # fmt: skip
     assert found.account == account(50_000)
-    assert found.holdings == ("3 SPY",)
+    assert found.holdings == (SPY,)
+    assert (found.began_ns, found.ended_ns) == (NOON, at(9_001))
     assert (found.limits, found.session, found.sessions) == (first, "always", 2)
     assert found.acts == (halt, Restarted(at(9_000)), again)
     assert read(session("calendar")).session == "calendar"
@@ -233,7 +236,11 @@ def recorded(**changes: Any) -> AsRecorded:
         session=None,
         began_with=(),
         holdings=(),
+        orders=(),
         sessions=1,
+        began_ns=NOON - 60 * 10**9,
+        ended_ns=at(30_000),
+        first_row_ns=NOON,
     )
     known = {name: getattr(empty, name) for name in AsRecorded.__slots__}
     return AsRecorded(**(known | changes))
@@ -254,7 +261,8 @@ def test_what_is_named_counts_before_what_is_on_record(tmp_path: Path) -> None:
         limits=read_at_start,
         account=account(50_000),
         session="always",
-        holdings=("3 SPY",),
+        holdings=(SPY,),
+        orders=(told(symbol="SPY"),),
     )
     named: dict[str, Any] = {
         "limits": None,
@@ -264,15 +272,18 @@ def test_what_is_named_counts_before_what_is_on_record(tmp_path: Path) -> None:
         "session": "auto",
     }
     found = circumstances(known, **named)
-    assert (found.latency_from, found.ways.usual_ns, found.cash) == ("record", 3 * MS, 50_000 * NANO)
+    assert (found.latency_from, found.ways.usual_ns) == ("record", 3 * MS)
+    assert (found.cash, found.equity) == (48_800 * NANO, 50_000 * NANO)
+    assert found.holdings == (Holding("SPY", SPY.qty, SPY.avg_price, Price(400 * NANO)),)
     assert (found.multiplier, found.session, found.law.allow) == (4, "always", ("AAPL",))
     assert not found.random_partials
-    assert found.left_out == ("the account's 3 SPY, held before the record begins",)
+    assert found.left_out == ("an order to buy SPY from before the record",)
     tight = limits_file(tmp_path, "tight.toml", **(LOOSE | {"max_daily_trades": 1}))
     found = circumstances(
         known, limits=tight, symbols=("AAPL", "SPY"), latency_ms=7, equity=10, session="calendar"
     )
     assert (found.latency_from, found.ways.usual_ns, found.cash) == ("given", 7 * MS, 10 * NANO)
+    assert (found.holdings, found.left_out[0]) == ((), "3 SPY, held before the record begins")
     assert found.ways.of_request(RequestKind.SUBMIT, ENTRY) == Way(7 * MS, 7 * MS)
     assert (found.session, found.law.hard.max_daily_trades) == ("calendar", 1)
     with pytest.raises(ReplayError, match="no limits"):
@@ -320,3 +331,43 @@ def test_a_stop_ends_what_waits_and_the_next_life_trades_again(tmp_path: Path) -
     found = played(recorded(limits=law, acts=(stop, Restarted(at(9_000)))), armed, later)
     assert codes(found) == ["OK", "OK"]
     assert [verdict.state for verdict in found.verdicts] == ["CANCELED", "OPEN"]
+
+
+def test_what_the_account_held_is_there_and_keeps_its_symbol_busy(tmp_path: Path) -> None:
+    law = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), at_start=True)
+    held = msgspec.structs.replace(SPY, symbol="AAPL", avg_price=Price(100 * NANO))
+    know = recorded(limits=law, account=account(50_000), holdings=(held,))
+    found = played(know, intent(1, at(2_500), "AAPL", 150.0))
+    assert codes(found) == ["SYMBOL_BUSY"]
+    assert found.opening_equity == 50_000
+    assert found.open_positions == (), "what the owner holds is no trade's"
+    assert found.equity[-1].equity == 48_800 + 3 * Decimal("149.99")
+    adopt = OperatorRequest(
+        ts_ns=Ns(at(3_000)),
+        action=OperatorAction.ADOPT,
+        target="AAPL",
+        stop_loss=Price(140 * NANO),
+        new_id="6f9619ff-8b86-4d01-b42d-00c04fc964ff",
+    )
+    adopted = played(replaced(know, acts=(adopt,)))
+    assert [(each.symbol, each.qty, each.avg_price) for each in adopted.open_positions] == [("AAPL", 3, 100)]
+    assert [(order.leg, order.status) for order in adopted.orders] == [("sl", "new")]
+    assert codes(played(know, intent(1, at(2_500), "AAPL", 150.0), equity=50_000)) == ["OK"]
+
+
+def test_a_session_lasts_longer_than_its_rows_but_only_in_its_own_market(tmp_path: Path) -> None:
+    law = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), at_start=True)
+    flat = OperatorRequest(ts_ns=Ns(at(22_000)), action=OperatorAction.FLATTEN)
+    early, late = intent(1, at(-30_000), "AAPL", 150.0), intent(2, at(25_000), "AAPL", 150.0)
+    ideas = early, intent(3, at(15_000), "AAPL", 150.0), late
+    found = played(recorded(limits=law, acts=(flat,)), *ideas)
+    assert codes(found) == ["NO_MARKET_DATA", "OK", "HALTED"]
+    assert [trade.exit_reason for trade in found.trades] == ["HALT"]
+    assert found.to_ns == at(30_000)
+    elsewhere = played(recorded(limits=law, acts=(flat,), first_row_ns=NOON - 1), *ideas)
+    assert codes(elsewhere) == ["OK"]
+    assert (elsewhere.counters["documents_before"], elsewhere.counters["documents_after"]) == (1, 1)
+    assert codes(played(recorded(limits=law, acts=(flat,)), *ideas, end=at(19_000))) == [
+        "NO_MARKET_DATA",
+        "OK",
+    ]
