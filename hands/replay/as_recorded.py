@@ -44,7 +44,7 @@ from hands.journal.record import NoRecord, Record, session_rows
 from hands.journal.steps import SESSION, SNAPSHOT, Step
 from hands.replay.arrivals import ArrivalError
 from hands.replay.placing import Sent, arrivals_ns
-from hands.replay.ways import Measured, ReportKey, Way, report_key
+from hands.replay.ways import Heard, Measured, Report, Way, report_of
 from hands.sim.venue.calendar import MarketClock
 
 Circumstance = (
@@ -73,6 +73,9 @@ _TAGS: Final = frozenset(
         "venue_clock",
     }
 )
+LATE_NS: Final = NS_PER_S
+"""A report that is later than this, is not of what had just happened."""
+
 _KINDS: Final = {
     "submit_entry": RequestKind.SUBMIT,
     "submit_exit": RequestKind.SUBMIT,
@@ -151,7 +154,7 @@ class _Reading:
         self._requests: dict[tuple[RequestKind, str], list[Way]] = defaultdict(list)
         self.orders: list[Sent] = []
         self._ordered: list[tuple[tuple[RequestKind, str], int]] = []  # which request an order is of
-        self._reports: dict[ReportKey, int] = {}
+        self._reports: dict[Report, list[Heard]] = defaultdict(list)
         self._offsets: dict[Link, int] = {}
         self._acts: list[Act] = []
         self._limits: LimitsRead | None = None
@@ -239,7 +242,7 @@ class _Reading:
                 sent = Sent(order.symbol, begun_ns, event.ts_ns, order.submitted_ns, begun_ns + there_ns)
                 self.orders.append(sent)
                 self._ordered.append((key, len(self._requests[key])))
-        self._requests[key].append(Way(there_ns, whole_ns - there_ns))
+        self._requests[key].append(Way(begun_ns, there_ns, whole_ns - there_ns))
 
     def place(self, symbols: Sequence[str], chunks: Iterable[np.ndarray]) -> None:
         """Let every order arrive between the rows between which it did, and note when the first row was received."""
@@ -250,7 +253,7 @@ class _Reading:
         self._first_row_ns = int(first["recv_ns"][0])
         found = arrivals_ns(self.orders, symbols, chain((first,), rest)) if self.orders else []
         for (key, number), order, at_ns in zip(self._ordered, self.orders, found, strict=True):
-            way = Way(at_ns - order.decided_ns, max(0, order.answered_ns - at_ns))
+            way = Way(order.decided_ns, at_ns - order.decided_ns, max(0, order.answered_ns - at_ns))
             self._requests[key][number] = way
 
     def _reported(self, event: OrderReport) -> None:
@@ -258,10 +261,12 @@ class _Reading:
             told_ns: int | None = event.execution.at_ns
         else:
             told_ns = event.order.submitted_ns if event.event in _BEGINNINGS else None
-        if told_ns is None:
-            return  # the venue does not say when that was
-        happened_ns = told_ns + self._offset_ns(event.order.symbol)
-        self._reports.setdefault(report_key(event), max(0, event.ts_ns - happened_ns))
+        happened_ns: int | None = None
+        if told_ns is not None:
+            happened_ns = min(event.ts_ns, told_ns + self._offset_ns(event.order.symbol))
+            if event.ts_ns - happened_ns > LATE_NS:  # a leg that was released, or a report after an outage
+                happened_ns = None
+        self._reports[report_of(event)].append(Heard(happened_ns, event.ts_ns))
 
     def _offset_ns(self, symbol: str) -> int:
         return self._offsets.get(Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA, 0)
@@ -276,7 +281,7 @@ class _Reading:
     def result(self) -> AsRecorded:
         clocks = self._clocks.most_common(1)
         return AsRecorded(
-            measured=Measured(dict(self._requests), self._reports),
+            measured=Measured(dict(self._requests), dict(self._reports)),
             acts=tuple(sorted(self._acts, key=lambda act: act.ts_ns)),
             limits=self._limits,
             account=self._account,

@@ -16,7 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hands.core.events import AssetsReport, LimitsRead, Link, LinkReport, Started
+from hands.core.events import (
+    AssetsReport,
+    LimitsRead,
+    Link,
+    LinkReport,
+    OperatorAction,
+    OperatorRequest,
+    Started,
+)
 from hands.core.limits import LimitsFile, read_limits
 from hands.core.market import Market
 from hands.core.state import State
@@ -247,9 +255,16 @@ class _Play:
         from_ns = self._from_ns
         self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= from_ns])
         for act in self._around.acts:
+            if isinstance(act, OperatorRequest) and act.action is OperatorAction.ADOPT:
+                self._let_truth_be_fresh(act.ts_ns)
             self.agenda.at(max(act.ts_ns, self._began_ns), partial(self._act, act))
         self._given, self._before = len(arrivals), sum(arrival.at_ns < from_ns for arrival in arrivals)
         self.player.pass_time(self._first_ns - 1)
+
+    def _let_truth_be_fresh(self, at_ns: int) -> None:
+        """Have an answer to what is held shortly before then: an adoption wants one, and the daemon asks regularly."""
+        asked_ns = at_ns - max(BEFORE_NS, 4 * self._latency_ns)
+        self.agenda.at(max(asked_ns, self._began_ns), partial(self.venue.request_truth, ()))
 
     def _act(self, act: Act) -> None:
         """Do to the engine what was done to it from outside."""

@@ -36,7 +36,7 @@ from hands.core.units import NS_PER_S, Ns
 from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.floor import Floor
-from hands.replay.ways import Ways, report_key
+from hands.replay.ways import Ways, report_of
 from hands.sim.venue.errors import VenueError
 from hands.venues.alpaca.clock_offset import latest_ns
 
@@ -148,7 +148,7 @@ class VenueLink:
             )
         )
         self.in_flight += 1
-        way = self._ways.of_request(kind, client_id)
+        there_ns, back_ns = self._ways.of_request(kind, client_id, now)
 
         def at_venue() -> None:
             self._floor.catch_up(symbol)
@@ -157,10 +157,10 @@ class VenueLink:
                 said = {"status": status, "order": arrive()}
             except VenueError as error:
                 said = translation.refusal(error)
-            self._later(lambda ts: self._answer(ts, kind, client_id, said), way.back_ns)
+            self._later(lambda ts: self._answer(ts, kind, client_id, said), back_ns)
             self.flush()
 
-        self._agenda.at(now + way.there_ns, at_venue)
+        self._agenda.at(now + there_ns, at_venue)
 
     def _answer(self, ts_ns: Ns, kind: RequestKind, client_id: str, said: dict[str, Any]) -> None:
         self.in_flight -= 1
@@ -173,7 +173,8 @@ class VenueLink:
         for update in self._floor.take_updates():
             self.in_flight += 1
             report = translation.order_report(update, self.now_ns)
-            self._told_ns = max(self._told_ns, self.now_ns + self._ways.of_report(report_key(report)))
+            heard_ns = self.now_ns + self._ways.of_report(report_of(report), self.now_ns)
+            self._told_ns = max(self._told_ns, heard_ns)
             self._agenda.at(self._told_ns, partial(self._report, report))
 
     def _report(self, report: OrderReport) -> None:

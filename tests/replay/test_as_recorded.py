@@ -38,7 +38,7 @@ from hands.replay.given import Documents, circumstances
 from hands.replay.outcome import Replay
 from hands.replay.player import ReplayError
 from hands.replay.run import replay
-from hands.replay.ways import Measured, Way, Ways
+from hands.replay.ways import Heard, Measured, Way, Ways, report_of
 from hands.sim.venue.calendar import MarketClock
 from tests.replay.markets import LOOSE, NOON, intent, limits_file
 from tests.replay.test_replay import at, codes, quotes
@@ -107,13 +107,13 @@ def clock(offset_ms: int) -> VenueClockMeasured:
 @pytest.mark.parametrize(
     ("offset_ms", "submitted_ms", "way"),
     [
-        (0, 103, Way(3 * MS, 7 * MS)),
-        (1, 103, Way(4 * MS, 6 * MS)),  # what the venue did then, is seen here a millisecond later
-        (-3_600_000, 3_600_103, Way(3 * MS, 7 * MS)),  # its clock is an hour ahead
-        (0, 98, Way(0, 10 * MS)),  # not before it was decided
-        (5, 109, Way(10 * MS, 0)),  # not after it was answered
-        (0, 3_600_103, Way(5 * MS, 5 * MS)),  # nothing is known of its clock: half each way
-        (0, None, Way(5 * MS, 5 * MS)),
+        (0, 103, Way(at(100), 3 * MS, 7 * MS)),
+        (1, 103, Way(at(100), 4 * MS, 6 * MS)),  # what the venue did then, is seen here a millisecond later
+        (-3_600_000, 3_600_103, Way(at(100), 3 * MS, 7 * MS)),  # its clock is an hour ahead
+        (0, 98, Way(at(100), 0, 10 * MS)),  # not before it was decided
+        (5, 109, Way(at(100), 10 * MS, 0)),  # not after it was answered
+        (0, 3_600_103, Way(at(100), 5 * MS, 5 * MS)),  # nothing is known of its clock: half each way
+        (0, None, Way(at(100), 5 * MS, 5 * MS)),
     ],
 )
 def test_a_request_took_what_the_venues_own_time_says(
@@ -130,7 +130,7 @@ def test_an_older_orders_time_says_nothing_of_a_question() -> None:
     found = read(
         decided(110, "query_order"), sent(111, RequestKind.QUERY), answered(120, RequestKind.QUERY, order)
     )
-    assert found.measured.requests == {(RequestKind.QUERY, ENTRY): [Way(5 * MS, 5 * MS)]}
+    assert found.measured.requests == {(RequestKind.QUERY, ENTRY): [Way(at(110), 5 * MS, 5 * MS)]}
 
 
 def test_requests_without_an_answer_are_not_taken_for_answered_ones() -> None:
@@ -150,7 +150,12 @@ def test_requests_without_an_answer_are_not_taken_for_answered_ones() -> None:
         answered(9_100, cancel),
         sent(9_200, cancel), answered(9_204, cancel),
     )  # fmt: skip
-    assert found.measured.requests == {(cancel, ENTRY): [Way(3 * MS, 3 * MS), Way(2 * MS, 2 * MS)]}
+    assert found.measured.requests == {
+        (cancel, ENTRY): [
+            Way(at(200), 3 * MS, 3 * MS),
+            Way(at(9_200), 2 * MS, 2 * MS),
+        ]
+    }
 
 
 def test_a_report_took_what_passed_since_it_happened() -> None:
@@ -163,21 +168,55 @@ def test_a_report_took_what_passed_since_it_happened() -> None:
         OrderReport(ts_ns=Ns(at(190)), event="fill", order=filled, execution=execution),  # told again
         OrderReport(ts_ns=Ns(at(200)), event="canceled", order=filled),  # nobody says when that was
     )
-    assert found.measured.reports == {(ENTRY, "new", 0): 4 * MS, (ENTRY, "fill", NANO): 2 * MS}
+    assert found.measured.reports == {
+        (ENTRY, "new", 0): [Heard(at(101), at(105))],
+        (ENTRY, "fill", NANO): [Heard(at(111), at(113)), Heard(at(111), at(190))],
+        (ENTRY, "canceled", NANO): [Heard(None, at(200))],
+    }
+
+
+def test_what_happens_when_it_did_is_heard_of_when_it_was() -> None:
+    kind, known = RequestKind.CANCEL, [Way(at(100), 4 * MS, 6 * MS), Way(at(9_000), 2 * MS, 3 * MS)]
+    ways = Ways(MS, Measured({(kind, "a"): known}))
+    for early_ms in (-9, -2, 0, 3, 200):
+        there_ns, back_ns = ways.of_request(kind, "a", at(100 - early_ms))
+        assert there_ns == max(0, 4 + early_ms) * MS
+        assert at(100 - early_ms) + there_ns + back_ns == at(110)
+    assert ways.of_request(kind, "a", at(120)) == (0, 0), "here the answer is already late"
+    assert ways.of_request(kind, "a", at(8_900)) == (102 * MS, 3 * MS), "the nearest of its kind"
+    assert ways.of_request(kind, "a", at(60_000)) == (2 * MS, 3 * MS), (
+        "another moment: only as long as it took"
+    )
+    fill, gone = ("a", "fill", NANO), ("a", "canceled", 0)
+    ways = Ways(MS, Measured({}, {fill: [Heard(at(100), at(107))], gone: [Heard(None, at(200))]}))
+    assert [ways.of_report(fill, at(ms)) for ms in (98, 100, 110, 5_000)] == [9 * MS, 7 * MS, 0, 7 * MS]
+    assert [ways.of_report(gone, at(ms)) for ms in (190, 200, 201, 5_000)] == [10 * MS, 0, 0, 7 * MS]
+
+
+def test_a_leg_is_known_by_what_it_is() -> None:
+    leg = told(client_order_id="x", side=Side.SELL, limit_price=Price(155 * NANO))
+    first, second = (
+        OrderReport(ts_ns=Ns(NOON), event="new", order=msgspec.structs.replace(leg, client_order_id=name))
+        for name in ("x", "y")
+    )
+    other = OrderReport(ts_ns=Ns(NOON), event="new", order=msgspec.structs.replace(leg, side=Side.BUY))
+    assert report_of(first) == report_of(second) != report_of(other)
 
 
 def test_what_is_not_known_takes_the_median() -> None:
     kind = RequestKind.SUBMIT
     measured = Measured(
-        {(kind, "a"): [Way(1, 5), Way(2, 6)], (kind, "b"): [Way(9, 10)]}, {("a", "new", Qty(0)): 7}
+        {(kind, "a"): [Way(0, 1, 5), Way(0, 2, 6)], (kind, "b"): [Way(0, 9, 10)]},
+        {("a", "fill", 1): [Heard(0, 5), Heard(0, 7)], ("b", "fill", 1): [Heard(0, 9), Heard(None, 99)]},
     )
     ways = Ways(100, measured)
-    taken = [ways.of_request(kind, name) for name in ("a", "b", "a", "a", "c")]
-    assert taken == [Way(1, 5), Way(9, 10), Way(2, 6), Way(2, 6), Way(2, 6)]
-    assert (ways.of_report(("a", "new", Qty(0))), ways.of_report(("a", "fill", Qty(1)))) == (7, 7)
+    assert ways.of_request(kind, "c", at(0)) == (2, 6)
+    assert ways.of_request(RequestKind.CANCEL, "a", at(0)) == (2, 6)
+    assert ways.of_report(("c", "new", 0), at(0)) == 7
     bare = Ways(100)
-    assert bare.of_request(kind, "a") == Way(100, 100)
-    assert bare.of_report(("a", "new", Qty(0))) == 100
+    assert bare.of_request(kind, "a", at(0)) == (100, 100)
+    assert bare.of_report(("a", "new", 0), at(0)) == 100
+    assert measured.each_way_ns == 4
     assert Measured().each_way_ns is None
 
 
@@ -257,7 +296,7 @@ def played(circumstance: AsRecorded, *arrivals: Any, **more: Any) -> Replay:
 def test_what_is_named_counts_before_what_is_on_record(tmp_path: Path) -> None:
     read_at_start = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), symbols=("AAPL",), at_start=True)
     known = recorded(
-        measured=Measured({(RequestKind.SUBMIT, ENTRY): [Way(2 * MS, 4 * MS)]}),
+        measured=Measured({(RequestKind.SUBMIT, ENTRY): [Way(at(100), 2 * MS, 4 * MS)]}),
         limits=read_at_start,
         account=account(50_000),
         session="always",
@@ -284,7 +323,7 @@ def test_what_is_named_counts_before_what_is_on_record(tmp_path: Path) -> None:
     )
     assert (found.latency_from, found.ways.usual_ns, found.cash) == ("given", 7 * MS, 10 * NANO)
     assert (found.holdings, found.left_out[0]) == ((), "3 SPY, held before the record begins")
-    assert found.ways.of_request(RequestKind.SUBMIT, ENTRY) == Way(7 * MS, 7 * MS)
+    assert found.ways.of_request(RequestKind.SUBMIT, ENTRY, at(100)) == (7 * MS, 7 * MS)
     assert (found.session, found.law.hard.max_daily_trades) == ("calendar", 1)
     with pytest.raises(ReplayError, match="no limits"):
         circumstances(None, **named)
@@ -349,7 +388,7 @@ def test_what_the_account_held_is_there_and_keeps_its_symbol_busy(tmp_path: Path
         stop_loss=Price(140 * NANO),
         new_id="6f9619ff-8b86-4d01-b42d-00c04fc964ff",
     )
-    adopted = played(replaced(know, acts=(adopt,)))
+    adopted = played(replaced(know, acts=(adopt,), holdings=(held,)))
     assert [(each.symbol, each.qty, each.avg_price) for each in adopted.open_positions] == [("AAPL", 3, 100)]
     assert [(order.leg, order.status) for order in adopted.orders] == [("sl", "new")]
     assert codes(played(know, intent(1, at(2_500), "AAPL", 150.0), equity=50_000)) == ["OK"]
