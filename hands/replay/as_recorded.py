@@ -34,6 +34,7 @@ from hands.core.events import (
     RequestKind,
     RequestSent,
     SessionReport,
+    TradingStatusReport,
     TruthReport,
     VenueClockMeasured,
     VenueOrder,
@@ -56,6 +57,7 @@ Circumstance = (
     | RequestFailed
     | RequestSent
     | SessionReport
+    | TradingStatusReport
     | TruthReport
     | VenueClockMeasured
 )
@@ -69,6 +71,7 @@ _TAGS: Final = frozenset(
         "request_failed",
         "request_sent",
         "session",
+        "trading_status",
         "truth",
         "venue_clock",
     }
@@ -96,7 +99,7 @@ class Restarted(msgspec.Struct, frozen=True):
     ts_ns: int
 
 
-Act = OperatorRequest | LimitsRead | Restarted
+Act = OperatorRequest | LimitsRead | TradingStatusReport | Restarted
 """What was done to the engine from outside, beside its documents."""
 
 
@@ -194,7 +197,7 @@ class _Reading:
                 self._reported(event)
             case VenueClockMeasured():
                 self._offsets[event.link] = event.offset_ns
-            case OperatorRequest():
+            case OperatorRequest() | TradingStatusReport():
                 self._acts.append(event)
             case LimitsRead():
                 if self._limits is None:

@@ -25,6 +25,7 @@ from hands.core.events import (
     RequestKind,
     RequestSent,
     SessionReport,
+    TradingStatusReport,
     TruthReport,
     VenueClockMeasured,
     VenueOrder,
@@ -345,6 +346,17 @@ def test_the_operators_acts_happen_when_they_did(tmp_path: Path) -> None:
     assert [t.exit_reason for t in played(recorded(limits=law, acts=(flat,)), *ideas).trades] == ["HALT"]
     before = OperatorRequest(ts_ns=Ns(NOON - 10**12), action=OperatorAction.HALT)
     assert codes(played(recorded(limits=law, acts=(before,)), *ideas)) == ["HALTED"] * 3
+
+
+def test_a_symbol_is_halted_when_it_was(tmp_path: Path) -> None:
+    law = LimitsRead(ts_ns=Ns(NOON), text=limits_text(tmp_path), at_start=True)
+    halt, over = (
+        TradingStatusReport(ts_ns=Ns(at(ms)), symbol="AAPL", halted=halted, venue_ns=at(ms))
+        for ms, halted in ((3_000, True), (6_000, False))
+    )
+    assert read(halt, over).acts == (halt, over)
+    ideas = [intent(n, at(3_500 + 3_500 * n), "AAPL", 150.0) for n in range(2)]
+    assert codes(played(recorded(limits=law, acts=(halt, over)), *ideas)) == ["ASSET_NOT_TRADABLE", "OK"]
 
 
 def test_limits_change_when_they_did_unless_others_are_named(tmp_path: Path) -> None:
