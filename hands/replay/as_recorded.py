@@ -107,7 +107,7 @@ Act = OperatorRequest | LimitsRead | TradingStatusReport | Restarted
 class AsRecorded:
     """What a record says of the circumstances of its sessions; None where it says nothing.
 
-    `limits`: the file as it was first read. `acts`: what was done later, in order of time. `began_with`: the ids of trades
+    `limits`: the file as it was first read. `account`: its first report; `account_asked_ns`: when it was asked for at all. `acts`: what was done later, in order of time. `began_with`: the ids of trades
     that were alive before the record begins; `holdings` and `orders`: what else the account held then, and what worked at the
     venue. `began_ns`, `ended_ns`: its first step and its last; `first_row_ns`: its first row.
     """
@@ -116,6 +116,7 @@ class AsRecorded:
     acts: tuple[Act, ...]
     limits: LimitsRead | None
     account: AccountReport | None
+    account_asked_ns: tuple[int, ...]
     session: str | None
     began_with: tuple[str, ...]
     holdings: tuple[PositionSnapshot, ...]
@@ -162,6 +163,7 @@ class _Reading:
         self._acts: list[Act] = []
         self._limits: LimitsRead | None = None
         self._account: AccountReport | None = None
+        self._account_asked: list[int] = []
         self._truth: TruthReport | None = None
         self._clocks: Counter[str] = Counter()
         self._always = MarketClock("always")
@@ -208,6 +210,7 @@ class _Reading:
                 self._clocks[self._kind_of(event)] += 1
             case AccountReport():
                 self._account = self._account or event
+                self._account_asked.append(event.asked_ns)
             case TruthReport():
                 self._truth = self._truth or event
 
@@ -288,6 +291,7 @@ class _Reading:
             acts=tuple(sorted(self._acts, key=lambda act: act.ts_ns)),
             limits=self._limits,
             account=self._account,
+            account_asked_ns=tuple(sorted(self._account_asked)),
             session=clocks[0][0] if clocks else None,
             began_with=self._began_with or (),
             holdings=() if self._truth is None else self._truth.positions,

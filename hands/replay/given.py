@@ -166,6 +166,11 @@ class Circumstances:
         known = self.recorded
         return None if known is None or known.first_row_ns != first_row_ns else known.began_ns
 
+    def account_asked_ns(self, first_row_ns: int) -> tuple[int, ...]:
+        """Return when the account was asked for in it, likewise; else nothing."""
+        known = self.recorded
+        return () if known is None or known.first_row_ns != first_row_ns else known.account_asked_ns
+
     def until_ns(self, first_row_ns: int) -> int | None:
         """Return when it ended, likewise."""
         known = self.recorded

@@ -218,7 +218,7 @@ class _Play:
         self.engine.connect(self.venue)
         self.polls = Polls(
             self.state, self.engine, self.venue, self.floor, self.agenda,
-            began_ns=self._began_ns, latency_ns=latency_ns,
+            began_ns=self._began_ns, latency_ns=latency_ns, asked_ns=around.account_asked_ns(self._first_ns),
         )  # fmt: skip
         self._one_by_one = one_by_one
         self._equity: list[tuple[int, int]] = []

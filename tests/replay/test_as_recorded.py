@@ -273,6 +273,7 @@ def recorded(**changes: Any) -> AsRecorded:
         acts=(),
         limits=None,
         account=None,
+        account_asked_ns=(),
         session=None,
         began_with=(),
         holdings=(),
