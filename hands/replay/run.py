@@ -270,6 +270,8 @@ class _Play:
         """Do to the engine what was done to it from outside."""
         if isinstance(act, Restarted):
             self.engine.begin_anew(None)
+            alive = (order for ticket in self.state.tickets.values() for order in ticket.orders.values())
+            self.venue.request_truth(tuple(order.client_order_id for order in alive))
             return
         if isinstance(act, LimitsRead) and act.at_start:
             self.engine.begin_anew(narrowed(read_limits(act.text), act.symbols))

@@ -64,7 +64,7 @@ class VenueLink:
         self._floor = floor
         self._agenda = agenda
         self._ways = ways
-        self._told_ns = 0
+        self._told_ns: dict[str, int] = {}
         self._deliver = deliver
         self._take_rows = take_rows
         self._close_intent = close_intent
@@ -169,13 +169,14 @@ class VenueLink:
     # --- what the exchange tells by itself -----------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send what the exchange has to tell on its way; one stream brings it, so that nothing overtakes."""
+        """Send what the exchange has to tell on its way; of one symbol nothing overtakes."""
         for update in self._floor.take_updates():
             self.in_flight += 1
             report = translation.order_report(update, self.now_ns)
             heard_ns = self.now_ns + self._ways.of_report(report_of(report), self.now_ns)
-            self._told_ns = max(self._told_ns, heard_ns)
-            self._agenda.at(self._told_ns, partial(self._report, report))
+            heard_ns = max(heard_ns, self._told_ns.get(report.order.symbol, 0))
+            self._told_ns[report.order.symbol] = heard_ns
+            self._agenda.at(heard_ns, partial(self._report, report))
 
     def _report(self, report: OrderReport) -> None:
         self.in_flight -= 1
