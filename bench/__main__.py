@@ -28,6 +28,7 @@ from bench import (
     kernel,
     naked,
     peers,
+    record,
     replay,
     verdict,
 )
@@ -48,6 +49,7 @@ class Name(StrEnum):
     FLOOD = "flood"
     ENDURANCE = "endurance"
     NAKED = "naked"
+    RECORD = "record"
 
 
 def main(
@@ -68,7 +70,7 @@ def main(
     installed, and how far from TA-Lib. replay: a market of ten million rows from beginning to end, with and without intents,
     beside nautilus_trader's backtest of the same ticks. scale: the same with up to 5 000 symbols and 100 000 triggers. footprint: memory,
     start, import. verdict: one document before the guardian, accepted and refused. endurance: twelve hours of market with everything going wrong, memory hour by hour, every number
-    recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits. naked: whole trades, and for how long of each nothing protected it.
+    recomputed from scratch. flood: ten thousand documents at once, and how long a good one in their midst waits. naked: whole trades, and for how long of each nothing protected it. record: what keeping the record costs.
 
     Everything runs on loopback sockets in a folder under var/ that is removed afterwards. Leave the machine alone
     meanwhile: what others did with it is in the result. What this version does not measure is absent from it.
@@ -181,6 +183,11 @@ def _flood(quick: bool, console: Console) -> dict[str, Any]:
         return dict(drops_flood.measure(room, quick=quick))
 
 
+def _record(quick: bool, console: Console) -> dict[str, Any]:
+    with console.status("record"), _room() as room:
+        return record.measure(room, quick=quick)
+
+
 _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.INTENT_TO_WIRE: _intent_to_wire,
     Name.SIM_FEED: _sim_feed,
@@ -193,6 +200,7 @@ _MEASUREMENTS: dict[Name, Callable[[bool, Console], dict[str, Any]]] = {
     Name.FLOOD: _flood,
     Name.ENDURANCE: _endurance,
     Name.NAKED: _naked,
+    Name.RECORD: _record,
 }
 
 

@@ -14,7 +14,18 @@ from rich.table import Table
 from bench.machine import BUSY_MAX
 
 _BAR = 28
-_PLAIN = ("sim_feed", "indicators", "scale", "footprint", "ingest", "endurance", "flood", "verdict", "replay")
+_PLAIN = (
+    "sim_feed",
+    "indicators",
+    "scale",
+    "footprint",
+    "ingest",
+    "endurance",
+    "flood",
+    "verdict",
+    "replay",
+    "record",
+)
 _LATENCIES = ("p50_us", "p99_us", "p999_us", "max_us")
 
 

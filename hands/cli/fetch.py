@@ -182,6 +182,10 @@ def _to_file(asked: _Asked, *, as_json: bool) -> dict[str, Any]:
         went_on = not spool.is_new
         request = taken_up(spool, asked.request, has_end=asked.has_end)
         made = Fetch(request, endpoints, credentials, spool, budget_of(asked.requests_per_minute))
+
+        def keeps() -> bool:
+            return went_on or made.progress.pages > 0  # the pages of before are counted only once it runs
+
         try:
             with _bar() as told:
                 made.told = told
@@ -189,11 +193,12 @@ def _to_file(asked: _Asked, *, as_json: bool) -> dict[str, Any]:
             items = finish(request, spool, asked.path, asked.ending, _about(request))
         except KeyboardInterrupt:
             there = (
-                f"stopped; {made.progress.items} {request.kind} are in {spool.path}: the same command goes on"
+                f"{made.progress.items} {request.kind} are" if made.progress.pages else "what was fetched is"
             )
-            fail(ExitCode.INTERRUPTED, there, as_json=as_json)
+            said = f"{there} in {spool.path}: the same command goes on" if keeps() else "nothing had come"
+            fail(ExitCode.INTERRUPTED, f"stopped; {said}", as_json=as_json)
         finally:
-            if not made.progress.pages:
+            if not keeps():
                 spool.remove()
     return {
         "ok": True, "file": str(asked.path), "bytes": asked.path.stat().st_size, "items": items,

@@ -5,6 +5,7 @@ Owns its flags, the adding up check by check, and the table. May not value a tra
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -141,7 +142,7 @@ def _fetched(
     except ConfigError as error:
         fail(ExitCode.USAGE, error.problems, as_json=as_json)
     days = wanted(refused, time.time_ns())
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("minute bars, by day", total=len(days))
         try:
             return fetch(found.endpoints, found.credentials, folder, days, lambda: progress.advance(task))

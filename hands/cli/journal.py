@@ -135,11 +135,14 @@ def key(
         )
     if not keep and not os.access(folder, os.W_OK):
         fail(ExitCode.NEGATIVE, f"{path} cannot be removed: say --keep to print it only", as_json=as_json)
-    if as_json:
-        print_json({"ok": True, "first_key": found.hex(), "removed": not keep})
-    else:
-        say(found.hex())
-    sys.stdout.flush()  # a key that could not be written is not removed
+    try:
+        if as_json:
+            print_json({"ok": True, "first_key": found.hex(), "removed": not keep})
+        else:
+            say(found.hex())
+        sys.stdout.flush()
+    except OSError as error:  # a key that could not be written is not removed
+        fail(ExitCode.NEGATIVE, f"the key cannot be written: {error.strerror}; it still lies in {path}")
     if keep:
         say(f"It still lies in {path}, where whoever breaks in finds it too.", err=True)
         return

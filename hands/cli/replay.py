@@ -5,6 +5,8 @@ Owns its flags, the progress bar and what is printed. May not play or compare an
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +31,9 @@ DEFAULT_LIMITS = Path("config/risk_limits.toml")
 def replay(
     market: Annotated[
         list[str],
-        typer.Argument(help="Recorded files, folders of them, a state directory, or synthetic:SEED:1h."),
+        typer.Argument(
+            metavar="MARKET", help="Recorded files, folders of them, a state directory, or synthetic:SEED:1h."
+        ),
     ],
     *,
     intents: Annotated[
@@ -79,7 +83,7 @@ def replay(
     """
     from hands.core.limits import LimitsError
     from hands.replay.arrivals import ArrivalError
-    from hands.replay.given import documents
+    from hands.replay.given import documents, law_of
     from hands.replay.player import ReplayError
     from hands.replay.run import replay as play
     from hands.replay.strategy import Strategy, StrategyError
@@ -88,15 +92,20 @@ def replay(
 
     if report is not None and vs is not None:
         fail(ExitCode.USAGE, "a report is of one replay: leave --report or --vs out", as_json=as_json)
+    if report is not None:
+        _check_place(report, as_json=as_json)
     settings = _settings(config, as_json=as_json)
     start = None if from_ is None else moment_ns("--from", from_, as_json=as_json)
     end = None if to is None else moment_ns("--to", to, as_json=as_json)
     narrowed = None if symbols is None else members(symbols)
     try:
-        tape = _tape(market)
         told = documents(() if intents is None else intents)
         if limits is None and (told.recorded is None or told.recorded.limits is None):
             limits = DEFAULT_LIMITS
+        for law in (limits, vs):
+            if law is not None:
+                law_of(law, narrowed)  # what cannot be meant is said before the first row
+        tape = _tape(market)
 
         def run(law: Path | None, name: str) -> Replay:
             with _progress(name) as progress:
@@ -138,6 +147,15 @@ def replay(
         tell_difference(found, other, limits or "on record", vs or "on record", as_json=as_json)
 
 
+def _check_place(path: Path, *, as_json: bool) -> None:
+    """End with 2 where no page can be written: better now than after an hour of rows."""
+    if path.is_dir():
+        fail(ExitCode.USAGE, f"--report {path}: a folder; name a file in it", as_json=as_json)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "may not be written to" if path.parent.exists() else "is not there"
+        fail(ExitCode.USAGE, f"--report {path}: the folder {path.parent} {why}", as_json=as_json)
+
+
 def _write(found: Replay, tape: Rows, path: Path, *, as_json: bool) -> None:
     from hands.replay.page import write_page
 
@@ -145,6 +163,8 @@ def _write(found: Replay, tape: Rows, path: Path, *, as_json: bool) -> None:
         write_page(found, tape, path)
     except OSError as error:
         fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
+    except KeyboardInterrupt:
+        fail(ExitCode.INTERRUPTED, "interrupted; no report was written", as_json=as_json)
     say(f"report: {path}", err=True)
 
 
@@ -184,7 +204,10 @@ def _progress(name: str) -> Iterator[Progress]:
         TextColumn("{task.fields[rows]:>13,} rows  {task.fields[reached]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=2, disable=not sys.stderr.isatty()
+    ) as bar:
         task = bar.add_task(name, total=None, rows=0, reached="")
 
         def tell(rows: int, total: int | None, at_ns: int) -> None:

@@ -59,6 +59,8 @@ def _head(found: Replay) -> Document:
         "verdicts_by_code": found.verdicts_by_code,
         "realised_pnl": _text(found.realised_pnl),
         "open_pnl": _text(found.open_pnl),
+        "unquoted": list(found.unquoted),
+        "untraded": list(found.untraded),
         "counters": found.counters,
         "wall_s": round(found.wall_s, 3),
         "rows_per_s": round(found.rows_per_s),
@@ -85,7 +87,6 @@ def tell(found: Replay, *, as_json: bool) -> None:
 
 
 def _summary(found: Replay) -> list[str]:
-    counters = found.counters
     lines = [
         f"{', '.join(found.symbols)}  {clock_text(found.from_ns)} to {clock_text(found.to_ns)} UTC",
         f"{found.rows:,} rows in {found.wall_s:.1f} s, {found.rows_per_s:,.0f} a second",
@@ -97,10 +98,7 @@ def _summary(found: Replay) -> list[str]:
         lines += table(("verdicts", "documents"), codes.items())
     else:
         lines.append("no document was judged")
-    if counters["documents_before"]:
-        lines.append(
-            f"{counters['documents_before']} documents from before the market's first row were left out"
-        )
+    lines += _remarks(found)
     lines += [f"not taken over: {each}" for each in found.left_out]
     won = sum(trade.pnl > 0 for trade in found.trades)
     gain = found.equity[-1].equity - found.opening_equity
@@ -118,6 +116,31 @@ def _latency(found: Replay) -> str:
     if found.latency_from == "record":
         return f"latency as recorded, median {found.latency_ms:.1f} ms each way"
     return f"{found.latency_ms:g} ms each way"
+
+
+def _remarks(found: Replay) -> list[str]:
+    """Return what explains why less was judged, or entered, than was asked for."""
+    counters = found.counters
+    outside = [
+        f"{counters[name]} {where}"
+        for name, where in (
+            ("documents_before", "before its first row"),
+            ("documents_after", "after its last"),
+        )
+        if counters[name]
+    ]
+    lines = [f"documents outside the market's time, left out: {', '.join(outside)}"] if outside else []
+    if "AGENT_LATCHED" in found.verdicts_by_code:
+        lines.append(
+            "AGENT_LATCHED: too many faulty documents in a row (rejections_latch); nobody resumes here"
+        )
+    if found.unquoted:
+        lines.append(f"no quotes of {', '.join(found.unquoted)}: nothing is entered there (NO_MARKET_DATA)")
+    if found.untraded:
+        lines.append(
+            f"no trades of {', '.join(found.untraded)}: a share's stop is elected by a trade, so none acts"
+        )
+    return lines
 
 
 def _money(value: Decimal, *, sign: bool = True) -> str:

@@ -5,6 +5,7 @@ Owns its flags, where prices are looked for, and the summary. May not compute or
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,7 @@ def _made(state: Path, path: Path | None, asked: Document, *, as_json: bool) -> 
     except (LedgerUnreadable, sqlite3.Error) as error:
         fail(ExitCode.USAGE, str(error), as_json=as_json)
     except KeyboardInterrupt:
-        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        fail(ExitCode.INTERRUPTED, "interrupted; no page was written", as_json=as_json)
     except OSError as error:
         fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}", as_json=as_json)
 
@@ -115,7 +116,7 @@ def _recorded(state: Path, spans: list[Span]) -> Prices:
     from hands.replay.recorded_prices import recorded_prices, segments_of
 
     paths = segments_of(state, spans)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("recorded market", total=len(paths))
         return recorded_prices(paths, spans, lambda: progress.advance(task))
 

@@ -59,7 +59,7 @@ def verify(
     try:
         verdict = _verified(state_dir, number, key or [], anchors, anyway=anyway, as_json=as_json)
     except KeyboardInterrupt:
-        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        fail(ExitCode.INTERRUPTED, "interrupted; nothing was decided", as_json=as_json)
     took_s = time.monotonic() - began_s
     from hands.cli.verify_view import document, lines
 
@@ -92,6 +92,8 @@ def _verified(
     from hands.runtime.proof import verify as run_again
 
     first_keys = _first_keys(folder, keys, as_json=as_json)
+    if anchors is not None and not anchors.is_file():
+        fail(ExitCode.USAGE, f"--anchors: {anchors}: no such file", as_json=as_json)
     try:
         with _bar() as progress:
             return run_again(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -78,16 +79,22 @@ def append(path: Path, anchor: Anchor, chain: Chain) -> Anchor:
 
 
 def read(path: Path) -> Iterator[Anchor]:
-    """Yield the anchors that can be read, oldest first, also of the file before; a torn line is passed over. Raises OSError."""
-    for each in (_former(path), path):
-        try:
-            with each.open("rb") as file:
-                for line in file:
-                    anchor = _decoded(line)
-                    if anchor is not None:
-                        yield anchor
-        except FileNotFoundError:
-            continue
+    """Yield the anchors that can be read, oldest first, also of the file before; a torn line is passed over. Raises OSError.
+
+    Both are opened before the first is yielded, the newer one first: whatever makes place for the next one meanwhile is read.
+    """
+    with ExitStack() as stack:
+        files = []
+        for each in (path, _former(path)):
+            with suppress(FileNotFoundError):
+                files.append(stack.enter_context(each.open("rb")))
+        if len(files) == 2 and os.path.sameopenfile(files[0].fileno(), files[1].fileno()):
+            files.pop()  # it has become the former one in between
+        for file in reversed(files):
+            for line in file:
+                anchor = _decoded(line)
+                if anchor is not None:
+                    yield anchor
 
 
 def newest(path: Path) -> Anchor | None:
@@ -112,7 +119,7 @@ def _former(path: Path) -> Path:
 def _decoded(line: bytes) -> Anchor | None:
     try:
         return _DECODER.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

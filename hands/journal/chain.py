@@ -17,6 +17,10 @@ KEY_BYTES: Final = 32
 NO_SEAL: Final = bytes(SEAL_BYTES)
 """Stands before the first record."""
 
+EPOCHS_MAX: Final = 1 << 22
+"""More epochs than there are between two records of one chain, or between one and the key that is stored: seven weeks of
+seconds, and some seconds of work. A number beyond it is none of ours."""
+
 
 def chain_key(first: bytes, chain: bytes) -> bytes:
     """Return the first key of one of the chains ("steps", "rows") that hang on the directory's first key."""
@@ -65,3 +69,7 @@ class Chain:
             self._key = ratcheted(self._key)
             self.epoch += 1
         self._is_used = False
+
+    def reaches(self, epoch: int) -> bool:
+        """Whether an epoch can be one of this chain's, from here on."""
+        return 0 <= epoch - self.epoch <= EPOCHS_MAX

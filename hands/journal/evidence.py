@@ -20,8 +20,8 @@ from hands.journal.record import Record
 from hands.journal.segments import SegmentFault, sealed_frame
 from hands.journal.steps import SESSION, Step, sealed_body
 
-EPOCHS_MAX: Final = 1 << 22
-"""More seconds than there are between two seals of one chain: seven weeks. A number beyond it is none of ours."""
+EPOCHS_LAST: Final = 1 << 28
+"""More seconds than a directory is in use: eight years. A record whose beginning was removed begins at any of them."""
 
 TOLD_MAX: Final = 20
 """Faults that are told; the others are counted."""
@@ -56,24 +56,26 @@ class Evidence(msgspec.Struct, kw_only=True):
             self.notes.append(what)
 
 
-class Keyring:
-    """The keys that one chain has had, as they follow from the first keys. Asked for in growing epochs it costs next to
-    nothing, whichever of the keys fit."""
+class Line:
+    """All keys that follow from a first key, one after the other: those of one chain, each looked for from the last that was
+    found, since a key that is a year away is half a minute away."""
 
-    def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
-        self._firsts = [chain_key(first_key, name) for first_key in first_keys]
-        self._chains = [Chain(key) for key in self._firsts]
+    def __init__(self, name: bytes, first_key: bytes) -> None:
+        self._fits = self._at = Chain(chain_key(first_key, name))
+        self._is_found = False
 
-    def at(self, epoch: int) -> list[bytes]:
-        """Return the key of that epoch from each first key; none for a number that no epoch has."""
-        for n, chain in enumerate(self._chains):
-            if epoch < chain.epoch:  # the chain was begun anew, or the number is not to be trusted
-                self._chains[n] = Chain(self._firsts[n])
-        if not all(0 <= epoch - chain.epoch <= EPOCHS_MAX for chain in self._chains):
-            return []
-        for chain in self._chains:
-            chain.advance(epoch)
-        return [chain.key for chain in self._chains]
+    def at(self, epoch: int) -> Chain | None:
+        """Return a chain under the key of an epoch, None where that cannot be."""
+        if not (self._fits.reaches(epoch) if self._is_found else 0 <= epoch <= EPOCHS_LAST):
+            return None
+        near = self._at if self._at.epoch <= epoch else self._fits
+        self._at = Chain(near.key, near.epoch)
+        self._at.advance(epoch)
+        return self._at
+
+    def found(self) -> None:
+        """Say that the key given last was the right one: no record of this line comes before it."""
+        self._fits, self._is_found = self._at, True
 
 
 class Seals:
@@ -84,31 +86,47 @@ class Seals:
     """
 
     def __init__(self, name: bytes, first_keys: Sequence[bytes]) -> None:
-        self.has_begun_anew = False
-        self._keys = Keyring(name, first_keys) if first_keys else None
-        self._fitting: int | None = None
+        self._lines = [Line(name, first_key) for first_key in first_keys]
+        self._line: Line | None = None
         self._before: bytes | None = None
+        self.has_begun_anew = False
 
     def fits(self, epoch: int, seal: bytes, body: bytes, *, before: bytes | None = None) -> bool | None:
         """Say whether a record bears its seal, None where that cannot be known: without a key, or because nobody knows the
         seal before it. `before` is that seal, where the record itself tells it."""
         head, self._before = self._before if before is None else before, seal
-        if self._keys is None or head is None:
+        if not self._lines or head is None:
             return None
-        for n, key in enumerate(self._keys.at(epoch)):
-            if Chain(key, epoch, head).seal(body) == seal:
-                self.has_begun_anew |= self._fitting not in {None, n}
-            elif Chain(key, epoch).seal(body) == seal:
-                self.has_begun_anew = True
-            else:
-                continue
-            self._fitting = n
+        if self._line is not None and _bears(self._line, epoch, seal, body, head):
             return True
+        for line in self._lines:
+            is_next = _bears(line, epoch, seal, body, head)
+            if is_next or _bears(line, epoch, seal, body, NO_SEAL):
+                self.has_begun_anew |= not is_next or self._line not in {None, line}
+                self._line = line
+                return True
         return False
+
+    @property
+    def has_fitted(self) -> bool:
+        """Whether any record has borne its seal."""
+        return self._line is not None
 
     def begin(self) -> None:
         """Say that the record's own beginning comes next, which no seal stands before."""
         self._before = NO_SEAL
+
+
+def _bears(line: Line, epoch: int, seal: bytes, body: bytes, head: bytes) -> bool:
+    """Whether a record bears the seal that it has after `head` under this line's key of its epoch."""
+    chain = line.at(epoch)
+    if chain is None:
+        return False
+    chain.head = head
+    if chain.seal(body) != seal:
+        return False
+    line.found()
+    return True
 
 
 class StepEvidence:
@@ -147,11 +165,15 @@ class StepEvidence:
     def finish(self) -> None:
         """End: an anchor that names a later step says that the end is missing."""
         last = 0 if self._before is None else self._before.seq
-        if self._next is not None and self._before is not None:
+        if self._next is not None:
             self._found.fault(
                 f"the record ends with step {last}, but an anchor names step {self._next.seq}: its end is missing"
             )
         self._found.unanchored_steps = max(0, last - self._found.anchored_seq)
+        if self._is_checked and not self._seals.has_fitted and self._found.steps > self._found.unsealed + 1:
+            self._found.note(
+                "not one step bears a seal of this first key: it may be that of another directory"
+            )
 
     def _note_new_chain(self, step: Step) -> None:
         self._seals.has_begun_anew = False
@@ -187,18 +209,30 @@ def told_anchors(
     if newest is None:
         found.note("there are no anchors: that nothing was cut off at the end cannot be shown")
         return
-    keys = Keyring(b"rows", first_keys) if first_keys else None
+    lines = [Line(b"rows", first_key) for first_key in first_keys]
     before: str | None = None
     for anchor in read(path):
         found.anchors += 1
         if before is not None and anchor.before != before:
             found.fault(f"anchor {found.anchors} does not follow the one before it")
-        if keys is not None and anchor.seal not in map(anchor.sealed_with, keys.at(anchor.epoch)):
+        elif not anchor.before and anchor.epoch:
+            found.fault(
+                f"anchor {found.anchors} is not the first, but names none before it: those were removed"
+            )
+        if lines and not any(_bears_seal(anchor, line) for line in lines):
             found.fault(f"anchor {found.anchors} does not bear its seal")
         before = anchor.seal
         yield anchor
         if anchor.seal == newest.seal:
             return
+
+
+def _bears_seal(anchor: Anchor, line: Line) -> bool:
+    chain = line.at(anchor.epoch)
+    if chain is None or anchor.sealed_with(chain.key) != anchor.seal:
+        return False
+    line.found()
+    return True
 
 
 def check_frames(
@@ -238,7 +272,10 @@ class _Named:
     def __init__(self, anchors: Iterator[Anchor], found: Evidence, names: Sequence[str]) -> None:
         self._found = found
         self._names = names
-        self._anchors = (anchor for anchor in anchors if names and anchor.segment >= names[0])
+        # what is older than the oldest was removed; of all of them nobody but a hand removes the newest
+        self._anchors = (
+            anchor for anchor in anchors if anchor.segment and (not names or anchor.segment >= names[0])
+        )
         self._next = next(self._anchors, None)
 
     def hold_against(self, name: str, end: int, seal: bytes) -> None:
@@ -255,7 +292,11 @@ class _Named:
 
     def finish(self) -> None:
         """Look at the end: what an anchor names behind it is missing."""
-        if self._next is not None:
+        if self._next is not None and not self._names:
+            self._found.fault(
+                f"{self._next.segment}, which an anchor names, is missing, and so are all others"
+            )
+        elif self._next is not None:
             self._found.fault(
                 f"the segments end before byte {self._next.length} of {self._next.segment}, which an anchor names"
             )

@@ -138,5 +138,5 @@ def _unpack(payload: bytes, of: type[T]) -> T:
     try:
         data = zstandard.ZstdDecompressor().decompress(payload, max_output_size=HEAD_MAX)
         return msgspec.msgpack.decode(data, type=of)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HeadError(f"not readable: {error}") from error

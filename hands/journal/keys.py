@@ -16,12 +16,15 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from hands.journal.chain import KEY_BYTES, NO_SEAL, Chain, chain_key
+from hands.journal.chain import EPOCHS_MAX, KEY_BYTES, NO_SEAL, Chain, chain_key
 
 log = logging.getLogger("hands")
 
 FIRST_NAME: Final = "first.key"
 CHAINS: Final = ("steps", "rows")
+
+_EPOCHS: Final = 1 << 40
+"""There are fewer."""
 
 
 def key_path(folder: Path, chain: str) -> Path:
@@ -46,31 +49,30 @@ def read_first_key(path: Path) -> bytes:
 
 
 class Keys:
-    """The keys of one state directory, for its one writer. `is_new`: the chains begin with this process."""
+    """The keys of one state directory, for its one writer."""
 
     def __init__(self, folder: Path) -> None:
-        self.is_new = False
         self._folder = folder
-        self._made: dict[str, tuple[int, bytes]] = {}
         self._stored: dict[str, int] = {}
 
     def open(self, chain: str, epoch: int, head: bytes) -> Chain:
         """Return a chain that goes on after a record sealed in `epoch` with `head` (NO_SEAL: there is none).
 
-        Where the key of that time is not to be had any more, the chain begins anew: verification says so.
+        Where the key of that time is not to be had any more, the chain begins anew, or goes on with the key there is:
+        verification says so. Nothing that lies there, whatever it is, keeps a start from what it has to look after.
         """
-        found = self._load(chain)
+        found = self._load(chain) or self._from_first(chain, epoch)
         if found is not None:
             stored_epoch, key = found
-            self._stored[chain] = stored_epoch
             reached = Chain(key, stored_epoch, head)
-            reached.advance(max(epoch, stored_epoch))
+            if reached.reaches(epoch):
+                reached.advance(epoch)
+            elif epoch > stored_epoch:
+                log.critical("the record names epoch %d of the %s, which never was", epoch, chain)
             return reached
         if head != NO_SEAL:
             log.warning("%s: the key of this chain is gone; it begins anew", key_path(self._folder, chain))
-        _, key = self._made.pop(chain, (0, b"")) if chain in self._made else self._make(chain)
-        self.is_new = True
-        return Chain(key)
+        return Chain(self._make(chain), 0, head)
 
     def store(self, chain: str, epoch: int, key: bytes) -> bool:
         """Keep the key of now in place of the one before; False where the disk refuses, and then it is to be tried again."""
@@ -82,24 +84,45 @@ class Keys:
         return True
 
     def _load(self, chain: str) -> tuple[int, bytes] | None:
+        path = key_path(self._folder, chain)
         try:
-            epoch, key = key_path(self._folder, chain).read_text("ascii").split()
-            return int(epoch), bytes.fromhex(key)
+            number, text = path.read_text("ascii").split()
+            epoch, key = int(number), bytes.fromhex(text)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.critical("%s: not readable: %s", key_path(self._folder, chain), error)
+            log.critical("%s: not readable: %s", path, error)
             return None
+        if not 0 <= epoch < _EPOCHS or len(key) != KEY_BYTES:
+            log.critical("%s: epoch %s and %d bytes are no key", path, number[:20], len(key))
+            return None
+        self._stored[chain] = epoch
+        return epoch, key
 
-    def _make(self, chain: str) -> tuple[int, bytes]:
-        """Make the first key and those of all chains that follow from it; return this chain's."""
+    def _from_first(self, chain: str, epoch: int) -> tuple[int, bytes] | None:
+        """Return the first key of a chain where it can still be made: a first start that was cut short has left it so."""
+        try:
+            first = first_key(self._folder)
+        except (OSError, ValueError) as error:
+            log.critical("%s: not readable: %s", self._folder / FIRST_NAME, error)
+            return None
+        return None if first is None or epoch > EPOCHS_MAX else (0, chain_key(first, chain.encode()))
+
+    def _make(self, chain: str) -> bytes:
+        """Make a first key and store those that follow from it where there are none; return this chain's.
+
+        The first key before it, if it was never taken away, stays under another name: what it has sealed needs it.
+        """
         first = secrets.token_bytes(KEY_BYTES)
-        _write(self._folder / FIRST_NAME, f"{first.hex()}\n")
+        path = self._folder / FIRST_NAME
+        with contextlib.suppress(OSError):
+            if os.path.lexists(path):
+                path.rename(path.with_name(f"{FIRST_NAME}.{secrets.token_hex(4)}"))
+        _write(path, f"{first.hex()}\n")
         for name in CHAINS:
-            self._made[name] = (0, chain_key(first, name.encode()))
-            key_path(self._folder, name).unlink(missing_ok=True)
-            self.store(name, *self._made[name])
-        return self._made.pop(chain)
+            if name == chain or not os.path.lexists(key_path(self._folder, name)):
+                self.store(name, 0, chain_key(first, name.encode()))
+        return chain_key(first, chain.encode())
 
 
 def _write(path: Path, text: str) -> bool:

@@ -1,11 +1,12 @@
 """What a former process left in `segments/`: the segment it wrote last, and the ring that it died with.
 
-Owns the taking up of both. May not write rows or steps. The one idea: a process that died is gone on with, exactly where its
+Owns the taking up of both, and how far they reach. May not write rows or steps. The one idea: a process that died is gone on with, exactly where its
 last whole frame ends; what cannot be made sense of is put aside under another name and told, never thrown away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +18,9 @@ from hands.journal.ring import Ring, RingFault, ring_path, session_of
 from hands.journal.segments import Kind, Segment, SegmentFault, SegmentWriter, segment_paths, survey
 
 log = logging.getLogger("hands")
+
+SEQ_END: Final = 1 << 60
+"""No step has a number so large: what says so is damaged."""
 
 _OURS: Final = b"HANDSSG"
 """What a segment of any version begins with."""
@@ -34,6 +38,33 @@ class Left(NamedTuple):
     carry_from: Path | None
     last_seq: int
     anchor_seal: str
+
+
+class Newest(NamedTuple):
+    """How far segments reach: the number of the newest step, and the epoch and seal of the newest one that can be read."""
+
+    seq: int
+    epoch: int = 0
+    seal: bytes = b""
+
+
+def newer_step(folder: Path, than: int) -> Newest | None:
+    """Return how far the segments reach, if that is further than step `than`. Raises OSError.
+
+    After a crash of the machine segments may have what the journal has lost. The step that a segment began with was
+    committed, also where the segment has nothing but its head.
+    """
+    reached = 0
+    for path in reversed(segment_paths(folder)):
+        with contextlib.suppress(SegmentFault):
+            segment = Segment(path)
+            if segment.head.first_seq < SEQ_END:
+                reached = max(reached, segment.head.first_seq)
+            step = segment.last_step()
+            if step is not None and step.seq < SEQ_END:
+                reached = max(reached, step.seq)
+                return Newest(reached, step.epoch, step.seal) if reached > than else None
+    return Newest(reached) if reached > than else None
 
 
 def make_folder(folder: Path) -> None:

@@ -224,7 +224,7 @@ class Record:
             if session is None:
                 continue
             try:
-                ring = Ring.recover(path)
+                ring = Ring.recover(path, only_look=True)
             except FileNotFoundError:
                 continue  # its process has just ended orderly: all of it is in a segment
             except RingFault as fault:
@@ -251,7 +251,16 @@ class Record:
         if self._journal is None:
             return None
         rows = self._journal.execute("SELECT id, seq, tbl, row FROM outbox ORDER BY id")
-        return (LedgerRow(number, seq, str(table), _bytes(row)) for number, seq, table, row in rows)
+        return (
+            LedgerRow(number, self._number(seq), str(table), _bytes(row)) for number, seq, table, row in rows
+        )
+
+    def _number(self, seq: object) -> int:
+        """Return the number of a step, 0 where something else stands in its place."""
+        if isinstance(seq, int):
+            return seq
+        self._fault(f"a row on its way to the ledger is of no step: {str(seq)[:40]!r}")
+        return 0
 
     # --- what is not whole -------------------------------------------------------------------------------------------
 

@@ -55,6 +55,16 @@ BATCH_BYTES: Final = 4 << 20
 LOOKED_AT: Final = 10_000
 BUSY_TIMEOUT_S: Final = 0.25
 
+_INT, _BLOB = "max(0, CAST({0} AS INTEGER))", "CAST({0} AS BLOB)"
+_SEEN: Final = (
+    f"seq, {_INT.format('ts_ns')}, kind, {_INT.format('row')}, {_INT.format('epoch')}, {_BLOB.format('seal')}"
+)
+_WHOLE: Final = (
+    f"seq, {_INT.format('ts_ns')}, kind, {_BLOB.format('payload')}, {_INT.format('row')}, {_BLOB.format('commands')},"
+    f" {_INT.format('epoch')}, {_BLOB.format('seal')}"
+)
+"""A step of which somebody has changed the type of a column must not take others with it: its seal tells."""
+
 _BEGINNINGS: Final = frozenset({SESSION, SNAPSHOT})
 
 
@@ -88,6 +98,8 @@ class Recorder:
     ) -> None:
         self.moved_seq = 0
         """Steps up to this one lie in segments: the engine may trim them."""
+        self.files_lost = 0
+        """How often the segment in hand was removed or replaced: after each the record wants a snapshot to go on from."""
         self._state, self._folder, self._journal_path = state, folder_of(state), journal
         self._keys, self._ring, self._session = keys, ring, session
         self._books = Books(state, keys, keep)
@@ -204,9 +216,13 @@ class Recorder:
     # --- one pass ------------------------------------------------------------------------------------------
 
     def _work(self, now_ns: int) -> bool:
-        chain = self._chain or self._open()
+        if self._ring is not None:
+            self._ring.make_ready()
         are_rows_due = self._are_rows_due(now_ns)
         is_time = are_rows_due or self._is_finishing or abs(now_ns - self._looked_ns) >= LOOK_NS
+        if is_time and self._file is not None and self._file.is_gone:
+            self._lose(self._file)
+        chain = self._chain or self._open()
         if (is_time or self._is_more_there) and len(self._waiting) < LOOKED_AT:
             self._look(now_ns)
         self._carry()
@@ -232,6 +248,17 @@ class Recorder:
         self._committed = (left.last_seq, 0, b"")
         return left.chain
 
+    def _lose(self, file: SegmentWriter) -> None:
+        """Begin again with what the journal still has, as a start does: the segment in hand is not where it was."""
+        log.critical(
+            "%s was removed or replaced while it was being written: what it had is lost",
+            file.path.name, extra={"code": "RECORD_FAULT"},
+        )  # fmt: skip
+        file.close()
+        self._file = self._chain = self._steps_since_ns = None
+        self._waiting.clear()
+        self.files_lost += 1
+
     def _ring_of(self, session: int) -> Ring | None:
         return self._ring if session == self._session else dead_ring(self._folder, session)
 
@@ -240,7 +267,7 @@ class Recorder:
         if self._db is None:
             self._db = open_read_only(self._journal_path, timeout_s=BUSY_TIMEOUT_S)
         found = self._db.execute(
-            "SELECT seq, ts_ns, kind, row, epoch, seal FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT {_SEEN} FROM events WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608  (ours)
             (self._committed[0], LOOKED_AT),
         ).fetchall()
         self._looked_ns, self._is_more_there = now_ns, len(found) == LOOKED_AT
@@ -315,8 +342,7 @@ class Recorder:
         """Append a batch of the steps that wait, at most up to number `last`. Raises OSError, sqlite3.Error."""
         assert self._db is not None
         rows = self._db.execute(
-            "SELECT seq, ts_ns, kind, payload, row, commands, epoch, seal FROM events"
-            " WHERE seq >= ? AND seq <= ? ORDER BY seq",
+            f"SELECT {_WHOLE} FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq",  # noqa: S608  (ours)
             (self._waiting[0].seq, last),
         )
         steps, size = [], 0

@@ -361,7 +361,7 @@ def _event_of(step: Step) -> AnyEvent | None:
     """Return the event of a step, None where its payload is none of that kind."""
     try:
         event = _read_event(step.payload)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     is_told = str(type(event).__struct_config__.tag) == step.kind and event.ts_ns == step.ts_ns
     return event if is_told else None

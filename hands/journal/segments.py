@@ -99,7 +99,7 @@ class Frame(msgspec.Struct, frozen=True):
                 self.body[_STEPS.size :], max_output_size=BODY_MAX
             )
             return _DECODER.decode(packed)
-        except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ValueError(f"steps that cannot be read: {error}") from error
 
     def rows(self) -> np.ndarray:
@@ -207,19 +207,25 @@ class Segment:
         return frame if frame.kind is Kind.END and frame.end == size else None
 
     def last_step(self) -> Step | None:
-        """Return the last step as far as the segment can be read, None where it has none. Raises OSError, SegmentFault."""
-        last = None
+        """Return the last step that can be read, None where there is none. Raises OSError, SegmentFault."""
+        found: list[Frame] = []
         with contextlib.suppress(SegmentFault):
-            for frame in self.frames(with_bodies=False):
-                last = frame if frame.kind is Kind.STEPS else last
-        if last is None:
-            return None
+            found.extend(frame for frame in self.frames(with_bodies=False) if frame.kind is Kind.STEPS)
+        fault = None
         with self.path.open("rb") as file:
-            found = _frame_at(self.path, file, last.at, last.end, with_bodies=True)
-        try:
-            return found.steps()[-1]
-        except ValueError as error:
-            raise SegmentFault(self.path, last.at, str(error)) from error
+            for short in reversed(found):  # the newest may be damaged
+                try:
+                    steps = _frame_at(self.path, file, short.at, short.end, with_bodies=True).steps()
+                except SegmentFault as error:
+                    fault = fault or error
+                except ValueError as error:
+                    fault = fault or SegmentFault(self.path, short.at, str(error))
+                else:
+                    if steps:
+                        return steps[-1]
+        if fault is not None:
+            raise fault
+        return None
 
 
 def sealed_frame(frame: Frame) -> bytes:
@@ -272,19 +278,6 @@ def _numbers(kind: Kind, body: bytes) -> tuple[int, int, int]:
         return first, last + 1, count
     last, row, _ = _END.unpack_from(body)
     return last, row, 0
-
-
-def newer_step(folder: Path, than: int) -> Step | None:
-    """Return the newest step that lies in a segment, if its number is larger than `than`. Raises OSError.
-
-    After a crash of the machine segments may have what the journal has lost.
-    """
-    for path in reversed(segment_paths(folder)):
-        with contextlib.suppress(SegmentFault):
-            step = Segment(path).last_step()
-            if step is not None:
-                return step if step.seq > than else None
-    return None
 
 
 def sync_folder(folder: Path) -> None:
@@ -348,6 +341,16 @@ class SegmentWriter:
         for frame in frames:
             writer._note(frame.kind, frame.next)
         return writer
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was removed or replaced under us: what is written now nobody finds. Raises OSError."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        ours = os.fstat(self._handle)
+        return (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino)
 
     def add_steps(self, steps: Sequence[Step]) -> None:
         """Append steps that follow each other. Raises OSError: nothing was appended."""

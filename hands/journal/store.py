@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hands.journal import log_size
-from hands.journal.chain import NO_SEAL
+from hands.journal.chain import NO_SEAL, SEAL_BYTES
 from hands.journal.checkpointer import BUSY_TIMEOUT_S, Checkpointer, said
 from hands.journal.keys import Keys
+from hands.journal.leftovers import newer_step
 from hands.journal.lock import StateDirInUse, StateDirLock
 from hands.journal.log_size import log_fault
-from hands.journal.segments import folder_of, newer_step
+from hands.journal.segments import folder_of
 from hands.journal.steps import Step, sealed_body
 
 __all__ = ["JournalError", "JournalStore", "StateDirBoundElsewhere", "StateDirInUse"]
@@ -41,6 +42,8 @@ BACKLOG_MAX = 200_000
 """Rows held in memory while the disk refuses them; beyond it the journal refuses more."""
 
 TRIM_BATCH = 256
+TRIM_STEPS = 64
+"""Ledger rows and steps, which are larger, removed at once: 0.2 ms of the engine's thread."""
 
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -111,10 +114,10 @@ class JournalStore:
         self._closed = False
         self._patient = True
         self._lock = StateDirLock(path.parent)
-        self._files = path, path.with_name(f"{path.name}-wal")
+        self._files = str(path), f"{path}-wal"
         try:
             self._db = _open_writer(path, durability)
-            file, its_log = (each.stat() for each in self._files)
+            file, its_log = map(os.stat, self._files)
             self._last_seq, epoch, head = self._last_step()
             newer = None
             with contextlib.suppress(OSError):  # the recorder will tell of it
@@ -126,7 +129,7 @@ class JournalStore:
             self._last_seq, epoch, head = newer.seq, newer.epoch, newer.seal or NO_SEAL
         self.keys = Keys(path.parent)
         self._chain = self.keys.open("steps", epoch, head)
-        self._identity, self._sizes = (_id(file), _id(its_log)), _sizes(file, its_log)
+        self._identity, self._sizes = _ids(file, its_log), _sizes(file, its_log)
         self._checkpointer = Checkpointer(path)
         self._checkpointer.start()
 
@@ -135,13 +138,15 @@ class JournalStore:
     @property
     def is_gone(self) -> bool:
         """Whether the file or its log was removed, replaced or cut under us: what is written now ends with the process."""
+        path, log_path = self._files
         try:
-            file, its_log = (each.stat() for each in self._files)
+            file, its_log = os.stat(path), os.stat(log_path)  # noqa: PTH116  (half of what Path.stat takes)
         except OSError:
             return True
-        before, self._sizes = self._sizes, _sizes(file, its_log)
-        is_cut = any(now < then for now, then in zip(self._sizes, before, strict=True))
-        return is_cut or (_id(file), _id(its_log)) != self._identity
+        before, now = self._sizes, _sizes(file, its_log)
+        self._sizes = now
+        is_cut = now[0] < before[0] or now[1] < before[1]
+        return is_cut or _ids(file, its_log) != self._identity
 
     @property
     def pending(self) -> bool:
@@ -199,11 +204,16 @@ class JournalStore:
             db.execute("BEGIN IMMEDIATE")
             if self._steps:
                 db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._steps)
-            for (entity, key), doc in self._state.items():
-                if doc is None:
-                    db.execute("DELETE FROM state WHERE entity = ? AND key = ?", (entity, key))
-                else:
-                    db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (entity, key, doc))
+            if self._state:
+                set_, gone = [], []
+                for name, doc in self._state.items():
+                    if doc is None:
+                        gone.append(name)
+                    else:
+                        set_.append((*name, doc))
+                db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", set_)
+                if gone:
+                    db.executemany("DELETE FROM state WHERE entity = ? AND key = ?", gone)
             if self._outbox:
                 db.executemany("INSERT INTO outbox (seq, tbl, row) VALUES (?, ?, ?)", self._outbox)
             db.execute("COMMIT")
@@ -230,33 +240,30 @@ class JournalStore:
     def trim_outbox(self, position: int) -> int:
         """Remove some rows up to the ledger's `position`, never the newest 10 000; return how many.
 
-        At most a small batch per call, so that it can be called on the engine's thread whenever it is idle.
-        Call it without anything pending.
+        At most a small batch per call, so that it can be called on the engine's thread; none while something is pending,
+        which goes first. Raises JournalError.
         """
-        try:
-            cursor = self._db.execute(
-                "DELETE FROM outbox WHERE id <= min(?, (SELECT max(id) FROM outbox) - ?)"
-                " AND id < (SELECT min(id) FROM outbox) + ?",
-                (position, OUTBOX_KEPT, TRIM_BATCH),
-            )
-        except sqlite3.Error as error:
-            raise JournalError(f"outbox not trimmed: {said(error)}") from error
-        return cursor.rowcount
+        return self._trim("outbox", "id", position, OUTBOX_KEPT, TRIM_BATCH)
 
     def trim_steps(self, up_to: int) -> int:
         """Remove some steps up to number `up_to`, never the last one, on which the chain goes on; return how many.
 
-        As `trim_outbox`: a small batch a call, without anything pending. Raises JournalError.
+        As `trim_outbox`: a small batch a call. Raises JournalError.
         """
+        return self._trim("events", "seq", up_to, 1, TRIM_STEPS)
+
+    def _trim(self, table: str, key: str, up_to: int, kept: int, most: int) -> int:
+        """Remove the oldest rows. Both ends are read first: of two upper bounds SQLite goes by one, to its very end."""
+        if self.pending:
+            return 0
         try:
-            cursor = self._db.execute(
-                "DELETE FROM events WHERE seq <= min(?, (SELECT max(seq) FROM events) - 1)"
-                " AND seq < (SELECT min(seq) FROM events) + ?",
-                (up_to, TRIM_BATCH),
-            )
+            ends = f"SELECT (SELECT min({key}) FROM {table}), (SELECT max({key}) FROM {table})"  # noqa: S608
+            first, last = self._db.execute(ends).fetchone()
+            if first is None or (end := min(up_to, last - kept, first + most - 1)) < first:
+                return 0
+            return self._db.execute(f"DELETE FROM {table} WHERE {key} <= ?", (end,)).rowcount  # noqa: S608
         except sqlite3.Error as error:
-            raise JournalError(f"steps not trimmed: {said(error)}") from error
-        return cursor.rowcount
+            raise JournalError(f"{table} not trimmed: {said(error)}") from error
 
     def meta_set(self, key: str, value: str) -> None:
         """Write one fact about the state directory at once, in a transaction of its own."""
@@ -341,9 +348,16 @@ class JournalStore:
             raise JournalError(f"{BACKLOG_MAX} rows wait for the disk: the journal takes no more")
 
     def _last_step(self) -> tuple[int, int, bytes]:
-        """Return the number, the key's epoch and the seal of the last step. Raises JournalError."""
+        """Return the number, the key's epoch and the seal of the last step. Raises JournalError.
+
+        An epoch or a seal that is none keeps nobody from starting: it is verification's to tell.
+        """
         last = next(self._rows("SELECT seq, epoch, seal FROM events ORDER BY seq DESC LIMIT 1", ()), None)
-        return (0, 0, NO_SEAL) if last is None else (last[0], last[1], last[2] or NO_SEAL)
+        if last is None:
+            return 0, 0, NO_SEAL
+        seq, epoch, seal = last
+        is_one = isinstance(seal, bytes) and len(seal) == SEAL_BYTES
+        return seq, epoch if isinstance(epoch, int) else 0, seal if is_one else NO_SEAL
 
     def _wait_when_busy(self, timeout_s: float) -> None:
         """Wait so long for a lock. After a failed commit not at all: the engine's thread would stand at each retry."""
@@ -365,8 +379,8 @@ class JournalStore:
             raise JournalError(f"journal not read: {said(error)}") from error
 
 
-def _id(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _ids(file: os.stat_result, its_log: os.stat_result) -> tuple[int, int, int, int]:
+    return file.st_dev, file.st_ino, its_log.st_dev, its_log.st_ino
 
 
 def _sizes(file: os.stat_result, its_log: os.stat_result) -> tuple[int, int]:
@@ -413,6 +427,7 @@ def _prepare(db: sqlite3.Connection, path: Path, durability: Literal["process", 
     db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'disk' else 'NORMAL'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute(f"PRAGMA journal_size_limit = {_log_kept()}")
+    db.execute("PRAGMA secure_delete = OFF")  # some builds write zeros over what is trimmed: twice the log
     if 0 < version < SCHEMA_VERSION:
         db.execute("BEGIN IMMEDIATE")
         for step in range(version, SCHEMA_VERSION):

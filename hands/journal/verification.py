@@ -24,6 +24,9 @@ from hands.journal.requests import Encoder
 Progress = Callable[[int, int], None]
 """Called with the steps and the rows that were done since the last call."""
 
+TRIES = 3
+"""Retention may remove the oldest segments while they are read."""
+
 TOLD_EVERY = 256
 TOLD_ROWS = 1_000_000
 
@@ -103,6 +106,24 @@ def verify(
         NoSession: there is no session `only`.
         OSError: a segment cannot be read.
     """
+    for _ in range(TRIES - 1):
+        try:
+            return _verified(state, encoders, first_keys, anchors, only, anyway=anyway, progress=progress)
+        except FileNotFoundError:
+            continue  # the oldest segments were removed meanwhile: what is left begins later
+    return _verified(state, encoders, first_keys, anchors, only, anyway=anyway, progress=progress)
+
+
+def _verified(
+    state: Path,
+    encoders: Sequence[Encoder],
+    first_keys: Sequence[bytes],
+    anchors: Path | None,
+    only: int | str | None,
+    *,
+    anyway: bool,
+    progress: Progress | None,
+) -> Verdict:
     with Record(state, anchors=anchors) as record:
         run = _Run(record, encoders, first_keys, only, anyway=anyway, progress=progress)
         run.all_steps()

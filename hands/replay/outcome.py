@@ -110,7 +110,7 @@ class Equity:
 
 @dataclass(frozen=True, slots=True)
 class OpenPosition:
-    """What was still held at the end; `pnl` is what it would have come to at the market, fees left out."""
+    """What was still held at the end; `pnl` is what that alone would have come to at the market, fees left out."""
 
     symbol: str
     qty: Decimal
@@ -126,7 +126,8 @@ class Replay:
 
     `latency_ms` each way, by `latency_from`: "given", "assumed", or "record" (then it is the median of what is on record).
     `left_out`: what a record knows and a replay cannot take over, in words.
-
+    `unquoted` are the symbols of which the market had no quote: nothing is entered there (NO_MARKET_DATA).
+    `untraded` are shares of which it had no trade: the exchange elects no stop of theirs.
     `ledger` has the views of `hands.db` (docs/architecture.md) and is open; `close` it when it is not needed any more.
     """
 
@@ -145,6 +146,8 @@ class Replay:
     equity: tuple[Equity, ...]
     open_positions: tuple[OpenPosition, ...]
     refused: tuple[Refused, ...]
+    unquoted: tuple[str, ...]
+    untraded: tuple[str, ...]
     counters: dict[str, int]
     wall_s: float
     digest: str
@@ -267,8 +270,9 @@ class Replay:
 
     @property
     def open_pnl(self) -> Decimal:
-        """What is still held would come to at the market of the end."""
-        return sum((position.pnl for position in self.open_positions), Decimal(0))
+        """What trades that are not over have come to by the end, in dollars: what was sold of them already, what is held at
+        the market, and fees. So equity is what the account began with, `realised_pnl` and this."""
+        return self.equity[-1].equity - self.opening_equity - self.realised_pnl
 
 
 def exact(nano: float) -> Decimal:

@@ -298,7 +298,7 @@ class _Play:
     # --- the result ------------------------------------------------------------------------------------------
 
     def result(self, wall_s: float, seed: int) -> Replay:
-        player, floor = self.player, self.floor
+        player, floor, market = self.player, self.floor, self.state.market
         if self._equity[-1][0] < self._to_ns:
             self._equity.append((self._to_ns, self._equity[-1][1]))
         return Replay(
@@ -317,6 +317,10 @@ class _Play:
             equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
             open_positions=tuple(self._open_positions()),
             refused=tuple(self.engine.refused),
+            unquoted=tuple(each for each, sym in self._numbered() if market.quote(sym) is None),
+            untraded=tuple(
+                each for each, sym in self._numbered() if "/" not in each and market.last_trade(sym) is None
+            ),
             counters={
                 "rows": player.rows,
                 "decisions": self.engine.decisions,
@@ -332,6 +336,9 @@ class _Play:
             digest=self.engine.digest(),
             ledger=self.engine.ledger,
         )
+
+    def _numbered(self) -> Iterator[tuple[str, int]]:
+        return ((symbol, sym) for sym, symbol in enumerate(self.symbols))
 
     def _open_positions(self) -> Iterator[OpenPosition]:
         exchange = self.floor.exchange

@@ -127,10 +127,10 @@ class Strategy:
             kept = ", ".join(map(str, market.intervals_s))
             raise StrategyError(f"{self.name}: INTERVAL_S is {interval_s}; bars are kept of {kept} seconds")
         self._bar_s, self._bar_ns = interval_s, interval_s * NS_PER_S
-        self._ended_ns = 0
+        self._expects_end = False
         self._newest = [-1] * len(stage.symbols)
         if self._on_bar is not None:
-            self._wait(self._bar_ns, self._bar_ended)
+            self._expect_end()
         if self._on_time is not None:
             self._wait(self._every_ns, self._time_has_come)
 
@@ -138,18 +138,24 @@ class Strategy:
         """Be called at the next whole multiple of a period."""
         self._stage.agenda.at((self._stage.floor.now_ns // period_ns + 1) * period_ns, act)
 
+    def _expect_end(self) -> None:
+        """Be called at the end of the interval that runs, if that is not arranged already."""
+        if not self._expects_end:
+            self._expects_end = True
+            self._wait(self._bar_ns, self._bar_ended)
+
     def _bar_ended(self) -> None:
-        """An interval is over: each symbol's next row closes its bar."""
-        self._ended_ns = self._stage.floor.now_ns
+        """An interval is over: each symbol's next row closes its bar. Until one has, no later end can change anything."""
+        self._expects_end = False
         for sym in range(len(self._stage.symbols)):
             self._stage.floor.strategy_waits(sym, waits=True)
-        self._wait(self._bar_ns, self._bar_ended)
 
     def row(self, sym: int, venue_ns: int) -> Iterable[Arrival]:
         """A row that was waited for has passed: if it has closed a bar, return what is said to that."""
-        if venue_ns < self._ended_ns:
-            return ()  # it was made before the bar's end
+        if venue_ns < self._stage.floor.now_ns // self._bar_ns * self._bar_ns:
+            return ()  # it was made before the end of the newest interval that is over
         self._stage.floor.strategy_waits(sym, waits=False)
+        self._expect_end()
         bars = self._stage.state.market.bars(sym, self._bar_s, 1)
         if not bars or bars[-1].start_ns == self._newest[sym] or self._on_bar is None:
             return ()  # nothing was traded in it

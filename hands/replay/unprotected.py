@@ -20,6 +20,7 @@ _DUST = 200
 
 _TERMINAL = frozenset(str(status) for status in OrderStatus if status.is_terminal)
 _NEVER = frozenset({str(OrderStatus.REJECTED), str(OrderStatus.UNSENT)})
+_GROUPS = frozenset({"bracket", "oco"})
 _STOPS = frozenset({"stop", "stop_limit", "trailing_stop"})
 
 
@@ -93,7 +94,7 @@ def _cover(trade: Trade, lives: list[_Life], at_ns: int) -> Cover | None:
         if life.from_ns <= at_ns < life.to_ns:
             left = _left(trade, life.order, at_ns)
             if life.is_stop:
-                stops += left
+                stops += left + _taken_later(trade, life, left, at_ns)
             else:
                 exits += left
     if stops >= held - tolerance:
@@ -109,6 +110,26 @@ def _left(trade: Trade, order: Order, at_ns: int) -> int:
     return order.qty - sum(
         fill.qty for fill in trade.fills if fill.client_order_id == own and fill.at_ns <= at_ns
     )
+
+
+def _taken_later(trade: Trade, life: _Life, left: int, at_ns: int) -> int:
+    """Return how much more a stop was for at `at_ns` than what the ledger has of it, which is what it was for last.
+
+    In a group the venue takes from the stop what the target fills in part; the fill that completes a target ends the stop
+    as it is. Never was a stop for more than its target.
+    """
+    if life.order.order_class not in _GROUPS:
+        return 0
+    targets = {each.client_order_id: each for each in trade.orders if each.leg == "tp"}
+    later = most = 0
+    for fill in trade.fills:
+        target = targets.get(fill.client_order_id)
+        if target is None or target.qty is None or not at_ns < fill.at_ns <= life.to_ns:
+            continue
+        if _left(trade, target, fill.at_ns) > 0:
+            later += fill.qty
+            most = max(most, target.qty)
+    return max(0, min(later, most - left))
 
 
 def _lives(trade: Trade) -> tuple[list[_Life], bool]:

@@ -373,9 +373,9 @@ class Daemon:
             try:
                 if self._recording.keep_house():
                     self._sequencer.snapshot()
-                if not self._journal.pending:
-                    self._journal.trim_outbox(self._ledger.position)
-                    self._journal.refresh()
+                self._journal.trim_outbox(self._ledger.position)
+                self._journal.refresh()
+                await self._recording.trim()
             except JournalError as error:
                 log.warning("%s", error)
 

@@ -7,6 +7,7 @@ outlives the process, before the kernel sees it; so whatever was decided can be 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -30,7 +31,9 @@ RING_ROWS: Final = rings.CAPACITY
 RING_SHARE: Final = 1 / 8
 """A ring that would take more of the room that the disk has left stays in memory: it is then lost with the process."""
 
-TRIMS_PER_TURN: Final = 8
+TRIMS_A_SECOND: Final = 32
+"""Batches at most: 2 000 steps, more than an engine writes."""
+
 MB: Final = 10**6
 
 
@@ -81,7 +84,7 @@ class Recording:
         """The session begins with the journal's next step."""
         self._journal = journal
         self._settings = settings
-        self._outgrown = 0
+        self._outgrown = self._lost = 0
         session = journal.last_seq() + 1
         ring = _ring_of(state, session)
         self.rows = RowRecord(ring)
@@ -105,16 +108,12 @@ class Recording:
         self.recorder.start()
 
     def keep_house(self) -> bool:
-        """Once a second: replace the key, trim what lies in segments; whether it is time for a snapshot and a new segment.
-
-        Raises JournalError.
-        """
-        journal, recorder = self._journal, self.recorder
-        recorder.keep_steps_key(*journal.ratchet())
-        if not journal.pending:
-            for _ in range(TRIMS_PER_TURN):
-                if not journal.trim_steps(recorder.moved_seq):
-                    break
+        """Once a second: replace the key; whether it is time for a snapshot and a new segment."""
+        recorder = self.recorder
+        recorder.keep_steps_key(*self._journal.ratchet())
+        if recorder.files_lost > self._lost:
+            self._lost = recorder.files_lost
+            return True
         began_ns = recorder.segment_began_ns
         if began_ns is None or recorder.segment_seq == self._outgrown:
             return False  # a snapshot is on its way to the recorder, whose disk may be full for hours
@@ -123,6 +122,17 @@ class Recording:
         if is_due:
             self._outgrown = recorder.segment_seq
         return is_due
+
+    async def trim(self) -> None:
+        """Once a second: remove from the journal what lies in segments, in batches that let an order go between.
+
+        Raises JournalError.
+        """
+        journal = self._journal
+        for _ in range(TRIMS_A_SECOND):
+            if not journal.trim_steps(self.recorder.moved_seq) and not journal.pending:
+                break
+            await asyncio.sleep(0)
 
     def stop(self, timeout_s: float) -> bool:
         """Let the recorder take the rest; False where it could not: the next start does it."""

@@ -38,7 +38,7 @@ class Sessions:
             self._sessions = msgspec.json.decode(path.read_bytes(), type=list[Session])
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("%s cannot be read, and is asked for anew: %s", path, error)
 
     def wanted(self, now_ns: int) -> tuple[date, date]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,32 @@ def test_the_simulators_history_is_fetched_as_it_happened(
     assert rows["trade_id"][:5].tolist() == ids
     assert rows["price"].tolist() == [150.0, 150.01, 150.02, 150.03, 150.04, 60_005.5]
     assert rows["size"].tolist() == [10, 11, 12, 13, 14, 0.25]
+
+
+def test_stopped_before_it_has_begun_it_keeps_what_was_fetched_and_leaves_nothing_where_nothing_was(
+    fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_after(pages: int) -> None:
+        @contextmanager
+        def bar() -> Iterator[Any]:
+            if not pages:
+                raise KeyboardInterrupt
+            yield stop
+
+        def stop(progress: Any) -> None:
+            if progress.pages == pages:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("hands.cli.fetch._bar", bar)
+
+    stop_after(2)
+    assert f"stopped; {2 * PAGE} trades are in x.csv.part" in fetch("AAPL", *SPAN, "--out", "x.csv").stderr
+    before = (tmp_path / "x.csv.part").read_bytes()
+    stop_after(0)
+    outcome = fetch("AAPL", *SPAN, "--out", "x.csv", "--json")
+    assert outcome.exit_code == 130
+    assert "what was fetched is in x.csv.part: the same command goes on" in outcome.document["error"]
+    assert (tmp_path / "x.csv.part").read_bytes() == before
+    outcome = fetch("SPY", *SPAN, "--out", "y.csv", "--json")
+    assert (outcome.exit_code, outcome.document["error"]) == (130, "stopped; nothing had come")
+    assert not (tmp_path / "y.csv.part").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -158,6 +160,16 @@ def test_the_first_key_is_given_out_once(hands, recorded: Path) -> None:
     assert (outcome.exit_code, outcome.stdout) == (1, "")
     assert "taken away before" in outcome.stderr
     assert hands("journal", "ls", "--state", recorded, "--json").document["first_key_here"] is False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_key_that_cannot_be_written_stays(recorded: Path) -> None:
+    command = [sys.executable, "-m", "hands", "journal", "key", "--state", str(recorded)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert f"it still lies in {recorded / 'first.key'}" in ended.stderr
+    assert read_first_key(recorded / "first.key")
 
 
 def test_a_key_that_is_none_is_told_and_stays(hands, recorded: Path) -> None:

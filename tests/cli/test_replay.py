@@ -139,7 +139,8 @@ def test_a_report_is_made_of_it(folder: Path, tmp_path: Path) -> None:
         (("--from", "2027-01-01"), "no rows to play"),
         (("--symbols", "TSLA"), "TSLA"),
         (("--equity", "much"), "equity"),
-        (("--report", "nowhere/x.html", "--intents", "brain.jsonl"), "cannot be written"),
+        (("--report", "nowhere/x.html", "--intents", "brain.jsonl"), "the folder nowhere is not there"),
+        (("--report", ".", "--intents", "brain.jsonl"), "--report .: a folder"),
         (("--config", "nowhere.toml"), "nowhere.toml"),
     ],
 )
@@ -151,6 +152,49 @@ def test_what_cannot_be_is_said_with_exit_2(
     assert result.exit_code == 2, result.stdout
     assert says in result.stderr
     assert "Traceback (most recent call last)" not in result.stderr
+
+
+def test_what_is_wrong_with_the_other_limits_is_said_before_the_first_row(folder: Path) -> None:
+    (folder / "stop.py").write_text("def on_bar(view):\n    raise KeyboardInterrupt\n")
+    result = run(folder, "--strategy", folder / "stop.py", "--vs", folder / "nowhere.toml")
+    assert result.exit_code == 2, result.stderr
+    assert result.stderr == f"hands: {folder / 'nowhere.toml'}: No such file or directory\n"
+
+
+def test_why_less_was_judged_or_entered_is_told(folder: Path) -> None:
+    lines = (folder / "brain.jsonl").read_text().splitlines()
+    (folder / "out.jsonl").write_text(
+        "\n".join(
+            [lines[0], *(json.dumps({"at": at, "intent": {}}) for at in (NOON - 60 * 10**9, NOON + 10**15))]
+        )
+    )
+    told = run(folder, "--intents", folder / "out.jsonl").stdout
+    assert "documents outside the market's time, left out: 1 before its first row, 1 after its last" in told
+    assert "no quotes" not in told
+    assert "no trades" not in told
+    args = ("replay", str(folder / "AAPL_trades.csv"), "--limits", str(folder / "loose.toml"))
+    told = CliRunner().invoke(app, [*args, "--intents", str(folder / "brain.jsonl")]).stdout
+    assert "no quotes of AAPL: nothing is entered there (NO_MARKET_DATA)" in told
+    assert document(CliRunner().invoke(app, [*args, "--json"]))["unquoted"] == ["AAPL"]
+    args = ("replay", str(folder / "AAPL_quotes.csv"), "--limits", str(folder / "loose.toml"))
+    assert "no trades of AAPL: a share's stop" in CliRunner().invoke(app, args).stdout
+
+
+def test_without_a_terminal_stderr_is_empty(folder: Path) -> None:
+    assert run(folder).stderr == ""
+
+
+def test_an_interruption_while_the_page_is_made_ends_with_130(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hands.replay.page.write_page", stop)
+    result = run(folder, "--report", tmp_path / "x.html", "--json")
+    assert result.exit_code == 130
+    assert "no report was written" in document(result)["error"]
+    assert not list(tmp_path.glob("*.html"))
 
 
 def test_a_market_that_is_none_is_said(tmp_path: Path, folder: Path) -> None:

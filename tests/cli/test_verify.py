@@ -125,7 +125,8 @@ def test_one_session_is_chosen_by_its_number_or_as_the_last(hands, state: Path) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(("--session", "7"), "there is no session 7"), (("--session", "first"), "--session takes a number or last"),
-     (("--key", "nowhere"), "No such file"), (("--key", "/dev/null"), "is no first key")],
+     (("--anchors", "nowhere"), "--anchors: nowhere: no such file"), (("--key", "nowhere"), "No such file"),
+     (("--key", "/dev/null"), "is no first key")],
 )  # fmt: skip
 def test_what_cannot_be_meant_exits_2(hands, state: Path, arguments: tuple[str, ...], says: str) -> None:
     result = hands("verify", state, *arguments, "--json")
@@ -139,3 +140,15 @@ def test_where_nothing_is_recorded_it_exits_3(hands, tmp_path: Path, place: str)
     result = hands("verify", tmp_path / place, "--json")
     assert result.exit_code == 3
     assert "nothing is recorded there" in result.document["error"]
+
+
+def test_an_interruption_is_a_document_too(hands, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hands.runtime.proof.verify", stop)
+    monkeypatch.setattr("hands.replay.report_data.windows", stop)
+    for command in ("verify", "report"):
+        result = hands(command, state, "--json")
+        assert result.exit_code == 130
+        assert result.document["error"].startswith("interrupted; ")

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from hands.journal.heads import read_head
+from hands.journal.record import Record
+from hands.journal.steps import SESSION
 from tests.e2e.harness import Floor, Process, environment, until
 
 pytestmark = pytest.mark.e2e
@@ -186,3 +189,9 @@ def test_the_secret_is_in_no_log_no_receipt_and_no_file(new_floor: Callable[...,
         p.name for p in looked_at
     }
     assert not [path for path in looked_at if SECRET.encode() in path.read_bytes()]
+    with Record(floor.state) as record:  # what lies there is compressed
+        steps = list(record.steps())
+    heads = [read_head(step.payload).state for step in steps if step.kind == SESSION]
+    assert heads
+    assert not [step for step in steps if SECRET.encode() in step.payload + step.commands]
+    assert not [head for head in heads if SECRET.encode() in head]

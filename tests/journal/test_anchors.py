@@ -126,3 +126,22 @@ def test_two_files_are_kept_and_no_more(path: Path, monkeypatch) -> None:
     assert len(found) <= 6
     assert anchor_fault(path, Chain(KEY)) is None
     assert sorted(each.name for each in path.parent.iterdir()) == ["anchors", "anchors.1"]
+
+
+def test_a_file_that_makes_place_while_it_is_read_is_read_to_its_end(path: Path, monkeypatch) -> None:
+    chain, last = Chain(KEY), list(read(path))[-1]
+    chain.advance(10)
+    reader = read(path)
+    assert next(reader).seq == 0
+    monkeypatch.setattr(anchors, "FULL", 1)
+    for number in (10, 11):  # what is read is `anchors.1` now, and then it is gone
+        last = append(path, anchor(number, last.seal), chain)
+    assert [each.seq for each in reader] == list(range(1, 10))
+
+
+def test_a_line_that_is_not_even_text_is_passed_over(path: Path) -> None:
+    last = list(read(path))[-1]
+    with path.open("ab") as file:
+        file.write(path.read_bytes().splitlines()[-1].replace(b'"before":"', b'"before":"\xff') + b"\n")
+    assert newest(path) == last
+    assert list(read(path))[-1] == last

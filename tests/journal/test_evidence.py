@@ -15,14 +15,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from hands.journal import chain as chains
+from hands.journal import verification
 from hands.journal.anchors import anchors_path, read
+from hands.journal.chain import Chain, chain_key
 from hands.journal.evidence import Evidence, StepEvidence, told_anchors
 from hands.journal.keys import FIRST_NAME, read_first_key
 from hands.journal.record import NoRecord, Record
 from hands.journal.segments import Kind, Segment, folder_of, segment_paths
-from hands.journal.steps import Step
+from hands.journal.steps import Step, sealed_body
 from hands.runtime.proof import verify
 from tests.journal.recorded import record
 from tests.rig.stage import Stage, memory_folder
@@ -105,7 +109,7 @@ def test_a_record_that_nobody_changed_is_proven(whole: Path, key: bytes) -> None
     found = verdict.evidence
     assert verdict.is_good
     assert found.is_proven
-    assert (found.unsealed, found.faults, found.notes) == (0, [], [])
+    assert (found.unsealed, found.faults, found.notes) == (0, [], []), "and the key is this directory's"
     assert found.steps == ask(whole, "SELECT max(seq) FROM events")[0][0]
     assert found.frames > len(segment_paths(folder_of(whole))) > 2
     assert found.anchors == len(list(read(anchors_path(whole)))) > 10
@@ -125,6 +129,7 @@ def test_another_first_key_fits_nothing(whole: Path) -> None:
         segment_paths(folder_of(whole))
     )
     assert len(found.faults) < found.fault_count, "they are counted, not all told"
+    assert "another directory" in " ".join(found.notes)
 
 
 def test_a_second_key_beside_the_right_one_does_no_harm(whole: Path, key: bytes) -> None:
@@ -272,6 +277,31 @@ def test_a_segment_that_is_missing_in_the_middle(whole: Path, state: Path) -> No
         again(whole, state)
 
 
+def test_all_segments_that_are_gone(dead: Path, tmp_path: Path) -> None:
+    for name in ("segments", "journal.db"):
+        state = tmp_path / f"without-{name}"
+        shutil.copytree(dead, state)
+        gone = state / name
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        assert is_told(state, None), name
+
+
+def test_a_segment_that_is_pruned_while_it_is_verified_is_no_fault(
+    state: Path, key: bytes, monkeypatch
+) -> None:
+    really, asked = verification.check_frames, []
+
+    def meanwhile(record: Record, *rest: Any) -> None:
+        asked.append(record.segments[0].path)
+        if len(asked) == 1:
+            asked[0].unlink()
+        really(record, *rest)
+
+    monkeypatch.setattr(verification, "check_frames", meanwhile)
+    assert verify(state, first_keys=[key]).is_good
+    assert len(set(asked)) == 2
+
+
 def test_segments_that_end_before_the_last_anchor(whole: Path, state: Path) -> None:
     path = segment_paths(folder_of(state))[-1]
     data = path.read_bytes()
@@ -295,6 +325,16 @@ def _lines(state: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
 def test_an_anchor_that_was_changed(state: Path, key: bytes, member: bytes) -> None:
     _lines(state, lambda lines: [*lines[:5], lines[5].replace(member, member + b"1", 1), *lines[6:]])
     assert is_told(state, key)
+
+
+def test_anchors_that_were_removed_before_the_next_came(state: Path, key: bytes) -> None:
+    first = next(iter(read(anchors_path(state))))
+    assert (first.before, first.epoch) == ("", 0)
+    found = Evidence(is_proven=True)
+    later = msgspec.structs.replace(first, epoch=7)
+    anchors_path(state).write_bytes(msgspec.json.encode(later) + b"\n")
+    assert list(told_anchors(anchors_path(state), later, found, [])) == [later]
+    assert found.fault_count == 1
 
 
 def test_an_anchor_that_was_taken_out(state: Path) -> None:
@@ -356,6 +396,30 @@ def test_an_epoch_that_cannot_be_is_a_fault_and_not_an_endless_search(whole: Pat
     values = steps[10].__struct_fields__
     far = Step(**{name: getattr(steps[10], name) for name in values} | {"epoch": 1 << 62})
     assert _judged([*steps[:10], far, *steps[11:]], key).fault_count >= 1
+
+
+def _far_steps(key: bytes, epochs: range) -> list[Step]:
+    """Return steps of a record whose beginning was removed."""
+    chain, steps = Chain(chain_key(key, b"steps")), []
+    for seq, epoch in enumerate(epochs, 1_000):
+        chain.advance(epoch)
+        body = sealed_body(seq, 1, "wake", b"{}", 0, b"", epoch)
+        steps.append(Step(seq, 1, "wake", b"{}", 0, b"", epoch, chain.seal(body)))
+    return steps
+
+
+def test_a_record_that_begins_long_after_its_first_key_is_proven(key: bytes, monkeypatch) -> None:
+    monkeypatch.setattr(chains, "EPOCHS_MAX", 50)
+    steps = _far_steps(key, range(500, 600, 10))
+    assert _judged(steps, key).faults == []
+    assert _judged([*steps[:5], *steps[6:]], key).fault_count == 1
+
+
+def test_a_wrong_key_costs_no_more_than_the_right_one(key: bytes, monkeypatch) -> None:
+    steps, made, really = _far_steps(key, range(0, 2_000, 5)), [], chains.ratcheted
+    monkeypatch.setattr(chains, "ratcheted", lambda one: made.append(None) or really(one))
+    assert _judged(steps, bytes(32)).fault_count == len(steps) - 1
+    assert len(made) <= 2_000
 
 
 def test_a_seal_that_was_taken_away_is_no_old_step(whole: Path, key: bytes) -> None:

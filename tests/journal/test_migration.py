@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hands.journal.chain import NO_SEAL, SEAL_BYTES, Chain, chain_key
+from hands.journal.chain import EPOCHS_MAX, NO_SEAL, SEAL_BYTES, Chain, chain_key
 from hands.journal.keys import FIRST_NAME, Keys, first_key, key_path
 from hands.journal.steps import Step, sealed_body
 from hands.journal.store import APPLICATION_ID, SCHEMA_VERSION, JournalStore
@@ -101,20 +101,87 @@ def test_a_key_that_was_not_stored_in_time_is_caught_up_with(tmp_path: Path) -> 
     again.append(4, 4, "wake", b"{}")
     again.commit()
     assert [step.epoch for step in again.steps()] == [0, 1, 2, 2]
-    assert not again.keys.is_new
     again.close()
 
 
-def test_without_its_key_a_chain_begins_anew_and_says_so(tmp_path: Path) -> None:
-    journal = JournalStore(tmp_path / "journal.db")
-    assert journal.keys.is_new
-    journal.append(1, 1, "wake", b"{}")
+def _sealed(folder: Path, seq: int) -> Step:
+    """Let a process append one step."""
+    journal = JournalStore(folder / "journal.db")
+    journal.append(seq, seq, "wake", b"{}")
+    journal.commit()
+    step = list(journal.steps())[-1]
     journal.close()
+    return step
+
+
+def _bears_its_seal(step: Step, chain: Chain, before: Step) -> bool:
+    chain.advance(step.epoch)
+    chain.head = before.seal
+    body = sealed_body(step.seq, step.ts_ns, step.kind, step.payload, step.row, step.commands, step.epoch)
+    return chain.seal(body) == step.seal
+
+
+def test_a_key_that_is_lost_is_made_again_while_the_first_one_lies_there(tmp_path: Path) -> None:
+    one = _sealed(tmp_path, 1)
+    first = first_key(tmp_path)
+    assert first is not None
+    key_path(tmp_path, "steps").unlink()  # as a first start that was killed between two files leaves it
+    two = _sealed(tmp_path, 2)
+    assert first_key(tmp_path) == first
+    assert _bears_its_seal(two, Chain(chain_key(first, b"steps")), one)
+
+
+def test_without_any_key_a_chain_begins_anew_and_the_other_one_goes_on(tmp_path: Path) -> None:
+    one = _sealed(tmp_path, 1)
+    (tmp_path / FIRST_NAME).unlink()
     key_path(tmp_path, "steps").unlink()
-    again = JournalStore(tmp_path / "journal.db")
-    assert again.keys.is_new
-    assert again._chain.head == NO_SEAL
-    again.close()
+    rows = key_path(tmp_path, "rows").read_text()
+    two = _sealed(tmp_path, 2)
+    first = first_key(tmp_path)
+    assert first is not None
+    assert _bears_its_seal(two, Chain(chain_key(first, b"steps")), one)
+    assert key_path(tmp_path, "rows").read_text() == rows
+
+
+def test_a_first_key_that_was_never_taken_away_is_kept_where_another_must_be_made(tmp_path: Path) -> None:
+    _sealed(tmp_path, 1)
+    former = (tmp_path / FIRST_NAME).read_text()
+    key_path(tmp_path, "steps").unlink()
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute("UPDATE events SET epoch = ?", (EPOCHS_MAX + 1,))  # too far for the key to be made again
+        db.commit()
+    _sealed(tmp_path, 2)
+    assert (tmp_path / FIRST_NAME).read_text() != former
+    (kept,) = tmp_path.glob(f"{FIRST_NAME}.*")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (former, 0o600)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "x y", "5 abcd", f"5 {'ab' * 100}", f"-5 {'ab' * 32}", f"{2**70} {'ab' * 32}", "a folder"],
+)
+def test_a_key_that_is_none_keeps_nobody_from_starting(tmp_path: Path, text: str) -> None:
+    _sealed(tmp_path, 1)
+    for name in (FIRST_NAME, "steps.key", "rows.key"):
+        path = tmp_path / name
+        path.unlink()
+        path.mkdir() if text == "a folder" else path.write_text(text)
+    assert len(_sealed(tmp_path, 2).seal) == SEAL_BYTES
+    assert len(Keys(tmp_path).open("rows", 3, bytes(SEAL_BYTES)).seal(b"")) == SEAL_BYTES
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("epoch", 10**13), ("epoch", "x"), ("epoch", -3), ("seal", "x"), ("seal", b"x")]
+)
+def test_a_last_step_that_was_changed_keeps_nobody_from_starting(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    _sealed(tmp_path, 1)
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute(f"UPDATE events SET {column} = ?", (value,))
+        db.commit()
+    step = _sealed(tmp_path, 2)
+    assert (step.epoch, len(step.seal)) == (0, SEAL_BYTES)
 
 
 def test_keys_are_for_nobody_else_and_the_first_can_be_taken_away(tmp_path: Path) -> None:
@@ -125,7 +192,6 @@ def test_keys_are_for_nobody_else_and_the_first_can_be_taken_away(tmp_path: Path
     keys = Keys(tmp_path)
     assert first_key(tmp_path) is None
     assert len(keys.open("rows", 0, NO_SEAL).seal(b"")) == SEAL_BYTES
-    assert not keys.is_new
 
 
 def test_an_erased_key_is_not_to_be_had_again() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -300,6 +302,58 @@ def test_segments_of_another_journal_are_left_alone_and_nothing_is_trimmed(desk:
     desk.work(1)
     assert "belong to another journal" in (desk.recorder.fault or "")
     assert all(path.read_bytes().startswith(data) for path, data in before.items())
+
+
+def test_a_journal_that_is_new_beside_a_segment_without_a_step_goes_on_behind_it(desk: Desk) -> None:
+    desk.work(1)
+    assert desk.recorded() == []
+    desk.die()
+    (desk.folder / "journal.db").unlink()
+    desk.committed.clear()
+    desk.begin()
+    assert desk.session == 2
+    desk.late()
+    assert desk.recorder.fault is None
+    assert desk.recorded() == desk.committed
+
+
+@pytest.mark.parametrize("column", ["ts_ns", "payload", "row", "commands", "epoch", "seal"])
+def test_a_step_whose_column_is_of_another_type_takes_no_other_with_it(desk: Desk, column: str) -> None:
+    for _ in range(3):
+        desk.step()
+    with closing(sqlite3.connect(desk.store.path)) as db:
+        db.execute(f"UPDATE events SET {column} = '7x' WHERE seq = 3")
+        db.execute("UPDATE events SET row = -1 WHERE seq = 1")
+        db.commit()
+    desk.late()
+    assert desk.recorder.fault is None
+    found = {step.seq: step for step in desk.recorded()}
+    assert sorted(found) == [1, 2, 3, 4]
+    assert [found[seq] == desk.committed[seq - 1] for seq in (2, 3, 4)] == [True, False, True]
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced"])
+def test_a_segment_that_is_taken_away_while_it_is_written_is_missed_and_nothing_more_is_lost(
+    desk: Desk, harm: str
+) -> None:
+    desk.step()
+    desk.late()
+    desk.trim()
+    desk.step()
+    shutil.rmtree(desk.segments)
+    if harm == "replaced":
+        desk.segments.mkdir()
+    desk.work(1)
+    assert (desk.recorder.files_lost, desk.recorder.fault) == (1, None)
+    desk.step(SNAPSHOT)
+    desk.offer(30)
+    desk.work(1)
+    desk.late()
+    assert [step.seq for step in desk.recorded()] == [2, 3, 4], (
+        "of the first two the journal has kept the last"
+    )
+    assert numbers(Segment(last_file(desk).path)) == list(range(30))
+    assert desk.recorder.files_lost == 1
 
 
 def test_damage_in_the_middle_is_put_aside_and_the_record_goes_on_behind_what_is_whole(desk: Desk) -> None:

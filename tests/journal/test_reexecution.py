@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import zstandard
 
 from hands.core.commands import AnyCommand, CancelOrder, QueryOrder
 from hands.core.events import OperatorAction, OperatorRequest, RequestFailed, RequestKind, RequestSent
@@ -23,8 +24,9 @@ from hands.core.state import State
 from hands.core.units import Ns
 from hands.journal import heads, reexecution
 from hands.journal import store as store_module
-from hands.journal.record import Record, Session
-from hands.journal.reexecution import Rerun
+from hands.journal.heads import HeadError, read_end
+from hands.journal.record import Record, Session, SessionRows
+from hands.journal.reexecution import Rerun, _event_of
 from hands.journal.requests import Request, Requests
 from hands.journal.steps import ENDED, SESSION, SNAPSHOT, Step
 from hands.runtime import sequencer as sequencer_module
@@ -473,3 +475,13 @@ def test_the_record_s_own_kinds_are_no_event_s() -> None:
     assert len(tags) == len(AnyEvent.__args__)
     assert not tags & OWN_KINDS
     assert SESSION in OWN_KINDS
+
+
+def test_bytes_that_are_not_even_text_are_no_event_and_no_head() -> None:
+    rerun = Rerun(SessionRows(iter(())))
+    head = zstandard.compress(msgspec.msgpack.encode({"digest": "x"}).replace(b"x", b"\xff"))
+    rerun.take(Step(1, 1, SESSION, head))
+    assert rerun.difference is not None
+    with pytest.raises(HeadError):
+        read_end(head)
+    assert _event_of(Step(2, 1, "document", b'{"type":"document","ts_ns":1,"agent":"\xff"}')) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -123,6 +124,50 @@ TestAgainstAList = AgainstAList.TestCase
 
 
 # --- the file ------------------------------------------------------------------------------------------------
+
+
+def test_room_is_made_ready_ahead_as_fast_as_rows_come_once_a_round_and_never_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, rows, asked = Ring.create(tmp_path / "ring-1", 1, 1_000), some_rows(300), []
+    monkeypatch.setattr(
+        ring_module,
+        "_populate",
+        lambda base, start, end: asked.append(((start - 4096) / 64, (end - 4096) / 64)),
+    )
+    ring.make_ready()
+    ring.make_ready()
+    assert asked == [(0, 256)], "what is ready is not made ready again"
+    for _ in range(3):
+        assert ring.offer(rows, 300)
+        ring.release(300)
+        ring.make_ready()
+    assert asked[1:] == [(300, 800), (800, 1_000), (0, 100), (100, 400)], (
+        "up to half of the ring, round its end"
+    )
+    ring.offer(rows, 50)
+    ring.release(50)
+    ring.skip_to(1_750)
+    ring.make_ready()
+    assert asked[5:] == [(750, 1_000), (0, 250)], "a gap is gone over"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux makes pages ready")
+def test_pages_that_are_ready_cost_the_writer_no_fault_and_keep_what_is_in_them(tmp_path: Path) -> None:
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (5, 14):
+        pytest.skip("this system cannot")
+    rows, faults = some_rows(6_400), {}
+    for is_ready in (False, True):
+        ring = Ring.create(tmp_path / "ring-1", 1, 12_800)
+        ring.offer(rows, 1)
+        if is_ready:
+            ring_module._populate(ring._base, 4096, 4096 + 6_400 * 64)
+        assert bits(ring.take(1)[1]) == bits(rows[:1])
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        ring.offer(rows, 6_300, 1)
+        faults[is_ready] = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    assert faults[False] >= 90, "a page has room for 64 rows"
+    assert faults[True] < 20
 
 
 def test_the_file_is_private_and_its_room_is_taken_at_once(tmp_path: Path) -> None:

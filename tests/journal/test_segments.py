@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from hands.journal import segments
 from hands.journal.chain import NO_SEAL, SEAL_BYTES, Chain, chain_key
+from hands.journal.leftovers import newer_step
 from hands.journal.segments import (
     Kind,
     Segment,
     SegmentFault,
     SegmentWriter,
-    newer_step,
     segment_path,
     segment_paths,
     survey,
@@ -280,5 +280,19 @@ def test_the_newest_step_is_found_where_it_is_newer(tmp_path: Path) -> None:
     SegmentWriter.create(tmp_path, 5, 10, 180, NOW_NS, chain).close()
     step = newer_step(tmp_path, 8)
     assert step is not None
-    assert (step.seq, step.epoch, step.seal) == (9, 2, b"s" * 16)
-    assert newer_step(tmp_path, 9) is None
+    assert (step.seq, step.epoch, step.seal) == (10, 2, b"s" * 16), "step 10 was committed, and nobody has it"
+    assert newer_step(tmp_path, 9) == step
+    assert newer_step(tmp_path, 10) is None
+
+
+def test_a_damaged_last_frame_does_not_hide_the_steps_before_it(tmp_path: Path) -> None:
+    writer = SegmentWriter.create(tmp_path, 1, 1, 0, NOW_NS, Chain(KEY))
+    for seq in (1, 2, 3):
+        writer.add_steps([Step(seq, NOW_NS, "wake", b"{}", 0, b"", 0, b"s" * 16)])
+    writer.close()
+    data = bytearray(writer.path.read_bytes())
+    data[-SEAL_BYTES - 1] ^= 1
+    writer.path.write_bytes(data)
+    step = newer_step(tmp_path, 0)
+    assert step is not None
+    assert step.seq == 2

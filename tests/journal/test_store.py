@@ -374,6 +374,7 @@ def test_the_outbox_is_trimmed_in_small_steps_and_keeps_what_is_new_or_not_proje
     for seq in range(1, 31):
         journal.append(seq, seq, "wake", b"")
         journal.outbox(seq, "states", b"{}")
+    assert journal.trim_outbox(8) == 0, "what is pending goes first"
     journal.commit()
     assert journal.trim_outbox(8) == 5
     assert journal.trim_outbox(8) == 3
@@ -538,9 +539,10 @@ def test_a_journal_that_is_only_locked_is_not_given_up(tmp_path: Path):
 def test_steps_are_trimmed_in_small_batches_and_the_last_one_stays(
     journal: JournalStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(store_module, "TRIM_BATCH", 4)
+    monkeypatch.setattr(store_module, "TRIM_STEPS", 4)
     for seq in range(1, 11):
         journal.append(seq, seq, "wake", b"{}")
+    assert journal.trim_steps(10) == 0, "what is pending goes first"
     journal.commit()
     assert journal.trim_steps(3) == 3
     assert [step.seq for step in journal.steps()] == list(range(4, 11))

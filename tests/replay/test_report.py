@@ -218,6 +218,18 @@ def test_a_stop_that_is_moved_leaves_a_gap_where_the_new_one_was_not_yet_in_forc
     ]
 
 
+@pytest.mark.parametrize(("left", "kinds"), [(4, ["stop"]), (3, ["none"])])
+def test_a_stop_was_for_more_before_its_target_filled_in_part(left: int, kinds: list[str]) -> None:
+    """The ledger has the leg as it was last: the venue takes from it what the other leg fills."""
+    book = Book()
+    book.trade(T0, T0 + HOUR)
+    book.db.execute("UPDATE ledger_orders SET qty_nano = qty_nano / 10 * ? WHERE leg = 'sl'", (left,))
+    book.db.execute(
+        "UPDATE ledger_fills SET qty_nano = qty_nano / 10 * 6, at_ns = ? WHERE leg = 'tp'", (T0 + MINUTE,)
+    )
+    assert [kind for kind, _ in covers(book)] == kinds
+
+
 def test_an_exit_that_is_out_is_not_protection_and_not_nothing() -> None:
     book = Book()
     intent_id = book.trade(T0, T0 + HOUR, symbol="SOL/USD", exit=104.0)

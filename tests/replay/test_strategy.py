@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hands.core.units import NS_PER_S
@@ -48,6 +49,34 @@ def test_on_bar_is_called_once_for_each_bar_of_each_symbol_when_it_has_closed(
         times = market.all["recv_ns"][market.all["sym"] == number]
         for start_ns, now_ns in own:  # at the first row after its end
             assert now_ns == int(times[times >= start_ns + 60 * NS_PER_S][0])
+
+
+def test_a_year_without_a_row_is_passed_over(
+    market: Recorded, law: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its minutes have no bars: the next one to be told is that of the first row after it."""
+    rows = market.all.copy()
+    for name in ("recv_ns", "venue_ns"):
+        rows[name][600:] += 364 * 24 * 3_600 * NS_PER_S
+    ends: list[int] = []
+    ended = Strategy._bar_ended
+
+    def counted(self: Strategy) -> None:
+        ends.append(1)
+        ended(self)
+
+    monkeypatch.setattr(Strategy, "_bar_ended", counted)
+    seen: list[int] = []
+    play(Recorded(market.symbols, rows), law, on_bar=lambda view: seen.append(view.now_ns))
+    assert len(ends) <= 14  # those of ten minutes, whatever lies between them
+    assert all(any(first <= now_ns <= last for first, last in _minutes(rows)) for now_ns in seen)
+    assert sum(now_ns > int(rows["recv_ns"][599]) for now_ns in seen) >= 8
+
+
+def _minutes(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Return the two stretches in which there are rows."""
+    times = rows["recv_ns"].tolist()
+    return [(times[0], times[599]), (times[600], times[-1])]
 
 
 def test_on_time_is_called_every_so_often(market: Recorded, law: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hands.core.units import NS_PER_S
-from hands.journal import segments
+from hands.journal import segments, store
 from hands.journal.ring import Ring
 from hands.journal.steps import SESSION, SNAPSHOT
 from hands.journal.store import JournalStore
@@ -75,6 +77,35 @@ def test_one_that_is_too_old_too_and_a_full_disk_does_not_make_it_ask_every_seco
     assert not recording.recorder.finish(time.time_ns())
 
 
+def test_steps_are_trimmed_in_batches_and_what_comes_meanwhile_goes_between(
+    tmp_path: Path, journal: JournalStore
+) -> None:
+    recording = recording_of(tmp_path, journal)
+    for _ in range(3 * store.TRIM_STEPS):
+        step(journal, "wake")
+    work(recording, 20)
+    kept: list[int] = []
+
+    async def look() -> None:
+        while True:
+            kept.append(sum(1 for _ in journal.steps()))
+            if len(kept) == 2:  # the batch after it waits for the commit
+                journal.append(journal.last_seq() + 1, 1, "wake", b"{}")
+                asyncio.get_running_loop().call_soon(journal.commit)
+            await asyncio.sleep(0)
+
+    async def trim() -> None:
+        looking = asyncio.ensure_future(look())
+        await recording.trim()
+        looking.cancel()
+
+    asyncio.run(trim())
+    left = [step.seq for step in journal.steps()]
+    assert left == [recording.recorder.moved_seq + 1]
+    assert len(set(kept)) >= 3, kept
+    assert recording.recorder.finish(time.time_ns())
+
+
 def test_rows_that_the_ring_refuses_are_a_gap_until_all_before_it_is_taken() -> None:
     ring, rows = Ring.create(None, 1, 10), some_rows(20)
     record = RowRecord(ring)
@@ -89,3 +120,12 @@ def test_rows_that_the_ring_refuses_are_a_gap_until_all_before_it_is_taken() -> 
     assert record.fault is None
     assert record.take(rows, 3)
     assert ring.take(10)[0] == 14
+
+
+def test_a_segment_that_was_taken_away_asks_for_one_snapshot(tmp_path: Path, journal: JournalStore) -> None:
+    recording = recording_of(tmp_path, journal)
+    shutil.rmtree(segments.folder_of(tmp_path))
+    work(recording, 2)
+    assert recording.keep_house()
+    assert not recording.keep_house()
+    assert recording.recorder.finish(time.time_ns())

@@ -192,3 +192,12 @@ def test_the_calendar_is_learnt_at_the_start(tmp_path: Path) -> None:
         assert len(venue.asked_days) == 1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'[{"day":"\xff"}]', b"[7]"])
+def test_a_calendar_on_disk_that_is_none_is_asked_for_anew(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "calendar.json"
+    path.write_bytes(data)
+    found = Sessions(path)
+    found.learn(sessions())
+    assert len(Sessions(path)._sessions) == len(sessions())

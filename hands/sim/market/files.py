@@ -66,7 +66,8 @@ def read_file(path: Path) -> Batches:
     convert = next((convert for needed, convert in _FORMATS if needed <= set(columns)), None)
     if convert is None:
         known = "; ".join(" ".join(sorted(needed)) for needed, _ in _FORMATS)
-        raise FileError(f"{path}:1: columns {' '.join(columns)}; allowed are files with all of: {known}")
+        found = f"columns {' '.join(columns)}" if any(columns) else "no columns: the file is empty"
+        raise FileError(f"{path}:1: {found}; allowed are files with all of: {known}")
     return _in_time(_later(partial(convert, source, rows, _named(symbol))))
 
 
