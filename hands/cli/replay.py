@@ -20,11 +20,12 @@ from hands.cli.replay_view import tell, tell_difference
 from hands.cli.times import clock_text, moment_ns
 
 if TYPE_CHECKING:
-    from hands.replay.arrivals import Arrival
     from hands.replay.given import Rows
     from hands.replay.outcome import Replay
     from hands.replay.run import Progress
     from hands.runtime.config import Settings
+
+DEFAULT_LIMITS = Path("config/risk_limits.toml")
 
 
 def replay(
@@ -44,7 +45,10 @@ def replay(
         str | None, typer.Option("--from", metavar="TIME", help="2026-01-05, or RFC 3339.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Not including it.")] = None,
-    limits: Annotated[Path, typer.Option(help="The limits file.")] = Path("config/risk_limits.toml"),
+    limits: Annotated[
+        Path | None,
+        typer.Option(help="The limits file [those on record with --intents, else config/risk_limits.toml]."),
+    ] = None,
     vs: Annotated[
         Path | None, typer.Option("--vs", help="Other limits: play both, and tell only what differs.")
     ] = None,
@@ -52,13 +56,17 @@ def replay(
         Literal["realistic", "instant"], typer.Option(help="What is displayed bounds what fills, or nothing.")
     ] = "realistic",
     latency_ms: Annotated[
-        float, typer.Option(min=0, max=2000, help="Each way between engine and venue.")
-    ] = 20.0,
+        float | None,
+        typer.Option(min=0, max=2000, help="Each way between engine and venue [as on record, else 20]."),
+    ] = None,
     session: Annotated[
         Literal["auto", "calendar", "always"], typer.Option(help="When shares trade.")
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of the exchange's ids and partial fills.")] = 0,
-    equity: Annotated[str, typer.Option(metavar="USD", help="What the account begins with.")] = "100000",
+    equity: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="What the account begins with [as on record, else 100000]."),
+    ] = None,
     symbols: Annotated[str | None, typer.Option(metavar="A,B/USD", help="Narrows the allow-list.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report's page there.")] = None,
     config: ConfigFlag = DEFAULT_CONFIG,
@@ -68,13 +76,14 @@ def replay(
 
     Documents are judged at their own times, by the limits file that is named. Orders meet the simulator's exchange after
     --latency-ms, so nothing can act on what it could not have seen. The same inputs give the same digest.
+    With --intents STATE_DIR the limits, latencies, equity and what the operator did are those on record, unless named here.
     Without --intents and --strategy only the market is played. docs/replay.md has the formats. Exit 0 when it was played.
 
     Example: hands replay SPY_trades.parquet SPY_quotes.parquet --intents brain.jsonl --limits a.toml --vs b.toml
     """
     from hands.core.limits import LimitsError
-    from hands.replay.arrivals import ArrivalError, read_arrivals
-    from hands.replay.given import law_of
+    from hands.replay.arrivals import ArrivalError
+    from hands.replay.given import documents, law_of
     from hands.replay.player import ReplayError
     from hands.replay.run import replay as play
     from hands.replay.strategy import Strategy, StrategyError
@@ -90,16 +99,19 @@ def replay(
     end = None if to is None else moment_ns("--to", to, as_json=as_json)
     narrowed = None if symbols is None else members(symbols)
     try:
-        for law in (limits, *(() if vs is None else (vs,))):
-            law_of(law, narrowed)  # what cannot be meant is said before the first row
+        told = documents(() if intents is None else intents)
+        if limits is None and (told.recorded is None or told.recorded.limits is None):
+            limits = DEFAULT_LIMITS
+        for law in (limits, vs):
+            if law is not None:
+                law_of(law, narrowed)  # what cannot be meant is said before the first row
         tape = _tape(market)
-        arrivals: list[Arrival] = [] if intents is None else read_arrivals(intents)
 
-        def run(law: Path, name: str) -> Replay:
+        def run(law: Path | None, name: str) -> Replay:
             with _progress(name) as progress:
                 return play(
                     tape,
-                    arrivals,
+                    told,
                     limits=law,
                     strategy=None if strategy is None else Strategy.load(strategy),
                     start=start,
@@ -132,7 +144,7 @@ def replay(
     if other is None:
         tell(found, as_json=as_json)
     else:
-        tell_difference(found, other, limits, vs or limits, as_json=as_json)
+        tell_difference(found, other, limits or "on record", vs or "on record", as_json=as_json)
 
 
 def _check_place(path: Path, *, as_json: bool) -> None:

@@ -49,6 +49,8 @@ def _head(found: Replay) -> Document:
         "to_ns": found.to_ns,
         "fills_model": found.fills_model,
         "latency_ms": found.latency_ms,
+        "latency_from": found.latency_from,
+        "left_out": list(found.left_out),
         "session": found.session,
         "seed": found.seed,
         "limits_sha256": found.limits_sha256,
@@ -88,7 +90,7 @@ def _summary(found: Replay) -> list[str]:
     lines = [
         f"{', '.join(found.symbols)}  {clock_text(found.from_ns)} to {clock_text(found.to_ns)} UTC",
         f"{found.rows:,} rows in {found.wall_s:.1f} s, {found.rows_per_s:,.0f} a second",
-        f"fills {found.fills_model}, {found.latency_ms:g} ms each way, session {found.session}",
+        f"fills {found.fills_model}, {_latency(found)}, session {found.session}",
         "",
     ]
     codes = found.verdicts_by_code
@@ -97,6 +99,7 @@ def _summary(found: Replay) -> list[str]:
     else:
         lines.append("no document was judged")
     lines += _remarks(found)
+    lines += [f"not taken over: {each}" for each in found.left_out]
     won = sum(trade.pnl > 0 for trade in found.trades)
     gain = found.equity[-1].equity - found.opening_equity
     lines += [
@@ -107,6 +110,12 @@ def _summary(found: Replay) -> list[str]:
         f"digest {found.digest}",
     ]
     return lines
+
+
+def _latency(found: Replay) -> str:
+    if found.latency_from == "record":
+        return f"latency as recorded, median {found.latency_ms:.1f} ms each way"
+    return f"{found.latency_ms:g} ms each way"
 
 
 def _remarks(found: Replay) -> list[str]:
@@ -166,7 +175,9 @@ def _open_lines(found: Replay) -> list[str]:
 # --- two replays -------------------------------------------------------------------------------------------
 
 
-def tell_difference(before: Replay, after: Replay, old: Path, new: Path, *, as_json: bool) -> None:
+def tell_difference(
+    before: Replay, after: Replay, old: Path | str, new: Path | str, *, as_json: bool
+) -> None:
     from hands.replay.compare import compare
 
     found = compare(before, after)
@@ -196,7 +207,9 @@ def tell_difference(before: Replay, after: Replay, old: Path, new: Path, *, as_j
     say("\n".join(_difference(found, before, after, old, new)))
 
 
-def _difference(found: Comparison, before: Replay, after: Replay, old: Path, new: Path) -> list[str]:
+def _difference(
+    found: Comparison, before: Replay, after: Replay, old: Path | str, new: Path | str
+) -> list[str]:
     lines = [f"A {old}: {_short(before)}", f"B {new}: {_short(after)}", ""]
     if found.is_same:
         return [*lines, "no verdict, no trade and no result differs"]

@@ -346,12 +346,30 @@ def _chunks(
 
 
 def arrivals(state: Path) -> Iterator[DocumentReceived]:
-    """Yield every document that arrived in the recorded sessions, in order. Raises NoRecord."""
+    """Yield every document that arrived in the recorded sessions, in order, and each file once. Raises NoRecord.
+
+    A file that still lay in the drop folder when its session ended was noticed again in the next, and only recognised.
+    """
     decode = msgspec.json.Decoder(DocumentReceived).decode
+    taken: set[tuple[str, str, bytes]] = set()
     with Record(state) as record:
         for step in record.steps():
             if step.kind == "document":
-                yield decode(step.payload)
+                event = decode(step.payload)
+                file = event.agent, event.name, event.data
+                if file in taken and not _is_news(step):
+                    continue
+                taken.add(file)
+                yield event
+
+
+_NEWS = frozenset({"record", "refuse_document", "fetch_quote"})
+"""What is done about a document that is not one that is known already: it is judged, turned away, or waits for a quote."""
+
+
+def _is_news(step: Step) -> bool:
+    """Whether a document was not merely recognised; where nothing is known of what was decided, it was not."""
+    return not step.commands or any(each["type"] in _NEWS for each in msgspec.json.decode(step.commands))
 
 
 def symbols_of(head: Head) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from hands.core.engine import decide
 from hands.core.events import AnyEvent, DocumentSettled, ReceiptWritten, TriggersFired
 from hands.core.image import digest_of
 from hands.core.ledger_rows import alert_record
+from hands.core.limits import LimitsFile
 from hands.core.receipts import receipt
 from hands.core.state import State, encode
 from hands.core.units import Ns
@@ -82,6 +83,15 @@ class Engine:
                     self._do_papers()
         finally:
             self._busy = False
+
+    def begin_anew(self, law: LimitsFile | None) -> None:
+        """Let a further process life begin: it does not know of the last one's end, and its limits file is law.
+
+        What it owns and what it counts is carried over, as the journal carries it.
+        """
+        self.state.stopping = self.state.stopped = False
+        if law is not None:
+            self.state.limits = law
 
     def take_rows(self, rows: np.ndarray, count: int) -> None:
         """Let the market consume rows that are not the market's own; what they fire is an event as ever."""

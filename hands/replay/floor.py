@@ -8,14 +8,15 @@ of them, which takes a hundred times as long and must come to the same: a test h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hands.core.rows import ROW, RowFlag, RowKind
-from hands.core.units import Ns, Price, Qty
+from hands.core.units import Ns, Price, Qty, Usd, mul_floor
 from hands.replay import reach
+from hands.sim.venue.account import Position
 from hands.sim.venue.exchange import Exchange
 from hands.sim.venue.orders import Order, TradeUpdate
 from hands.sim.venue.ticks import Quote, Tick, Trade
@@ -31,6 +32,15 @@ _RECV_NS = list(ROW.names or ()).index("recv_ns")
 _NO_ORDERS = np.empty((0, reach.WIDTH), np.int64)
 
 
+class Holding(NamedTuple):
+    """What the account holds when it begins; a short one has a negative `qty`."""
+
+    symbol: str
+    qty: Qty
+    avg_price: Price
+    mark: Price
+
+
 class Floor:
     """One account at one exchange, and the rows of the chunk in hand. Times in nanoseconds of the replay's clock."""
 
@@ -43,6 +53,8 @@ class Floor:
         seed: int,
         fills: str,
         session: str,
+        multiplier: int = 2,
+        random_partials: bool = True,
         every_row: bool = False,
     ) -> None:
         self.now_ns = now_ns
@@ -57,6 +69,8 @@ class Floor:
             seed=seed,
             fills=fills,
             session=session,
+            multiplier=multiplier,
+            random_partials=random_partials,
         )
         self.ticks_shown = 0
         self._why = np.zeros(len(symbols), np.uint8)
@@ -73,6 +87,17 @@ class Floor:
         self._shown = [[-1, -1] for _ in symbols]  # the newest that the exchange has seen
         self._found = np.empty(2, np.int64)
         self._seen = np.zeros((len(symbols), 2), np.uint8)
+
+    def begin_with(self, holdings: Iterable[Holding]) -> None:
+        """Let the account hold something from before, and be worth what it then is."""
+        exchange = self.exchange
+        for symbol, qty, avg_price, mark in holdings:
+            cost = Usd(mul_floor(abs(qty), avg_price))
+            asset = exchange.assets.add(symbol)
+            position = Position(asset, qty, cost, cost, Ns(self.now_ns))
+            exchange.account.positions[symbol] = position
+            exchange.book(symbol).take(Trade(symbol, mark, Qty(0), Ns(self.now_ns), 0))
+        exchange.opening_equity_usd = exchange.funds().equity
 
     # --- the market ----------------------------------------------------------------------------------------
 

@@ -124,6 +124,8 @@ class Replay:
     """A market played from beginning to end. `digest` is the same for the same inputs, wherever and however they are
     cut into arrays: a SHA-256 of all that was decided and of all that it left behind.
 
+    `latency_ms` each way, by `latency_from`: "given", "assumed", or "record" (then it is the median of what is on record).
+    `left_out`: what a record knows and a replay cannot take over, in words.
     `unquoted` are the symbols of which the market had no quote: nothing is entered there (NO_MARKET_DATA).
     `untraded` are shares of which it had no trade: the exchange elects no stop of theirs.
     `ledger` has the views of `hands.db` (docs/architecture.md) and is open; `close` it when it is not needed any more.
@@ -133,6 +135,8 @@ class Replay:
     session: str
     fills_model: str
     latency_ms: float
+    latency_from: str
+    left_out: tuple[str, ...]
     seed: int
     limits_sha256: str
     rows: int

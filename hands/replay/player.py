@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
-from hands.core.events import Wake
+from hands.core.events import AnyEvent, Wake
 from hands.core.rows import ROW
 from hands.core.state import State
 from hands.core.units import Ns
@@ -55,6 +56,7 @@ class Player:
         self.rows = 0
         self.wakes = 0
         self.documents = 0
+        self.acts = 0
         self.arrived = 0  # of those that were expected
         self.brain: Brain | None = None
         self._state = state
@@ -86,6 +88,13 @@ class Player:
         self.documents += 1
         self._polls.freshen()
         self._engine.feed(received(arrival, self._floor.now_ns))
+        self._polls.look()
+
+    def operate(self, event: AnyEvent) -> None:
+        """Let the operator act, or a changed file be read, now."""
+        self.acts += 1
+        self._polls.freshen()
+        self._engine.feed(msgspec.structs.replace(event, ts_ns=Ns(self._floor.now_ns)))
         self._polls.look()
 
     def drop(self, arrivals: Iterable[Arrival]) -> None:

@@ -9,6 +9,8 @@ ever lost, so it could find nothing; what the engine itself asks for is answered
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 from hands.core.state import State
@@ -24,7 +26,10 @@ ACCOUNT_NS: Final = 5 * NS_PER_S
 
 
 class Polls:
-    """The questions of one replay that began at `began_ns`; `latency_ns` is a request's way, and an answer's."""
+    """The questions of one replay that began at `began_ns`; `latency_ns` is a request's way, and an answer's.
+
+    `asked_ns`: when the account was asked for in the session that is played again, in order; otherwise every five seconds.
+    """
 
     def __init__(
         self,
@@ -36,6 +41,7 @@ class Polls:
         *,
         began_ns: int,
         latency_ns: int,
+        asked_ns: Sequence[int] = (),
     ) -> None:
         self._state = state
         self._engine = engine
@@ -44,6 +50,7 @@ class Polls:
         self._agenda = agenda
         self._began_ns = began_ns
         self._latency_ns = latency_ns
+        self._recorded = asked_ns
         self._asked_ns = began_ns  # when the account was last asked for
         self._awake = False
         self._sums = SessionSums(state.market, began_ns)
@@ -60,6 +67,9 @@ class Polls:
         return bool(self._venue.in_flight or self._state.stakes.any or self._floor.exchange.watched)
 
     def _next_ns(self) -> int:
+        number = bisect_right(self._recorded, self._floor.now_ns)
+        if number < len(self._recorded):
+            return self._recorded[number]
         return self._began_ns + ((self._floor.now_ns - self._began_ns) // ACCOUNT_NS + 1) * ACCOUNT_NS
 
     def _ask(self) -> None:
@@ -76,10 +86,17 @@ class Polls:
         if self._awake:
             return
         answered_ns = self._floor.now_ns - 2 * self._latency_ns - self._began_ns
-        last_ns = self._began_ns + answered_ns // ACCOUNT_NS * ACCOUNT_NS
+        last_ns = self._last_ns(self._began_ns + answered_ns)
         if last_ns > self._asked_ns:
             self._asked_ns = last_ns
             self._engine.feed(self._venue.account_now(last_ns))
+
+    def _last_ns(self, by_ns: int) -> int:
+        """Return when the account would last have been asked for by then."""
+        number = bisect_right(self._recorded, by_ns)
+        if number and by_ns < self._recorded[-1] + ACCOUNT_NS:
+            return self._recorded[number - 1]
+        return self._began_ns + (by_ns - self._began_ns) // ACCOUNT_NS * ACCOUNT_NS
 
     # --- the session -----------------------------------------------------------------------------------------
 

@@ -10,31 +10,43 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from hands.core.events import AssetsReport, LimitsRead, Link, LinkReport, Started
-from hands.core.limits import LimitsFile
+from hands.core.events import (
+    AssetsReport,
+    LimitsRead,
+    Link,
+    LinkReport,
+    OperatorAction,
+    OperatorRequest,
+    Started,
+)
+from hands.core.limits import LimitsFile, read_limits
 from hands.core.market import Market
 from hands.core.state import State
-from hands.core.units import NS_PER_MS, NS_PER_S, Ns, Usd, mul_floor
+from hands.core.tightening import narrowed
+from hands.core.units import NS_PER_MS, NS_PER_S, Ns, mul_floor
 from hands.core.vocab import Venue
 from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.arrivals import Arrival
+from hands.replay.as_recorded import Act, Restarted
 from hands.replay.engine import Engine
 from hands.replay.floor import Floor
 from hands.replay.given import (
     LOOKED_AT,
+    Circumstances,
+    Documents,
     Rows,
-    cash_of,
     check_settings,
+    circumstances,
     cut,
     documents,
     first_rows,
-    law_of,
     tape_of,
 )
 from hands.replay.ledger import new_ledger
@@ -45,9 +57,6 @@ from hands.replay.session import looks_like_calendar, rolls_ns
 from hands.replay.strategy import Strategy
 from hands.replay.venue import VenueLink
 from hands.version import __version__
-
-LATENCY_MS = 20.0
-"""One way: an assumption, not a measurement. Half of `acked` - `sent` of a receipt is what a user's machine needs."""
 
 BEFORE_NS = NS_PER_S
 """How long before the first row the engine starts, at least: it is then ready when the market begins."""
@@ -71,16 +80,16 @@ Progress = Callable[[int, int | None, int], None]
 
 def replay(
     market: Rows | Path | str | Sequence[Path | str],
-    intents: Iterable[Arrival] | Path | str = (),
+    intents: Documents | Iterable[Arrival] | Path | str = (),
     *,
-    limits: LimitsFile | Path | str,
+    limits: LimitsFile | Path | str | None = None,
     strategy: Strategy | Path | str | None = None,
     start: int | None = None,
     end: int | None = None,
     fills: str = "realistic",
-    latency_ms: float = LATENCY_MS,
+    latency_ms: float | None = None,
     seed: int = 0,
-    equity: float | Decimal | str = 100_000,
+    equity: float | Decimal | str | None = None,
     session: str = "auto",
     symbols: Sequence[str] | None = None,
     intervals_s: Sequence[int] = INTERVALS_S,
@@ -94,7 +103,9 @@ def replay(
     """Play `market` and judge `intents` (or what `strategy` says) at their own times; return all that came of it.
 
     `market`: a tape, or the names of what `hands.replay.sources.open_market` opens.
-    `intents`: arrivals, or where they are (`hands.replay.arrivals`). `limits`: a limits file, its path or its text read.
+    `intents`: arrivals, or where they are (`hands.replay.arrivals`). `limits`: a limits file, or its path.
+    Documents of a state directory bring what is on record with them: limits, latencies, equity, the kind of session and what
+    the operator did. What is named here counts before it; where neither is, `latency_ms` is 20 and `equity` 100 000.
     `start`, `end`: Unix ns; rows received in [start, end). `fills`: "realistic" (at most what is displayed, a queue) or
     "instant". `latency_ms`: what a request takes to the venue, and an answer or report back. `equity` in dollars.
     `session`: "calendar", "always", or "auto" (by the calendar where the market's shares kept to it). `symbols` narrows
@@ -106,9 +117,11 @@ def replay(
         ArrivalError, StrategyError, LimitsError, OSError: intents, strategy or limits cannot be read.
         FileError, TapeError: the market cannot be opened or read.
     """
-    law, text = law_of(limits, symbols)
     check_settings(fills, session, latency_ms, batch_rows)
-    cash = cash_of(equity)
+    told = documents(intents)
+    around = circumstances(
+        told.recorded, limits=limits, symbols=symbols, latency_ms=latency_ms, equity=equity, session=session
+    )
     tape = tape_of(market)
     chunks = cut(tape.chunks(), start, end, batch_rows)
     begun = first_rows(chunks)
@@ -117,12 +130,9 @@ def replay(
     play = _Play(
         tuple(tape.symbols),
         np.concatenate([rows[:LOOKED_AT] for rows in begun])[:LOOKED_AT],
-        law,
-        text,
-        latency_ns=round(latency_ms * NS_PER_MS),
+        around,
         fills=fills,
-        session=session,
-        cash=cash,
+        since_ns=around.since_ns(int(begun[0]["recv_ns"][0])),
         seed=seed,
         intervals_s=intervals_s,
         periods=periods,
@@ -132,15 +142,15 @@ def replay(
     )
     began = time.perf_counter()
     play.begin(
-        documents(intents),
+        told.arrivals,
         strategy if isinstance(strategy, Strategy | None) else Strategy.load(Path(strategy)),
     )
     for chunk in chain(begun, chunks):
         play.player.play(chunk)
         if progress is not None:
             progress(play.player.rows, tape.rows, int(chunk["recv_ns"][-1]))
-    play.end()
-    return play.result(time.perf_counter() - began, latency_ms, seed)
+    play.end(around.until_ns(int(begun[0]["recv_ns"][0])) if end is None else None)
+    return play.result(time.perf_counter() - began, seed)
 
 
 class _Play:
@@ -150,13 +160,10 @@ class _Play:
         self,
         symbols: tuple[str, ...],
         first: np.ndarray,
-        law: LimitsFile,
-        text: str,
+        around: Circumstances,
         *,
-        latency_ns: int,
         fills: str,
-        session: str,
-        cash: Usd,
+        since_ns: int | None,
         seed: int,
         intervals_s: Sequence[int],
         periods: Mapping[str, Mapping[str, float]] | None,
@@ -164,12 +171,16 @@ class _Play:
         close_intent: bool,
         one_by_one: bool,
     ) -> None:
-        self.symbols, self.law, self._text, self._fills = symbols, law, text, fills
-        self._latency_ns = latency_ns
+        law = around.law
+        self.symbols, self.law, self._around, self._fills = symbols, law, around, fills
+        self._latency_ns = latency_ns = around.ways.usual_ns
         self._first_ns = int(first["recv_ns"][0])
         if self._first_ns < EARLIEST_NS:
             raise ReplayError(f"the first row was received at {self._first_ns}: rows have Unix nanoseconds")
-        self._began_ns = self._first_ns - max(BEFORE_NS, 10 * latency_ns)
+        self._from_ns = self._first_ns - BEFORE_NS  # what documents came earlier, are left out
+        if since_ns is not None:
+            self._from_ns = min(self._from_ns, since_ns)
+        self._began_ns = min(self._from_ns, self._first_ns - max(BEFORE_NS, 10 * latency_ns))
         Market.warm_up()
         every = symbols + tuple(symbol for symbol in law.allow if symbol not in symbols)
         try:
@@ -178,25 +189,28 @@ class _Play:
         except ValueError as error:
             raise ReplayError(str(error)) from error
         self._rolls = rolls
-        self.session = session
-        if session == "auto":
+        self.session = around.session
+        if self.session == "auto":
             self.session = "calendar" if looks_like_calendar(first, symbols) else "always"
         self.state = State(law, market, Venue.SIM)
         self.agenda = Agenda()
         self.floor = Floor(
             every,
             self._began_ns,
-            cash_usd=cash,
+            cash_usd=around.cash,
             seed=seed,
             fills=fills,
             session=self.session,
+            multiplier=around.multiplier,
+            random_partials=around.random_partials,
             every_row=one_by_one,
         )
+        self.floor.begin_with(around.holdings)
         self.engine = Engine(self.state, new_ledger())
         self.venue = VenueLink(
             self.floor,
             self.agenda,
-            latency_ns,
+            around.ways,
             self.engine.feed,
             self.engine.take_rows,
             close_intent=close_intent,
@@ -204,18 +218,17 @@ class _Play:
         self.engine.connect(self.venue)
         self.polls = Polls(
             self.state, self.engine, self.venue, self.floor, self.agenda,
-            began_ns=self._began_ns, latency_ns=latency_ns,
+            began_ns=self._began_ns, latency_ns=latency_ns, asked_ns=around.account_asked_ns(self._first_ns),
         )  # fmt: skip
         self._one_by_one = one_by_one
         self._equity: list[tuple[int, int]] = []
         self.venue.equity_seen = self._note_equity
-        self._cash = cash
 
     # --- the start -------------------------------------------------------------------------------------------
 
-    def begin(self, arrivals: list[Arrival], strategy: Strategy | None) -> None:
+    def begin(self, arrivals: Sequence[Arrival], strategy: Strategy | None) -> None:
         """Start as the daemon starts, and let time pass to the first row."""
-        acts = bool(arrivals) or strategy is not None
+        acts = bool(arrivals or self._around.acts) or strategy is not None
         self.player = Player(
             self.state, self.engine, self.floor, self.venue, self.polls, self.agenda,
             acts=acts, one_by_one=self._one_by_one,
@@ -224,7 +237,7 @@ class _Play:
         sha = self.law.sha256
         feed(self.venue.account_now(self._began_ns))
         feed(Started(ts_ns=now, version=__version__, limits_sha256=sha, rolls_ns=self._rolls))
-        feed(LimitsRead(ts_ns=now, text=self._text, at_start=True))
+        feed(LimitsRead(ts_ns=now, text=self._around.text, at_start=True))
         feeds = {
             Link.CRYPTO_DATA if "/" in symbol else Link.EQUITY_DATA for symbol in self.state.market.symbols
         }
@@ -239,14 +252,34 @@ class _Play:
         if strategy is not None:
             strategy.begin(self)
             self.player.brain = strategy
-        from_ns = self._first_ns - BEFORE_NS
+        from_ns = self._from_ns
         self.player.expect([arrival for arrival in arrivals if arrival.at_ns >= from_ns])
+        for act in self._around.acts:
+            if isinstance(act, OperatorRequest) and act.action is OperatorAction.ADOPT:
+                self._let_truth_be_fresh(act.ts_ns)
+            self.agenda.at(max(act.ts_ns, self._began_ns), partial(self._act, act))
         self._given, self._before = len(arrivals), sum(arrival.at_ns < from_ns for arrival in arrivals)
         self.player.pass_time(self._first_ns - 1)
 
-    def end(self) -> None:
-        """Do what is due at the last row's time, let what is on its way arrive, and write down what is left."""
-        until_ns = self._to_ns = self.floor.now_ns
+    def _let_truth_be_fresh(self, at_ns: int) -> None:
+        """Have an answer to what is held shortly before then: an adoption wants one, and the daemon asks regularly."""
+        asked_ns = at_ns - max(BEFORE_NS, 4 * self._latency_ns)
+        self.agenda.at(max(asked_ns, self._began_ns), partial(self.venue.request_truth, ()))
+
+    def _act(self, act: Act) -> None:
+        """Do to the engine what was done to it from outside."""
+        if isinstance(act, Restarted):
+            self.engine.begin_anew(None)
+            alive = (order for ticket in self.state.tickets.values() for order in ticket.orders.values())
+            self.venue.request_truth(tuple(order.client_order_id for order in alive))
+            return
+        if isinstance(act, LimitsRead) and act.at_start:
+            self.engine.begin_anew(narrowed(read_limits(act.text), act.symbols))
+        self.player.operate(act)
+
+    def end(self, until_ns: int | None) -> None:
+        """Do what is due at the last row's time or by `until_ns`, let what is on its way arrive, and write down what is left."""
+        until_ns = self._to_ns = max(self.floor.now_ns, until_ns or 0)
         self.player.pass_time(until_ns)
         for _ in range(SETTLE_WAYS):
             if not self.venue.in_flight:
@@ -264,7 +297,7 @@ class _Play:
 
     # --- the result ------------------------------------------------------------------------------------------
 
-    def result(self, wall_s: float, latency_ms: float, seed: int) -> Replay:
+    def result(self, wall_s: float, seed: int) -> Replay:
         player, floor, market = self.player, self.floor, self.state.market
         if self._equity[-1][0] < self._to_ns:
             self._equity.append((self._to_ns, self._equity[-1][1]))
@@ -272,13 +305,15 @@ class _Play:
             symbols=self.symbols,
             session=self.session,
             fills_model=self._fills,
-            latency_ms=latency_ms,
+            latency_ms=self._around.ways.usual_ns / NS_PER_MS,
+            latency_from=self._around.latency_from,
+            left_out=self._around.left_out,
             seed=seed,
             limits_sha256=self.law.sha256,
             rows=player.rows,
             from_ns=self._first_ns,
             to_ns=self._to_ns,
-            opening_equity=exact(self._cash),
+            opening_equity=exact(self._around.equity),
             equity=tuple(Equity(at_ns, exact(value)) for at_ns, value in self._equity),
             open_positions=tuple(self._open_positions()),
             refused=tuple(self.engine.refused),
@@ -292,6 +327,7 @@ class _Play:
                 "documents": player.documents,
                 "documents_before": self._before,
                 "documents_after": self._given - self._before - player.arrived,
+                "acts": player.acts,
                 "triggers_fired": self.engine.triggers_fired,
                 "wakes": player.wakes,
                 "ticks_shown": floor.ticks_shown,
@@ -306,7 +342,10 @@ class _Play:
 
     def _open_positions(self) -> Iterator[OpenPosition]:
         exchange = self.floor.exchange
+        owners = {holding.symbol for holding in self._around.holdings}
         for symbol, position in exchange.account.positions.items():
+            if symbol in owners and not self.state.live_on(symbol):
+                continue  # nobody has adopted it: no trade's
             mark = exchange.mark(symbol)
             gain = mul_floor(position.qty, mark) - (position.cost if position.qty > 0 else -position.cost)
             yield OpenPosition(

@@ -1,4 +1,4 @@
-"""The way to the exchange and back: every request and every report takes `latency_ns`, and nothing is seen earlier.
+"""The way to the exchange and back: every request and every report takes its time, and nothing is seen earlier.
 
 Owns what is on its way, and which event comes of it; it does what order entry, trade stream and snapshots do for the
 daemon (`hands.venues.alpaca`), without a wire. May not decide and loses nothing: what a venue or a network can do wrong is
@@ -21,6 +21,7 @@ from hands.core.events import (
     AnyEvent,
     DayOrdersReport,
     FillsReport,
+    OrderReport,
     QuoteFetched,
     RequestAnswered,
     RequestFailed,
@@ -35,8 +36,8 @@ from hands.core.units import NS_PER_S, Ns
 from hands.replay import translation
 from hands.replay.agenda import Agenda
 from hands.replay.floor import Floor
+from hands.replay.ways import Ways, report_of
 from hands.sim.venue.errors import VenueError
-from hands.sim.venue.orders import TradeUpdate
 from hands.venues.alpaca.clock_offset import latest_ns
 
 DAY_OVERLAP_NS = NS_PER_S
@@ -46,13 +47,13 @@ Deliver = Callable[[AnyEvent], None]
 
 
 class VenueLink:
-    """Requests to `floor` and its reports, `latency_ns` each way. `take_rows(rows, count)` brings a fetched quote in."""
+    """Requests to `floor` and its reports, each on its way. `take_rows(rows, count)` brings a fetched quote in."""
 
     def __init__(
         self,
         floor: Floor,
         agenda: Agenda,
-        latency_ns: int,
+        ways: Ways,
         deliver: Deliver,
         take_rows: Callable[[np.ndarray, int], None],
         *,
@@ -62,7 +63,8 @@ class VenueLink:
         self.equity_seen: Callable[[int, int], None] = lambda _at_ns, _equity: None
         self._floor = floor
         self._agenda = agenda
-        self._latency_ns = latency_ns
+        self._ways = ways
+        self._told_ns: dict[str, int] = {}
         self._deliver = deliver
         self._take_rows = take_rows
         self._close_intent = close_intent
@@ -146,6 +148,7 @@ class VenueLink:
             )
         )
         self.in_flight += 1
+        there_ns, back_ns = self._ways.of_request(kind, client_id, now)
 
         def at_venue() -> None:
             self._floor.catch_up(symbol)
@@ -154,10 +157,10 @@ class VenueLink:
                 said = {"status": status, "order": arrive()}
             except VenueError as error:
                 said = translation.refusal(error)
-            self._later(lambda ts: self._answer(ts, kind, client_id, said))
+            self._later(lambda ts: self._answer(ts, kind, client_id, said), back_ns)
             self.flush()
 
-        self._agenda.at(now + self._latency_ns, at_venue)
+        self._agenda.at(now + there_ns, at_venue)
 
     def _answer(self, ts_ns: Ns, kind: RequestKind, client_id: str, said: dict[str, Any]) -> None:
         self.in_flight -= 1
@@ -166,17 +169,21 @@ class VenueLink:
     # --- what the exchange tells by itself -----------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send what the exchange has to tell on its way."""
+        """Send what the exchange has to tell on its way; of one symbol nothing overtakes."""
         for update in self._floor.take_updates():
             self.in_flight += 1
-            self._later(partial(self._report, update))
+            report = translation.order_report(update, self.now_ns)
+            heard_ns = self.now_ns + self._ways.of_report(report_of(report), self.now_ns)
+            heard_ns = max(heard_ns, self._told_ns.get(report.order.symbol, 0))
+            self._told_ns[report.order.symbol] = heard_ns
+            self._agenda.at(heard_ns, partial(self._report, report))
 
-    def _report(self, update: TradeUpdate, ts_ns: Ns) -> None:
+    def _report(self, report: OrderReport) -> None:
         self.in_flight -= 1
-        self._deliver(translation.order_report(update, ts_ns))
+        self._deliver(msgspec.structs.replace(report, ts_ns=self.now_ns))
 
-    def _later(self, act: Callable[[Ns], None]) -> None:
-        self._agenda.at(self.now_ns + self._latency_ns, lambda: act(self.now_ns))
+    def _later(self, act: Callable[[Ns], None], back_ns: int) -> None:
+        self._agenda.at(self.now_ns + back_ns, lambda: act(self.now_ns))
 
     # --- questions -----------------------------------------------------------------------------------------
 
@@ -185,9 +192,9 @@ class VenueLink:
 
         def at_venue() -> None:
             self._floor.catch_up()
-            self._later(answer())
+            self._later(answer(), self._ways.usual_ns)
 
-        self._agenda.at(self.now_ns + self._latency_ns, at_venue)
+        self._agenda.at(self.now_ns + self._ways.usual_ns, at_venue)
 
     def request_account(self) -> None:
         """Ask for the account."""
@@ -273,9 +280,9 @@ class VenueLink:
             self._floor.catch_up(symbol)
             found = self._floor.latest_quote(symbol)
             row = None if found is None else found.copy()
-            self._later(lambda ts: self._take_quote(symbol, row, asked_ns, ts))
+            self._later(lambda ts: self._take_quote(symbol, row, asked_ns, ts), self._ways.usual_ns)
 
-        self._agenda.at(asked_ns + self._latency_ns, at_venue)
+        self._agenda.at(asked_ns + self._ways.usual_ns, at_venue)
 
     def _take_quote(self, symbol: str, row: np.void | None, asked_ns: Ns, ts_ns: Ns) -> None:
         if row is not None and int(row["venue_ns"]) <= latest_ns(ts_ns, 0):

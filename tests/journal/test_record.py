@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from hands.core.commands import Alert
+from hands.core.events import DocumentReceived
 from hands.core.ledger_rows import alert_record
 from hands.core.rows import ROW
 from hands.core.units import Ns
@@ -180,6 +182,33 @@ def test_every_document_that_arrived_is_told_of(whole: Path) -> None:
     assert len(found) >= 3
     assert {each.agent for each in found} == {"default"}
     assert all(b"intent_id" in each.data for each in found)
+
+
+def test_a_file_that_was_only_recognised_arrives_once(tmp_path: Path) -> None:
+    judged, recognised = b'[{"type":"record"},{"type":"archive_document"}]', b'[{"type":"archive_document"}]'
+    told = [
+        (b"one", judged),
+        (b"one", recognised),  # it still lay there after a crash
+        (b"one", b"[]"),  # it waits for its quote, and is noticed a second time
+        (b"one", b'[{"type":"refuse_document"}]'),  # dropped again, by somebody
+        (b"two", b'[{"type":"fetch_quote"}]'),
+        (b"two", b'[{"type":"fetch_quote"}]'),  # the first wait was not over when the process ended
+        (b"old", b""),
+        (b"old", b""),  # nothing is known of what was decided
+    ]
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute(
+            "CREATE TABLE events (seq INTEGER PRIMARY KEY, ts_ns INTEGER, kind TEXT, payload BLOB, row INTEGER,"
+            " commands BLOB, epoch INTEGER, seal BLOB)"
+        )
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 2")
+        for n, (data, commands) in enumerate(told, 1):
+            event = DocumentReceived(ts_ns=Ns(n), agent="a", name="a.json", data=data, file_event_ns=Ns(n))
+            step = (n, n, "document", msgspec.json.encode(event), 0, commands, 0, b"")
+            db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", step)
+        db.commit()
+    assert [event.ts_ns for event in arrivals(tmp_path)] == [1, 4, 5, 6, 7, 8]
 
 
 # --- other records ---------------------------------------------------------------------------------------------------

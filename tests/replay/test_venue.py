@@ -27,6 +27,7 @@ from hands.replay.agenda import Agenda
 from hands.replay.engine import Engine
 from hands.replay.floor import Floor
 from hands.replay.venue import VenueLink
+from hands.replay.ways import Ways
 from tests.replay.markets import NOON
 
 WAY = 20 * NS_PER_MS
@@ -43,7 +44,7 @@ class Desk:
         self.agenda = Agenda()
         self.told: list[tuple[int, Any]] = []
         self.rows_taken = 0
-        self.link = VenueLink(self.floor, self.agenda, WAY, self._tell, self._take)
+        self.link = VenueLink(self.floor, self.agenda, Ways(WAY), self._tell, self._take)
         rows = new_rows(1)
         rows["kind"], rows["flags"] = RowKind.QUOTE, RowFlag.ELIGIBLE
         rows["price"], rows["price2"], rows["size"], rows["size2"] = 149.98, 150.0, 500, 500
