@@ -25,7 +25,7 @@ from nautilus_trader.trading.strategy import Strategy
 from hands.core.rows import RowKind
 
 
-class _Config(StrategyConfig, frozen=True):
+class _Config(StrategyConfig, frozen=True):  # type: ignore[misc, call-arg]
     pass
 
 
