@@ -23,6 +23,7 @@ from tests.rig import witness
 from tests.rig.judge import judge
 from tests.rig.stage import Stage, stage
 from tests.rig.wires import End, Tap
+from tests.rig.witness import Witness
 
 COIN, SHARE = "entry, engine-held", "entry, native"
 
@@ -265,6 +266,45 @@ def test_a_fall_that_the_engine_cannot_have_seen(
 
         made.loop.run_until_complete(trade())
         assert any("max_daily_loss exceeded" in wrong for wrong in made.witness.wrongs) is blamed
+
+
+@pytest.mark.parametrize("blamed", [True, False])
+def test_a_position_from_a_request_that_was_given_up(
+    monkeypatch: pytest.MonkeyPatch, *, blamed: bool
+) -> None:
+    """Two requests lie at a slow exchange; the first, which it denied to know, is filled while the second still lies there."""
+    if blamed:
+        monkeypatch.setattr(Witness, "_received_ns", lambda self, name: self.exchange.now_ns)
+    with stage(7, symbols=tuple(QUOTES), limits={"semantic_duplicate_s": 0}) as made:
+
+        async def trade() -> None:
+            plays = [Play(made, "AAPL", number) for number in (7, 8)]
+            await made.open(plays[0].quote_all)
+            for play in plays:
+                slow = {
+                    "on": "POST /v2/orders",
+                    "do": "delay",
+                    "delay_ms": 20_000,
+                    "at": "request",
+                    "times": 1,
+                }
+                made.exchange.faults(slow)
+                play.quote_all()
+                await asyncio.sleep(0.1)
+                given_up = play.drop(ttl_seconds=2)
+                if play is plays[0]:
+                    await made.until("it is over", lambda name=given_up: is_over(made, name))
+            await made.until("both are there", lambda: made.witness.entries.keys() == made.documents.keys())
+            await made.engine.stop()
+
+        made.loop.run_until_complete(trade())
+        assert any("an entry in AAPL, of which" in wrong for wrong in made.witness.wrongs) is blamed
+
+
+def is_over(made: Stage, intent_id: str) -> bool:
+    """Whether the engine takes a document's business for over."""
+    receipt = made.receipt(intent_id)
+    return receipt is not None and receipt["state"] in {"EXPIRED", "CANCELED", "REJECTED", "CLOSED"}
 
 
 def test_a_dead_process_does_nothing_any_more() -> None:

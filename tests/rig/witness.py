@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -170,10 +170,24 @@ class Witness:
 
     def _known_ns(self, client_order_id: str) -> int:
         """Return until when the decision behind an order that has been taken now must have known everything."""
+        return self._received_ns(client_order_id) - UNSEEN_NS
+
+    def _received_ns(self, client_order_id: str | None) -> int:
+        """Return when the request of an order that is taken now came in: a slow exchange may have taken others meanwhile."""
         for record in reversed(self.exchange.floor.requests):
             if isinstance(record.body, dict) and record.body.get("client_order_id") == client_order_id:
-                return min(record.received_ns, self.exchange.now_ns) - UNSEEN_NS
-        return self.exchange.now_ns - UNSEEN_NS
+                return min(record.received_ns, self.exchange.now_ns)
+        return self.exchange.now_ns
+
+    def _bought_since(self, since_ns: int) -> dict[str, int]:
+        """Return what was bought from a moment on, by symbol: nobody who decided before it can have known."""
+        bought: dict[str, int] = {}
+        for fill in reversed(self.exchange.floor.exchange.blotter.fills):
+            if fill.t_ns < since_ns:
+                break
+            if fill.side is Side.BUY:
+                bought[fill.symbol] = bought.get(fill.symbol, 0) + fill.qty
+        return bought
 
     # --- the network's doings --------------------------------------------------------------------------------
 
@@ -229,8 +243,9 @@ class Witness:
         """Take an order as the exchange does; an entry is held against the account before."""
         named = parse_client_order_id(request.client_order_id or "")
         is_entry = named is not None and named[1] is Leg.ENTRY
-        before: tuple[int, int, int] = self._account() if is_entry else (0, 0, 0)
-        held = self.exchange.held(request.symbol)
+        unseen = self._bought_since(self._received_ns(request.client_order_id)) if is_entry else {}
+        before: tuple[int, int, int] = self._account(unseen) if is_entry else (0, 0, 0)
+        held = max(0, self.exchange.held(request.symbol) - unseen.get(request.symbol, 0))
         acknowledged = self._submit(request)
         if is_entry and named is not None:
             # The answer shows the order as it was taken; the blotter's own is what fills and ends.
@@ -238,12 +253,16 @@ class Witness:
             self._judge_entry(order, named, before, held)
         return acknowledged
 
-    def _account(self) -> tuple[int, int, int]:
-        """Return equity; what was paid for what is held, or may be paid by live entries; and how many trades that is."""
+    def _account(self, unseen: Mapping[str, int]) -> tuple[int, int, int]:
+        """Return equity; what was paid for what is held, or may be paid by live entries; and how many trades that is.
+
+        Positions that are no larger than what is `unseen` do not count.
+        """
         exchange = self.exchange.floor.exchange
         funds = exchange.funds()
-        exposed: int = sum(position.cost for position in exchange.account.positions.values())
-        busy = set(exchange.account.positions)
+        seen = {s: p for s, p in exchange.account.positions.items() if p.qty > unseen.get(s, 0)}
+        exposed: int = sum(position.cost for position in seen.values())
+        busy = set(seen)
         for orders in exchange.blotter.live.values():
             for order in orders:
                 named = parse_client_order_id(order.client_order_id)
@@ -251,9 +270,7 @@ class Witness:
                     exposed += mul_floor(order.limit_price or 0, order.remaining)
                     if order.remaining:
                         busy.add(order.symbol)
-        dust = sum(
-            1 for s, p in exchange.account.positions.items() if p.market_value(exchange.mark(s)) < DUST
-        )
+        dust = sum(1 for s, p in seen.items() if p.market_value(exchange.mark(s)) < DUST)
         return funds.equity, exposed, len(busy) - dust
 
     def _judge_entry(
