@@ -1,8 +1,7 @@
-"""Reading what is remembered, without ever writing it: for the command line, reports and verification.
+"""Reading the ledger, without ever writing it: for the command line, exports and reports.
 
 Owns read-only connections and the questions asked most. Every row is a plain dict with the contract's column
-names. A reader may hold `hands.db` open for as long as it likes; `journal_events` is for sessions that are over or for
-verification, since only the engine's process should keep the journal open.
+names. A reader may hold `hands.db` open for as long as it likes; what the journal holds is for `record` to read.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,21 +114,6 @@ def reasons(db: sqlite3.Connection) -> list[dict[str, Any]]:
 def intent(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
     """Return one judged document's row, None if there is none."""
     return next(_ask(db, "SELECT * FROM intents WHERE intent_id = ?", intent_id), None)
-
-
-def journal_events(path: Path, from_seq: int = 0) -> Iterator[tuple[int, int, str, bytes]]:
-    """Yield (seq, ts_ns, kind, payload) of a journal's committed events without taking its lock.
-
-    Raises:
-        LedgerUnreadable: no such journal, or it cannot be read.
-    """
-    try:
-        with closing(open_read_only(path)) as db:
-            yield from db.execute(
-                "SELECT seq, ts_ns, kind, payload FROM events WHERE seq >= ? ORDER BY seq", (from_seq,)
-            )
-    except sqlite3.Error as error:
-        raise LedgerUnreadable(f"{path} cannot be read: {error}") from error
 
 
 def _ask(db: sqlite3.Connection, sql: str, *values: object) -> Iterator[dict[str, Any]]:

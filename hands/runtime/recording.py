@@ -47,9 +47,8 @@ class Ring(Protocol):
 class RowRecord:
     """Records rows. While `fault` is not None rows are lost, and nothing that is decided can be run again."""
 
-    def __init__(self, ring: Ring | None) -> None:
-        """Without a ring, which the disk refused, nothing is recorded."""
-        self.fault: str | None = None if ring is not None else "the market's rows are not recorded"
+    def __init__(self, ring: Ring) -> None:
+        self.fault: str | None = None
         self.lost = 0
         self._ring = ring
 
@@ -58,9 +57,7 @@ class RowRecord:
         if self.fault is not None:
             self.lost += count
             return True
-        ring = self._ring
-        assert ring is not None
-        if ring.offer(rows, count):
+        if self._ring.offer(rows, count):
             return True
         self.lost += count
         self.fault = "the recorder does not keep up with the market: rows are not recorded"
@@ -69,8 +66,7 @@ class RowRecord:
 
     def heal(self, row: int) -> bool:
         """Go on recording with row number `row`, once all before the gap is safe; whether a snapshot is due, to go on from."""
-        ring = self._ring
-        if self.fault is None or ring is None or not ring.skip_to(row):
+        if self.fault is None or not self._ring.skip_to(row):
             return False
         log.warning("rows are recorded again; %d were lost", self.lost)
         self.fault, self.lost = None, 0

@@ -118,5 +118,3 @@ def test_no_ledger_an_empty_file_and_rubbish_are_told_apart_from_a_ledger(tmp_pa
         with pytest.raises(reader.LedgerUnreadable, match=name):
             reader.open_ledger(tmp_path / name)
     assert not (tmp_path / "missing").exists()
-    with pytest.raises(reader.LedgerUnreadable):
-        list(reader.journal_events(tmp_path / "missing"))
